@@ -1,0 +1,10 @@
+//! Decisions without I/O: policy traits, built-in actions, shard map, keys.
+//!
+//! No clock, no randomness, no I/O: time and a seed are arguments.
+
+pub mod action;
+pub mod keys;
+pub mod policy;
+mod shard_map;
+
+pub use shard_map::{InvalidMap, ShardMap, ShardRange};

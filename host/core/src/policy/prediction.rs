@@ -1,0 +1,64 @@
+//! Which version will this conditional write meet? See interface `prediction` in `wit/policy.wit`.
+
+use ostrakon_wire::{ActionKind, OnConflict};
+
+use super::Decision;
+
+/// What a front end knows when it asks for a forecast.
+#[derive(Debug, Clone, Copy)]
+pub struct Outlook {
+    /// The version the client acts upon; 0 for "no live object".
+    pub known: u64,
+    /// The version this front end last saw.
+    pub observed: u64,
+    /// How long ago, in microseconds; `u64::MAX` for never.
+    pub observed_age_us: u64,
+    /// How old the client's own read is, in microseconds; `u64::MAX` for not told.
+    pub read_age_us: u64,
+    /// Writes to the object that are on their way through this front end.
+    pub queued: u32,
+    /// Changes in the group that is being committed.
+    pub in_group: u32,
+    /// Recent writes to the object, per thousand seconds.
+    pub write_millihz: u64,
+    /// Share of conflicts among its recent conditional writes, in millionths.
+    pub conflict_ppm: u32,
+    /// How long a group takes to commit now, in microseconds.
+    pub commit_us: u32,
+    /// What the action does.
+    pub kind: ActionKind,
+    /// What the caller wants done on a conflict.
+    pub choice: OnConflict,
+    /// 0 for the first try.
+    pub attempt: u32,
+    /// Size of the action's body.
+    pub payload_bytes: u32,
+    /// A stable number for the object.
+    pub scope: u64,
+}
+
+/// Which way to send the write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// Try it.
+    Write,
+    /// Expect a conflict: let the owner confirm before the write is tried.
+    Reconcile,
+}
+
+/// A forecast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forecast {
+    /// The stored version that the write will meet at its turn.
+    pub version: u64,
+    /// How sure, in millionths; at most 1,000,000.
+    pub confidence_ppm: u32,
+    /// Which way to send it.
+    pub route: Route,
+}
+
+/// Foretells which version a conditional write will meet.
+pub trait PredictionPolicy: Send + Sync {
+    /// Makes one forecast. A confidence over 1,000,000 is a fault, never handed on.
+    fn predict(&self, outlook: &Outlook) -> Decision<Forecast>;
+}

@@ -1,0 +1,128 @@
+//! Every bound of the host and its protocol, in one place, related to each other.
+//!
+//! Nothing queues, grows or waits without a bound named here. Settings may lower some of them; none raises one.
+
+/// Longest client id, in bytes of UTF-8.
+pub const CLIENT_BYTES_MAX: usize = 256;
+/// Longest data type, in bytes of UTF-8.
+pub const TYPE_BYTES_MAX: usize = 128;
+/// Longest object name, in bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 1024;
+/// An object's text: client, type and name, with a separator between each.
+pub const OBJECT_BYTES_MAX: usize = CLIENT_BYTES_MAX + TYPE_BYTES_MAX + NAME_BYTES_MAX + 2;
+
+/// Largest payload, patch or body of an action, in bytes as they travel.
+pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// How deep a structured payload may nest.
+pub const PAYLOAD_DEPTH_MAX: usize = 64;
+/// How deep a frame may nest outside its payload.
+pub const FRAME_DEPTH_MAX: usize = 8;
+/// Longest frame that either end accepts, without its length prefix: a payload and all that stands around it.
+pub const FRAME_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + (64 << 10);
+/// Longest hello, without its length prefix.
+pub const HELLO_BYTES_MAX: usize = 1024;
+/// Longest free text that either end puts into a frame (agent names, error messages).
+pub const TEXT_BYTES_MAX: usize = 512;
+/// Longest kind of a custom action.
+pub const CUSTOM_KIND_BYTES_MAX: usize = 128;
+
+/// Most objects on one page of a list.
+pub const PAGE_ITEMS_MAX: usize = 1000;
+/// Objects on a page when the request does not say.
+pub const PAGE_ITEMS_DEFAULT: usize = 100;
+/// Bytes after which a page ends (an object that alone is larger still gets a page).
+pub const PAGE_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + (32 << 10);
+/// Longest page token.
+pub const TOKEN_BYTES_MAX: usize = OBJECT_BYTES_MAX + 64;
+
+/// Streams that a client may have open on one connection.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+/// Requests of one stream that are worked on at a time; the next is read when one is answered.
+pub const IN_FLIGHT_PER_STREAM_MAX: usize = 512;
+/// Requests of one connection that are worked on at a time; more wait in the streams.
+pub const IN_FLIGHT_PER_CONNECTION_MAX: usize = 2048;
+/// Bytes that a client may send on one stream before the host has read them.
+pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+/// The same for one connection.
+pub const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Bytes of answers that wait for a client to read them, a connection.
+pub const SEND_WINDOW_BYTES: u64 = 4 << 20;
+/// Answers gathered before they are written to a stream, in bytes.
+pub const GATHER_BYTES_MAX: usize = 256 << 10;
+/// Connections at a time.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// How long a connection may take to say hello.
+pub const HELLO_DEADLINE_MS: u64 = 5_000;
+/// How long a stream may leave a begun frame unfinished.
+pub const FRAME_DEADLINE_MS: u64 = 20_000;
+/// How long a client may leave answers unread before its stream is given up.
+pub const WRITE_DEADLINE_MS: u64 = 20_000;
+/// How long a silent connection lives; both ends send keep-alives well inside it.
+pub const IDLE_TIMEOUT_MS: u64 = 30_000;
+/// How often a client library shows that it lives.
+pub const KEEP_ALIVE_MS: u64 = 10_000;
+/// How long a graceful stop waits for promised answers.
+pub const DRAIN_DEADLINE_MS: u64 = 8_000;
+
+/// Changes that wait for the committing thread.
+pub const COMMIT_QUEUE_CHANGES_MAX: usize = 16_384;
+/// The same in bytes.
+pub const COMMIT_QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Changes in one commit group.
+pub const GROUP_CHANGES_MAX: usize = 1_024;
+/// Bytes in one commit group.
+pub const GROUP_BYTES_MAX: usize = 8 << 20;
+/// What an `overloaded` answer tells the client to wait, in milliseconds.
+pub const RETRY_AFTER_MS: u32 = 20;
+/// Blocking reads of objects that are not in memory, at a time.
+pub const COLD_READS_MAX: usize = 256;
+
+/// Versions of an object that history keeps when the settings do not say.
+pub const HISTORY_VERSIONS_DEFAULT: u32 = 16;
+/// The most that the settings may ask for.
+pub const HISTORY_VERSIONS_MAX: u32 = 1_000_000;
+/// Action ids that are remembered when the settings do not say.
+pub const ACTION_IDS_DEFAULT: usize = 500_000;
+/// The fewest and the most that the settings may ask for.
+pub const ACTION_IDS_MIN: usize = 1_000;
+/// See [`ACTION_IDS_MIN`].
+pub const ACTION_IDS_MAX: usize = 20_000_000;
+/// How far ahead of the host's clock the time in an action id may lie.
+pub const ACTION_ID_AHEAD_MS: u64 = 10 * 60 * 1000;
+/// Clients whose ids ran ahead of the clock and are remembered as such once their ids are dropped.
+pub const AHEAD_CLIENTS_MAX: usize = 4_096;
+
+/// Shards that a new data folder starts with when the settings do not say.
+pub const SHARDS_DEFAULT: u32 = 16;
+/// The fewest that a folder may start with.
+pub const SHARDS_MIN: u32 = 16;
+/// The most shards of a host.
+pub const SHARDS_MAX: u32 = 4_096;
+
+/// Memory for the heads of objects that were used recently, in bytes.
+pub const HEAD_CACHE_BYTES: usize = 64 << 20;
+/// A payload larger than this is not kept with its head.
+pub const HEAD_PAYLOAD_BYTES_MAX: usize = 4 << 10;
+/// Objects that a front end remembers the last seen version of.
+pub const OBSERVED_OBJECTS: usize = 1 << 16;
+/// Bytes of unflushed changes, all shards together, above which the largest are flushed.
+pub const MEMTABLE_BYTES_MAX: u64 = 128 << 20;
+/// Unflushed changes of one shard, in bytes, above which it is flushed.
+pub const SHARD_MEMTABLE_BYTES_MAX: u64 = 16 << 20;
+/// Journals above which the shards that pin the oldest are flushed.
+pub const JOURNALS_MAX: usize = 4;
+/// Block cache of the store, in bytes.
+pub const BLOCK_CACHE_BYTES: u64 = 256 << 20;
+
+const _: () = assert!(PAGE_BYTES_MAX + OBJECT_BYTES_MAX + 1024 <= FRAME_BYTES_MAX);
+const _: () = assert!(PAYLOAD_BYTES_MAX + OBJECT_BYTES_MAX + 1024 <= FRAME_BYTES_MAX);
+const _: () = assert!(STREAM_WINDOW_BYTES as usize >= FRAME_BYTES_MAX + 4);
+const _: () = assert!(CONNECTION_WINDOW_BYTES >= STREAM_WINDOW_BYTES);
+const _: () = assert!(IN_FLIGHT_PER_STREAM_MAX <= IN_FLIGHT_PER_CONNECTION_MAX);
+const _: () = assert!(GROUP_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX && COMMIT_QUEUE_BYTES_MAX >= GROUP_BYTES_MAX);
+const _: () = assert!(GROUP_CHANGES_MAX <= COMMIT_QUEUE_CHANGES_MAX);
+const _: () = assert!(PAGE_ITEMS_DEFAULT <= PAGE_ITEMS_MAX);
+const _: () = assert!(SHARDS_MIN <= SHARDS_DEFAULT && SHARDS_DEFAULT <= SHARDS_MAX);
+const _: () = assert!(ACTION_IDS_MIN <= ACTION_IDS_DEFAULT && ACTION_IDS_DEFAULT <= ACTION_IDS_MAX);
+const _: () = assert!(KEEP_ALIVE_MS * 2 < IDLE_TIMEOUT_MS && HELLO_DEADLINE_MS < IDLE_TIMEOUT_MS);
+const _: () = assert!(OBSERVED_OBJECTS.is_power_of_two());

@@ -1,0 +1,180 @@
+//! Errors as they travel: a stable number, whether a retry can help, and what the caller needs to act.
+
+use crate::answer::Decided;
+use crate::ids::InvalidId;
+use crate::numbers::{ShardKey, Version};
+use crate::payload::{InvalidPayload, Payload};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal, $retryable:literal;)*) => {
+        /// Why a request was not done. Numbers and names are stable and never reused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u16)]
+        pub enum Code {
+            $($(#[$doc])* $variant = $number,)*
+        }
+
+        impl Code {
+            /// Every code, in order of number.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The name that stands beside the number.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// Whether the same request may succeed later, unchanged.
+            pub fn retryable(self) -> bool {
+                match self { $(Self::$variant => $retryable,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The frame is not the CBOR it should be.
+    Malformed = 1, "malformed", false;
+    /// The frame is longer than the bound, or empty.
+    FrameTooLarge = 2, "frame-too-large", false;
+    /// The hello names a protocol version that this host does not speak.
+    UnsupportedProtocol = 3, "unsupported-protocol", false;
+    /// The frame asks for something that does not exist.
+    UnknownRequest = 4, "unknown-request", false;
+    /// It exists, but not in this host.
+    Unsupported = 5, "unsupported", false;
+    /// A client id, type or name that is empty, too long, or holds a control character.
+    InvalidId = 6, "invalid-id", false;
+    /// A payload, patch or body that breaks a rule of its format.
+    InvalidPayload = 7, "invalid-payload", false;
+    /// A payload, patch or body over the bound, or an action whose result would be.
+    PayloadTooLarge = 8, "payload-too-large", false;
+    /// A new version of 0, or one at the end of the numbers.
+    InvalidVersion = 9, "invalid-version", false;
+    /// A new version above the one that comes next.
+    VersionGap = 10, "version-gap", false;
+    /// The object has moved on; the answer carries the winner.
+    Conflict = 11, "conflict", false;
+    /// No such live object; the answer carries its stored version.
+    NotFound = 12, "not-found", false;
+    /// The object is recorded under another key; the answer carries it.
+    WrongShardKey = 13, "wrong-shard-key", false;
+    /// The action id was used for another intent.
+    ActionIdReused = 14, "action-id-reused", false;
+    /// The action id is older than what the host remembers; the action did not run.
+    ActionExpired = 15, "action-expired", false;
+    /// A merge or an addition on an object that holds bytes.
+    NotStructured = 16, "not-structured", false;
+    /// A pointer that is malformed, or that leads to nothing or to something that is no number.
+    InvalidPointer = 17, "invalid-pointer", false;
+    /// A sum that does not fit 64 bits with a sign, or is not finite.
+    NumberOverflow = 18, "number-overflow", false;
+    /// Too much is waiting; the answer says how long to wait.
+    Overloaded = 19, "overloaded", true;
+    /// The host is stopping; ask it again when it is back.
+    Draining = 20, "draining", true;
+    /// A policy gave no usable answer.
+    PolicyFailed = 21, "policy-failed", true;
+    /// The store cannot take writes until the host is restarted.
+    StoreFailed = 22, "store-failed", false;
+    /// The shard's data cannot be read.
+    ShardUnavailable = 23, "shard-unavailable", false;
+    /// A page token that this host did not make.
+    InvalidToken = 24, "invalid-token", false;
+    /// An action id whose time lies too far ahead of the host's clock.
+    ActionIdAhead = 25, "action-id-ahead", false;
+    /// The client did not say hello in time, left a frame unfinished, or left its answers unread.
+    TooSlow = 26, "too-slow", true;
+}
+
+impl Code {
+    /// The stable number.
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The code of that number.
+    pub fn from_number(number: u64) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|code| u64::from(code.number()) == number)
+    }
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What stands where a write lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Winner {
+    /// The stored version (a tombstone's, where the object was deleted; 0 where there never was one).
+    pub version: Version,
+    /// The payload; `None` where no live object stands there.
+    pub payload: Option<Payload>,
+}
+
+/// An error as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct WireError {
+    /// What went wrong.
+    pub code: Code,
+    /// The same for a person, with the particulars.
+    pub message: String,
+    /// How long to wait before a retry, in milliseconds.
+    pub retry_after_ms: Option<u32>,
+    /// The version stored at the owner (`not-found`, `version-gap`).
+    pub stored: Option<Version>,
+    /// What stands there (`conflict`).
+    pub winner: Option<Winner>,
+    /// The key the object is recorded under (`wrong-shard-key`).
+    pub shard_key: Option<ShardKey>,
+    /// Where and by whom it was decided, where an owner decided.
+    pub decided: Option<Decided>,
+}
+
+impl WireError {
+    /// An error with nothing but words.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            retry_after_ms: None,
+            stored: None,
+            winner: None,
+            shard_key: None,
+            decided: None,
+        }
+    }
+}
+
+impl From<InvalidId> for WireError {
+    fn from(error: InvalidId) -> Self {
+        Self::new(Code::InvalidId, error.to_string())
+    }
+}
+
+impl From<InvalidPayload> for WireError {
+    fn from(error: InvalidPayload) -> Self {
+        let code = match error {
+            InvalidPayload::TooLarge { .. } => Code::PayloadTooLarge,
+            InvalidPayload::Malformed(_) => Code::InvalidPayload,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<crate::cbor::CborError> for WireError {
+    fn from(error: crate::cbor::CborError) -> Self {
+        Self::new(Code::Malformed, error.to_string())
+    }
+}
+
+impl From<crate::frame::FrameError> for WireError {
+    fn from(error: crate::frame::FrameError) -> Self {
+        Self::new(Code::FrameTooLarge, error.to_string())
+    }
+}
