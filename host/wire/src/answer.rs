@@ -208,7 +208,7 @@ impl Answer {
         let mut reader = Reader::new(frame);
         let (mut id, mut number, mut body, mut error) = (None, None, None, None);
         let mut fields = FieldReader::new(&mut reader)?;
-        while let Some((key, value)) = fields.next()? {
+        while let Some((key, value)) = fields.next_field()? {
             match key {
                 field::REQUEST => id = Some(value.uint()?),
                 field::OPERATION => number = Some(value.uint()?),
@@ -332,7 +332,7 @@ impl<'a> Fields<'a> {
     fn read(reader: &mut Reader<'a>, frame: &Bytes) -> Result<Self, WireError> {
         let mut all = Self::default();
         let mut fields = FieldReader::new(reader)?;
-        while let Some((key, value)) = fields.next()? {
+        while let Some((key, value)) = fields.next_field()? {
             match key {
                 field::TIMESTAMP => all.timestamp = Some(TimestampMs::new(value.uint()?)),
                 field::CLIENT => all.client = Some(value.text()?),

@@ -310,7 +310,7 @@ impl<'r, 'a> FieldReader<'r, 'a> {
     }
 
     /// The next key, with the reader at its value; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<(u64, &mut Reader<'a>)>, CborError> {
+    pub fn next_field(&mut self) -> Result<Option<(u64, &mut Reader<'a>)>, CborError> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -343,8 +343,8 @@ mod tests {
         for bytes in [[0xa2, 1, 1, 1, 1], [0xa2, 2, 1, 1, 1]] {
             let mut reader = Reader::new(&bytes);
             let mut fields = FieldReader::new(&mut reader).unwrap();
-            fields.next().unwrap().unwrap().1.uint().unwrap();
-            assert_eq!(fields.next().err(), Some(CborError::KeyOrder(1)));
+            fields.next_field().unwrap().unwrap().1.uint().unwrap();
+            assert_eq!(fields.next_field().err(), Some(CborError::KeyOrder(1)));
         }
     }
 

@@ -56,7 +56,7 @@ impl ClientHello {
         let mut reader = Reader::new(frame);
         let (mut protocol, mut agent) = (None, String::new());
         let mut fields = FieldReader::new(&mut reader)?;
-        while let Some((key, value)) = fields.next()? {
+        while let Some((key, value)) = fields.next_field()? {
             match key {
                 field::PROTOCOL => protocol = Some(value.uint()?),
                 field::AGENT => agent = bounded_text(value)?,
@@ -93,7 +93,7 @@ impl ServerHello {
             in_flight_max: 0,
         };
         let mut fields = FieldReader::new(&mut reader)?;
-        while let Some((key, value)) = fields.next()? {
+        while let Some((key, value)) = fields.next_field()? {
             match key {
                 field::LOG => hello.log = LogId::new(value.uint()?),
                 field::PROTOCOL => hello.protocol = value.uint()?,

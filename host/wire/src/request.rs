@@ -155,6 +155,11 @@ impl Action {
         }
     }
 
+    /// Whether what it makes depends on what the object holds.
+    pub fn reads_payload(&self) -> bool {
+        matches!(self, Self::Merge(_) | Self::Add(_) | Self::Custom { .. })
+    }
+
     /// Its payload, patch or body.
     pub fn payload(&self) -> Option<&Payload> {
         match self {
@@ -191,7 +196,7 @@ impl Request {
         let mut reader = Reader::new(frame);
         let (mut number, mut body, mut trace_parent, mut timestamp) = (None, None, None, None);
         let mut fields = FieldReader::new(&mut reader)?;
-        while let Some((key, value)) = fields.next()? {
+        while let Some((key, value)) = fields.next_field()? {
             match key {
                 field::REQUEST => *request_id = Some(value.uint()?),
                 field::OPERATION => number = Some(value.uint()?),
@@ -333,7 +338,7 @@ impl<'a> Body<'a> {
         let mut body = Self::default();
         let mut reader = Reader::new(bytes);
         let mut fields = FieldReader::new(&mut reader)?;
-        while let Some((key, value)) = fields.next()? {
+        while let Some((key, value)) = fields.next_field()? {
             match key {
                 field::CLIENT => body.client = value.text()?,
                 field::DATA_TYPE => body.data_type = Some(value.text()?),

@@ -75,7 +75,7 @@ impl Decided {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         let mut decided = Self::default();
         let mut fields = FieldReader::new(reader)?;
-        while let Some((key, value)) = fields.next()? {
+        while let Some((key, value)) = fields.next_field()? {
             match key {
                 field::SHARD => decided.shard = Some(ShardId::new(value.uint32()?)),
                 field::EPOCH => decided.epoch = MapEpoch::new(value.uint()?),
@@ -85,7 +85,7 @@ impl Decided {
                 }
                 field::GENERATIONS => {
                     let mut pairs = FieldReader::new(value)?;
-                    while let Some((number, value)) = pairs.next()? {
+                    while let Some((number, value)) = pairs.next_field()? {
                         let generation = Generation::new(value.uint()?);
                         let kind = PolicyKind::from_number(number);
                         let kind = kind.ok_or_else(|| WireError::new(Code::Malformed, "no such policy kind"))?;

@@ -47,7 +47,7 @@ pub(super) fn read(reader: &mut Reader<'_>, frame: &Bytes) -> Result<WireError, 
     let mut code = None;
     let mut error = WireError::new(Code::Malformed, "");
     let mut fields = FieldReader::new(reader)?;
-    while let Some((key, value)) = fields.next()? {
+    while let Some((key, value)) = fields.next_field()? {
         match key {
             field::SHARD_KEY => error.shard_key = Some(ShardKey::new(value.uint()?)),
             field::VERSION => error.stored = Some(Version::new(value.uint()?)),
@@ -73,7 +73,7 @@ fn read_winner(reader: &mut Reader<'_>, frame: &Bytes) -> Result<Winner, WireErr
         payload: None,
     };
     let mut fields = FieldReader::new(reader)?;
-    while let Some((key, value)) = fields.next()? {
+    while let Some((key, value)) = fields.next_field()? {
         match key {
             field::VERSION => winner.version = Version::new(value.uint()?),
             field::PAYLOAD => {

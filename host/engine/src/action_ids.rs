@@ -1,0 +1,281 @@
+//! Which actions have had their effect: one id, one effect.
+//!
+//! An id is claimed before its action runs; the claim becomes the recorded outcome when the change is durable, and is
+//! given back when the action comes to nothing. The log holds what is remembered across restarts.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use ostrakon_store::{Floors, Identity, Recovered};
+use ostrakon_wire::bounds::ACTION_ID_AHEAD_MS;
+use ostrakon_wire::{ActionId, ObjectId, Revision, ShardKey, TimestampMs, Version};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::oneshot;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
+
+/// What a remembered action did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Recorded {
+    pub(crate) intent: u128,
+    pub(crate) revision: Revision,
+    pub(crate) version: Version,
+    pub(crate) shard_key: ShardKey,
+}
+
+/// Why an id may not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IdRefused {
+    Reused,
+    Expired,
+    Ahead,
+}
+
+/// Whether an action with an id may run.
+pub(crate) enum Begun {
+    /// It may; the claim is to be kept until it has.
+    Fresh(Claim),
+    /// It did; this came of it.
+    Repeat(Recorded),
+}
+
+/// A client's id: the client's part is a digest, which keeps the table small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    client: u64,
+    id: ActionId,
+}
+
+enum State {
+    Running {
+        intent: u128,
+        waiters: Vec<oneshot::Sender<()>>,
+    },
+    Done(Recorded),
+}
+
+const STRIPES: usize = 64;
+
+/// The table of ids.
+pub(crate) struct ActionIds {
+    stripes: Vec<Mutex<HashMap<Key, State>>>,
+    floors: RwLock<Floors>,
+}
+
+/// The right to run an action. Dropped without an outcome, it frees the id for another try.
+pub(crate) struct Claim {
+    ids: Arc<ActionIds>,
+    key: Key,
+    identity: Identity,
+    recorded: bool,
+}
+
+/// The digest of what an action is for: object, kind and body, but not the known version, the choice or the time.
+pub(crate) fn intent(object: &ObjectId, kind: u64, custom_kind: &str, body: &[u8]) -> u128 {
+    let mut digest = Xxh3Default::new();
+    digest.update(object.as_text().as_bytes());
+    digest.update(&[0, kind as u8]);
+    digest.update(custom_kind.as_bytes());
+    digest.update(&[0]);
+    digest.update(body);
+    digest.digest128()
+}
+
+impl Key {
+    fn new(client: &str, id: ActionId) -> Self {
+        Self {
+            client: xxh3_64(client.as_bytes()),
+            id,
+        }
+    }
+}
+
+impl ActionIds {
+    pub(crate) fn new(recovered: Recovered) -> Self {
+        let ids = Self {
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            floors: RwLock::new(recovered.floors),
+        };
+        for action in recovered.remembered {
+            let Some(identity) = action.entry.identity else {
+                continue;
+            };
+            let key = Key::new(action.entry.object.client(), identity.id);
+            let done = Recorded {
+                intent: identity.intent,
+                revision: action.revision,
+                version: action.entry.version,
+                shard_key: action.entry.shard_key,
+            };
+            ids.stripe(key).lock().insert(key, State::Done(done));
+        }
+        ids
+    }
+
+    fn stripe(&self, key: Key) -> &Mutex<HashMap<Key, State>> {
+        let bits = key.id.bits();
+        &self.stripes[(bits as u64 ^ (bits >> 64) as u64 ^ key.client) as usize % STRIPES]
+    }
+
+    /// Claims an id, or tells what came of it. Waits while the same action is running.
+    pub(crate) async fn begin(
+        self: &Arc<Self>,
+        client: &str,
+        identity: Identity,
+        now: TimestampMs,
+    ) -> Result<Begun, IdRefused> {
+        let key = Key::new(client, identity.id);
+        loop {
+            let running = {
+                let mut stripe = self.stripe(key).lock();
+                match stripe.entry(key) {
+                    Entry::Vacant(vacant) => {
+                        self.hold_floors(client, identity.id, now)?;
+                        vacant.insert(State::Running {
+                            intent: identity.intent,
+                            waiters: Vec::new(),
+                        });
+                        let ids = Arc::clone(self);
+                        return Ok(Begun::Fresh(Claim {
+                            ids,
+                            key,
+                            identity,
+                            recorded: false,
+                        }));
+                    }
+                    Entry::Occupied(mut occupied) => match occupied.get_mut() {
+                        State::Done(done) if done.intent == identity.intent => return Ok(Begun::Repeat(*done)),
+                        State::Running { intent, waiters } if *intent == identity.intent => {
+                            let (ended, running) = oneshot::channel();
+                            waiters.push(ended);
+                            running
+                        }
+                        _ => return Err(IdRefused::Reused),
+                    },
+                }
+            };
+            // The sender is dropped when the claim ends, one way or the other.
+            let _ = running.await;
+        }
+    }
+
+    fn hold_floors(&self, client: &str, id: ActionId, now: TimestampMs) -> Result<(), IdRefused> {
+        if id.timestamp().get() > now.get().saturating_add(ACTION_ID_AHEAD_MS) {
+            Err(IdRefused::Ahead)
+        } else if self.floors.read().covers(client, id) {
+            Err(IdRefused::Expired)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes the floors of the store, which have just become durable.
+    pub(crate) fn raise(&self, floors: &Floors) {
+        self.floors.write().clone_from(floors);
+    }
+
+    /// Forgets ids that the floors cover.
+    pub(crate) fn forget(&self, ids: &[(ObjectId, ActionId)]) {
+        for (object, id) in ids {
+            let key = Key::new(object.client(), *id);
+            self.stripe(key).lock().remove(&key);
+        }
+    }
+
+    /// Ids that are remembered or running.
+    pub(crate) fn len(&self) -> usize {
+        self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
+    }
+}
+
+impl Claim {
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The action's change is durable.
+    pub(crate) fn record(mut self, revision: Revision, version: Version, shard_key: ShardKey) {
+        let done = Recorded {
+            intent: self.identity.intent,
+            revision,
+            version,
+            shard_key,
+        };
+        self.recorded = true;
+        self.ids.stripe(self.key).lock().insert(self.key, State::Done(done));
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.recorded {
+            self.ids.stripe(self.key).lock().remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(id: u128, intent: u128) -> Identity {
+        Identity {
+            id: ActionId::from_bits(id),
+            intent,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_id_runs_once_and_answers_its_outcome_afterwards() {
+        let ids = Arc::new(ActionIds::new(Recovered::default()));
+        let now = TimestampMs::new(1_000);
+        let Ok(Begun::Fresh(claim)) = ids.begin("a", identity(1, 7), now).await else {
+            panic!("a fresh id runs")
+        };
+        assert_eq!(ids.begin("a", identity(1, 8), now).await.err(), Some(IdRefused::Reused));
+        assert!(
+            matches!(ids.begin("b", identity(1, 8), now).await, Ok(Begun::Fresh(_))),
+            "ids are scoped to the client"
+        );
+        let second = tokio::spawn({
+            let ids = Arc::clone(&ids);
+            async move { matches!(ids.begin("a", identity(1, 7), now).await, Ok(Begun::Repeat(_))) }
+        });
+        tokio::task::yield_now().await;
+        claim.record(Revision::new(3), Version::new(1), ShardKey::new(9));
+        assert!(
+            second.await.is_ok_and(|repeat| repeat),
+            "a repeat that raced the first gets its outcome"
+        );
+        assert_eq!(ids.begin("a", identity(1, 8), now).await.err(), Some(IdRefused::Reused));
+    }
+
+    #[tokio::test]
+    async fn an_action_that_came_to_nothing_frees_its_id() {
+        let ids = Arc::new(ActionIds::new(Recovered::default()));
+        let now = TimestampMs::new(1_000);
+        drop(ids.begin("a", identity(1, 7), now).await.ok());
+        assert!(matches!(ids.begin("a", identity(1, 8), now).await, Ok(Begun::Fresh(_))));
+    }
+
+    #[tokio::test]
+    async fn ids_below_the_floor_or_far_ahead_do_not_run() {
+        let mut floors = Floors::default();
+        floors.drop_id("a", ActionId::from_bits(500 << 80), TimestampMs::new(600));
+        let ids = Arc::new(ActionIds::new(Recovered {
+            floors,
+            ..Recovered::default()
+        }));
+        let now = TimestampMs::new(1_000);
+        assert_eq!(
+            ids.begin("a", identity(500 << 80, 1), now).await.err(),
+            Some(IdRefused::Expired)
+        );
+        assert!(ids.begin("a", identity(501 << 80, 1), now).await.is_ok());
+        let ahead = u128::from(1_001 + ACTION_ID_AHEAD_MS) << 80;
+        assert_eq!(
+            ids.begin("a", identity(ahead, 1), now).await.err(),
+            Some(IdRefused::Ahead)
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! What the engine counts, for `info`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ostrakon_core::policy::{Forecast, Route};
+use ostrakon_wire::value::{Map, Value};
+use ostrakon_wire::{Code, Operation, Version};
+
+/// One counter.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn value(&self) -> Value {
+        Value::Integer(self.0.load(Ordering::Relaxed) as i64)
+    }
+}
+
+const OPERATIONS: [&str; 9] = [
+    "get-shard-key",
+    "read-version",
+    "read",
+    "list",
+    "perform-conditional-write",
+    "perform-control-plane-action",
+    "reconcile-control-plane-action",
+    "shard-map",
+    "info",
+];
+
+/// The counters of one engine, since it started.
+#[derive(Default)]
+pub(crate) struct Counters {
+    requests: [Counter; OPERATIONS.len()],
+    refusals: [Counter; Code::ALL.len()],
+    /// Changes that became durable, objects that were created among them.
+    pub(crate) committed: Counter,
+    pub(crate) created: Counter,
+    pub(crate) repeated: Counter,
+    /// Forecasts: the version was met, or was not.
+    right: Counter,
+    wrong: Counter,
+    /// Forecasts of a conflict: the owner confirmed it, or the write went ahead after all.
+    aborts_confirmed: Counter,
+    aborts_refuted: Counter,
+    /// Calls of a policy without a usable answer.
+    pub(crate) shard_key_faults: Counter,
+    pub(crate) prediction_faults: Counter,
+}
+
+impl Counters {
+    pub(crate) fn count(&self, operation: &Operation) {
+        self.requests[operation.number() as usize - 1].add();
+    }
+
+    pub(crate) fn refused(&self, code: Code) {
+        self.refusals[usize::from(code.number()) - 1].add();
+    }
+
+    /// Judges a forecast by the version that its write met.
+    pub(crate) fn judge(&self, forecast: Forecast, met: Version, conflict: bool) {
+        if forecast.version == met.get() {
+            self.right.add()
+        } else {
+            self.wrong.add()
+        }
+        if forecast.route == Route::Reconcile {
+            if conflict {
+                self.aborts_confirmed.add()
+            } else {
+                self.aborts_refuted.add()
+            }
+        }
+    }
+
+    pub(crate) fn requests(&self) -> Map {
+        OPERATIONS
+            .iter()
+            .zip(&self.requests)
+            .map(|(name, count)| ((*name).to_owned(), count.value()))
+            .collect()
+    }
+
+    pub(crate) fn refusals(&self) -> Map {
+        let counted = Code::ALL
+            .iter()
+            .zip(&self.refusals)
+            .map(|(code, count)| (code.name().to_owned(), count.value()));
+        counted.filter(|(_, count)| *count != Value::Integer(0)).collect()
+    }
+
+    pub(crate) fn changes(&self) -> Map {
+        Map::from([
+            ("committed".into(), self.committed.value()),
+            ("created".into(), self.created.value()),
+            ("repeated".into(), self.repeated.value()),
+        ])
+    }
+
+    pub(crate) fn predictions(&self) -> Map {
+        Map::from([
+            ("right".into(), self.right.value()),
+            ("wrong".into(), self.wrong.value()),
+            ("aborts-confirmed".into(), self.aborts_confirmed.value()),
+            ("aborts-refuted".into(), self.aborts_refuted.value()),
+            ("faults".into(), self.prediction_faults.value()),
+        ])
+    }
+
+    pub(crate) fn shard_key_faults(&self) -> Value {
+        self.shard_key_faults.value()
+    }
+}

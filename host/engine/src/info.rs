@@ -1,0 +1,54 @@
+//! What the host is and has done.
+
+use std::sync::atomic::Ordering;
+
+use ostrakon_wire::answer::Info;
+use ostrakon_wire::value::{Map, Value};
+use ostrakon_wire::{Generations, PROTOCOL};
+
+use crate::Engine;
+
+fn number(number: impl TryInto<i64>) -> Value {
+    Value::Integer(number.try_into().unwrap_or(i64::MAX))
+}
+
+impl Engine {
+    pub(crate) fn info(&self) -> Info {
+        let map = self.owner.map();
+        let facts = Map::from([
+            ("release".into(), Value::Text(env!("CARGO_PKG_VERSION").into())),
+            ("protocol".into(), number(PROTOCOL)),
+            ("log".into(), Value::Text(format!("{:016x}", self.log.get()))),
+            ("revision".into(), number(self.views.position().revision.get())),
+            ("map-epoch".into(), number(map.epoch().get())),
+            ("shards".into(), number(map.ranges().len())),
+            ("uptime-ms".into(), number(self.started.elapsed().as_millis())),
+            (
+                "writable".into(),
+                Value::Bool(!self.owner.commit_stats().failed.load(Ordering::Relaxed)),
+            ),
+            ("commits".into(), Value::Map(self.commits())),
+            ("changes".into(), Value::Map(self.counters.changes())),
+            ("requests".into(), Value::Map(self.counters.requests())),
+            ("refusals".into(), Value::Map(self.counters.refusals())),
+            ("predictions".into(), Value::Map(self.counters.predictions())),
+            ("shard-key-faults".into(), self.counters.shard_key_faults()),
+            ("action-ids".into(), number(self.ids.len())),
+            ("policies".into(), Value::Map((self.policies.facts)())),
+        ]);
+        Info {
+            facts,
+            decided: self.decided(None, Generations::default()),
+        }
+    }
+
+    fn commits(&self) -> Map {
+        let stats = self.owner.commit_stats();
+        Map::from([
+            ("groups".into(), number(stats.groups.load(Ordering::Relaxed))),
+            ("changes".into(), number(stats.changes.load(Ordering::Relaxed))),
+            ("commit-us".into(), number(stats.commit_us.load(Ordering::Relaxed))),
+            ("waiting".into(), number(self.owner.waiting())),
+        ])
+    }
+}

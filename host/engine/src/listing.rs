@@ -1,0 +1,103 @@
+//! Listing the objects of a client, a page at a time, each page from one read view.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ostrakon_store::{ListItem, ReadError, ReadView};
+use ostrakon_wire::answer::{Page, PageItem};
+use ostrakon_wire::bounds::{PAGE_BYTES_MAX, TOKEN_BYTES_MAX};
+use ostrakon_wire::{Code, Decided, Generations, List, ObjectId, WireError};
+
+use crate::Engine;
+
+/// What an item weighs on a page beside its texts and its payload.
+const ITEM_OVERHEAD_BYTES: usize = 64;
+/// First byte of a page token: what follows is the last object's text.
+const TOKEN_TAG: u8 = 1;
+
+impl Engine {
+    pub(crate) async fn list(&self, list: &List) -> Result<Page, WireError> {
+        let prefix = prefix(list);
+        let after = list
+            .token
+            .as_deref()
+            .map(|token| parse_token(token, &prefix))
+            .transpose()?;
+        let view = self.owner.views().latest();
+        let (limit, with_payloads) = (list.limit, list.with_payloads);
+        let reading = Arc::clone(&view);
+        let read =
+            tokio::task::spawn_blocking(move || read_page(&reading, &prefix, after.as_ref(), limit, with_payloads));
+        let page = read
+            .await
+            .unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())));
+        let (items, token) = page.map_err(|error| self.unreadable(&error))?;
+        let decided = Decided {
+            shard: None,
+            epoch: view.map().epoch(),
+            position: view.position(),
+            generations: Generations::default(),
+        };
+        Ok(Page { items, token, decided })
+    }
+}
+
+/// What the texts of the listed objects begin with.
+fn prefix(list: &List) -> String {
+    match (&list.data_type, &list.prefix) {
+        (Some(data_type), name) => format!("{}\0{data_type}\0{}", list.client, name.as_deref().unwrap_or_default()),
+        (None, _) => format!("{}\0", list.client),
+    }
+}
+
+fn parse_token(token: &[u8], prefix: &str) -> Result<ObjectId, WireError> {
+    let text = token
+        .strip_prefix(&[TOKEN_TAG])
+        .and_then(|text| std::str::from_utf8(text).ok());
+    text.filter(|text| text.starts_with(prefix))
+        .and_then(|text| ObjectId::from_text(text).ok())
+        .ok_or_else(|| WireError::new(Code::InvalidToken, "the page token is not one that this list gave out"))
+}
+
+fn make_token(last: &ObjectId) -> Bytes {
+    let token = [&[TOKEN_TAG], last.as_text().as_bytes()].concat();
+    assert!(token.len() <= TOKEN_BYTES_MAX, "a token holds one object's text");
+    token.into()
+}
+
+type ItemsAndToken = (Vec<PageItem>, Option<Bytes>);
+
+fn read_page(
+    view: &ReadView,
+    prefix: &str,
+    after: Option<&ObjectId>,
+    limit: usize,
+    with_payloads: bool,
+) -> Result<ItemsAndToken, ReadError> {
+    let (mut items, mut bytes): (Vec<PageItem>, usize) = (Vec::new(), 0);
+    for item in view.list(prefix, after) {
+        let ListItem {
+            object,
+            shard_key,
+            shard,
+            head,
+        } = item?;
+        let payload = head.row.payload.filter(|_| with_payloads);
+        bytes += ITEM_OVERHEAD_BYTES + object.as_text().len();
+        bytes += payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
+        let full = items.len() == limit || bytes > PAGE_BYTES_MAX;
+        if let Some(last) = items.last().filter(|_| full) {
+            let token = make_token(&last.object);
+            return Ok((items, Some(token)));
+        }
+        items.push(PageItem {
+            object,
+            version: head.version,
+            revision: head.row.revision,
+            shard_key,
+            shard,
+            payload,
+        });
+    }
+    Ok((items, None))
+}

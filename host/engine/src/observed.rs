@@ -1,0 +1,160 @@
+//! What this front end has seen of the objects: the newest version that passed through it, and how busy the object is.
+//!
+//! A table of fixed size; an object that falls on another's slot takes its place. What is wrong here makes a forecast
+//! wrong, never an answer: the owner confirms.
+
+use std::time::Instant;
+
+use ostrakon_wire::Version;
+use ostrakon_wire::bounds::OBSERVED_OBJECTS;
+use parking_lot::Mutex;
+
+/// What a front end knows of one object.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Seen {
+    /// The version last seen, and how many microseconds ago; `None` for never.
+    pub(crate) version: Option<(Version, u64)>,
+    /// Writes on their way through here.
+    pub(crate) queued: u32,
+    /// Recent writes per thousand seconds.
+    pub(crate) write_millihz: u64,
+    /// Share of conflicts among recent conditional writes, in millionths.
+    pub(crate) conflict_ppm: u32,
+}
+
+#[derive(Default)]
+struct Slot {
+    object: u64,
+    version: Option<Version>,
+    seen_us: u64,
+    queued: u32,
+    /// Writes, fading by half every [`HALF_LIFE_US`].
+    writes: f32,
+    faded_us: u64,
+    conflict_ppm: u32,
+}
+
+const HALF_LIFE_US: f32 = 1_000_000.0;
+const LN_2: f32 = std::f32::consts::LN_2;
+
+/// The table.
+pub(crate) struct Observed {
+    slots: Box<[Mutex<Slot>]>,
+    started: Instant,
+}
+
+/// A conditional write on its way; counts as queued until it is dropped.
+pub(crate) struct OnItsWay<'a> {
+    observed: &'a Observed,
+    object: u64,
+}
+
+impl Observed {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: (0..OBSERVED_OBJECTS).map(|_| Mutex::default()).collect(),
+            started: Instant::now(),
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+
+    fn slot(&self, object: u64) -> &Mutex<Slot> {
+        &self.slots[object as usize % OBSERVED_OBJECTS]
+    }
+
+    /// What is known of an object, and a mark that one more write to it is on its way.
+    pub(crate) fn look(&self, object: u64) -> (Seen, OnItsWay<'_>) {
+        let now = self.now_us();
+        let mut slot = self.slot(object).lock();
+        if slot.object != object {
+            *slot = Slot {
+                object,
+                faded_us: now,
+                ..Slot::default()
+            };
+        }
+        slot.fade(now);
+        let seen = Seen {
+            version: slot.version.map(|version| (version, now.saturating_sub(slot.seen_us))),
+            queued: slot.queued,
+            write_millihz: (slot.writes * LN_2 / (HALF_LIFE_US / 1e6) * 1e3) as u64,
+            conflict_ppm: slot.conflict_ppm,
+        };
+        slot.queued += 1;
+        (seen, OnItsWay { observed: self, object })
+    }
+
+    /// A version of an object passed through here.
+    pub(crate) fn saw(&self, object: u64, version: Version, written: bool) {
+        let now = self.now_us();
+        let mut slot = self.slot(object).lock();
+        if slot.object != object {
+            *slot = Slot {
+                object,
+                faded_us: now,
+                ..Slot::default()
+            };
+        }
+        if slot.version.is_none_or(|seen| seen <= version) {
+            slot.version = Some(version);
+            slot.seen_us = now;
+        }
+        if written {
+            slot.fade(now);
+            slot.writes += 1.0;
+        }
+    }
+
+    /// A conditional write ended, in a conflict or not.
+    pub(crate) fn ended(&self, object: u64, conflict: bool) {
+        let mut slot = self.slot(object).lock();
+        if slot.object == object {
+            let latest = if conflict { 1_000_000 / 8 } else { 0 };
+            slot.conflict_ppm = slot.conflict_ppm / 8 * 7 + latest;
+        }
+    }
+}
+
+impl Slot {
+    fn fade(&mut self, now_us: u64) {
+        let age_us = now_us.saturating_sub(self.faded_us) as f32;
+        self.writes *= (-age_us / HALF_LIFE_US * LN_2).exp();
+        self.faded_us = now_us;
+    }
+}
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        let mut slot = self.observed.slot(self.object).lock();
+        if slot.object == self.object {
+            slot.queued = slot.queued.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_front_end_remembers_the_newest_version_and_who_is_on_the_way() {
+        let observed = Observed::new();
+        let (seen, first) = observed.look(5);
+        assert_eq!((seen.version, seen.queued), (None, 0));
+        observed.saw(5, Version::new(7), true);
+        observed.saw(5, Version::new(6), false);
+        let (seen, _second) = observed.look(5);
+        assert_eq!(
+            (seen.version.map(|(version, _)| version), seen.queued),
+            (Some(Version::new(7)), 1)
+        );
+        assert!(seen.write_millihz > 0);
+        drop(first);
+        assert_eq!(observed.look(5).0.queued, 1);
+        let (other, _way) = observed.look(5 + OBSERVED_OBJECTS as u64);
+        assert_eq!(other.version, None, "another object in the same slot starts afresh");
+    }
+}

@@ -1,0 +1,383 @@
+//! The owner of the objects: the one place that knows their tips.
+//!
+//! For each object in use it holds the durable head, and while changes are on their way the tip that they make. A change
+//! is judged against the tip and queued under one lock, so the queue's order is the order of versions. What it does
+//! not know it loads from the newest read view; while it loads, everybody else who wants the object waits, so nothing
+//! can be queued behind the load's back.
+
+mod entry;
+mod judge;
+mod sink;
+
+use std::sync::Arc;
+
+use ostrakon_core::ShardMap;
+use ostrakon_store::{Change, CommitError, CommitStats, Committer, Durable, ReadError, ReadView, Store, Views};
+use ostrakon_wire::bounds::COLD_READS_MAX;
+use ostrakon_wire::{Action, ObjectId, ShardKey, TimestampMs, Version};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::action_ids::{ActionIds, Claim};
+pub(crate) use entry::Known;
+use entry::{Look, Stripe};
+pub(crate) use judge::{Condition, Refusal};
+use judge::{Judged, check, judge};
+use sink::{OwnerSink, Token};
+
+const STRIPES: usize = 64;
+
+/// What is to be done to an object.
+pub(crate) struct Intent<'a> {
+    pub(crate) object: &'a ObjectId,
+    /// The key that the client believes the object has.
+    pub(crate) claimed_key: Option<ShardKey>,
+    /// The key for an object that has none recorded.
+    pub(crate) new_key: Option<ShardKey>,
+    pub(crate) condition: Condition,
+    pub(crate) action: &'a Action,
+    pub(crate) timestamp: TimestampMs,
+}
+
+/// A change that is durable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written {
+    pub(crate) durable: Durable,
+    pub(crate) shard_key: ShardKey,
+    pub(crate) version: Version,
+    pub(crate) created: bool,
+}
+
+/// Why nothing was written.
+pub(crate) enum NotWritten {
+    /// The object or the condition forbids it. `stands`: what stands there, durable.
+    Refused { refusal: Refusal, stands: Known },
+    /// The object has no key yet: ask the policy, and come again.
+    NoKey,
+    /// The commit queue is full.
+    Full,
+    /// The change was queued and is not durable.
+    Commit(CommitError),
+    /// The object cannot be read.
+    Read(ReadError),
+}
+
+/// The owner of all objects of this host.
+pub(crate) struct Owner {
+    stripes: Arc<[Mutex<Stripe>]>,
+    committer: Committer<OwnerSink>,
+    views: Views,
+    cold_reads: Arc<Semaphore>,
+}
+
+/// The step of a write that is taken under the object's lock.
+enum Step {
+    Queued {
+        outcome: oneshot::Receiver<Result<Durable, CommitError>>,
+        made: Made,
+    },
+    Refused {
+        refusal: Refusal,
+        stands: Result<Known, oneshot::Receiver<()>>,
+    },
+    NotWritten(NotWritten),
+    Wait(oneshot::Receiver<()>),
+    Load {
+        whole: bool,
+    },
+    /// The condition holds, and no more was asked.
+    Clear,
+}
+
+/// The step of a read that is taken under the object's lock.
+enum HeadStep {
+    Known(Known),
+    Wait(oneshot::Receiver<()>),
+    Load,
+    ReadView,
+}
+
+#[derive(Clone, Copy)]
+struct Made {
+    shard_key: ShardKey,
+    version: Version,
+    created: bool,
+}
+
+/// What an intent is brought to the owner for.
+enum Purpose<'c> {
+    /// To learn whether its condition would be refused.
+    Confirm,
+    /// To be done; with the claim on its action id.
+    Write(&'c mut Option<Claim>),
+}
+
+impl Owner {
+    pub(crate) fn start(store: Store, ids: Arc<ActionIds>) -> std::io::Result<Self> {
+        let stripes: Arc<[_]> = (0..STRIPES).map(|_| Mutex::new(Stripe::new(STRIPES))).collect();
+        let views = store.views();
+        let committer = Committer::start(store, OwnerSink::new(Arc::clone(&stripes), ids))?;
+        Ok(Self {
+            stripes,
+            committer,
+            views,
+            cold_reads: Arc::new(Semaphore::new(COLD_READS_MAX)),
+        })
+    }
+
+    pub(crate) fn commit_stats(&self) -> &Arc<CommitStats> {
+        self.committer.stats()
+    }
+
+    /// Changes that are queued or in the open group.
+    pub(crate) fn waiting(&self) -> usize {
+        self.committer.waiting()
+    }
+
+    fn stripe(&self, object: &ObjectId) -> &Mutex<Stripe> {
+        &self.stripes[entry::stripe_of(object, STRIPES)]
+    }
+
+    /// The durable head of an object; `whole` with its payload, whatever its size.
+    pub(crate) async fn head(&self, object: &ObjectId, whole: bool) -> Result<Known, ReadError> {
+        loop {
+            match self.look(object, whole) {
+                HeadStep::Known(known) => return Ok(known),
+                HeadStep::Wait(loaded) => drop(loaded.await),
+                HeadStep::Load => return self.load(object).await,
+                HeadStep::ReadView => return self.read_view(object).await,
+            }
+        }
+    }
+
+    fn look(&self, object: &ObjectId, whole: bool) -> HeadStep {
+        let mut stripe = self.stripe(object).lock();
+        match stripe.look(object) {
+            Look::Known(known) if !whole || known.is_whole() => HeadStep::Known(known.clone()),
+            Look::Tip(tip) if !whole || tip.durable.is_whole() => HeadStep::Known(tip.durable.clone()),
+            Look::Loading => HeadStep::Wait(stripe.wait(object)),
+            // A payload too large to be kept, under a tip: the newest view has it.
+            Look::Tip(_) => HeadStep::ReadView,
+            Look::Known(_) | Look::Nothing => {
+                stripe.begin_load(object);
+                HeadStep::Load
+            }
+        }
+    }
+
+    /// Does an action to an object, and waits until it is durable.
+    pub(crate) async fn write(&self, intent: &Intent<'_>, claim: &mut Option<Claim>) -> Result<Written, NotWritten> {
+        let written = self.bring(intent, Purpose::Write(claim)).await?;
+        Ok(written.expect("what is brought to be written is written or refused"))
+    }
+
+    /// Whether the condition holds, as far as the tip tells; where it does not, what stands there.
+    pub(crate) async fn confirm(&self, intent: &Intent<'_>) -> Result<(), NotWritten> {
+        self.bring(intent, Purpose::Confirm).await.map(drop)
+    }
+
+    async fn bring(&self, intent: &Intent<'_>, mut purpose: Purpose<'_>) -> Result<Option<Written>, NotWritten> {
+        let mut loaded = None;
+        loop {
+            match self.step(intent, &mut purpose, loaded.take()) {
+                Step::Queued { outcome, made } => {
+                    let durable = outcome
+                        .await
+                        .unwrap_or(Err(CommitError::Stopped))
+                        .map_err(NotWritten::Commit)?;
+                    let Made {
+                        shard_key,
+                        version,
+                        created,
+                    } = made;
+                    return Ok(Some(Written {
+                        durable,
+                        shard_key,
+                        version,
+                        created,
+                    }));
+                }
+                Step::Clear => return Ok(None),
+                Step::Refused { refusal, stands } => {
+                    let stands = self
+                        .what_stands(intent.object, stands)
+                        .await
+                        .map_err(NotWritten::Read)?;
+                    return Err(NotWritten::Refused { refusal, stands });
+                }
+                Step::NotWritten(reason) => return Err(reason),
+                Step::Wait(ready) => drop(ready.await),
+                Step::Load { whole } => {
+                    let known = self.load(intent.object).await.map_err(NotWritten::Read)?;
+                    loaded = whole.then_some(known);
+                }
+            }
+        }
+    }
+
+    /// What a refused write is told. What was judged against a tip is told once the tip is durable.
+    async fn what_stands(
+        &self,
+        object: &ObjectId,
+        stands: Result<Known, oneshot::Receiver<()>>,
+    ) -> Result<Known, ReadError> {
+        match stands {
+            Ok(known) if known.is_whole() => return Ok(known),
+            Ok(_) => {}
+            Err(settled) => drop(settled.await),
+        }
+        self.head(object, true).await
+    }
+
+    /// One look at the object, and if it can be decided, the decision. `loaded`: the whole head, read a moment ago.
+    fn step(&self, intent: &Intent<'_>, purpose: &mut Purpose<'_>, loaded: Option<Known>) -> Step {
+        let mut stripe = self.stripe(intent.object).lock();
+        let (head, in_flight) = match stripe.look(intent.object) {
+            Look::Loading => return Step::Wait(stripe.wait(intent.object)),
+            Look::Nothing => {
+                stripe.begin_load(intent.object);
+                return Step::Load { whole: false };
+            }
+            Look::Tip(tip) => (tip.head.clone(), true),
+            Look::Known(known) => match loaded.filter(|loaded| loaded.version == known.version) {
+                Some(loaded) => (loaded, false),
+                None => (known.clone(), false),
+            },
+        };
+        let judged = match purpose {
+            Purpose::Confirm => match check(intent, &head) {
+                Some(refusal) => Judged::Refused(refusal),
+                None => return Step::Clear,
+            },
+            Purpose::Write(_) if !head.is_whole() && intent.action.reads_payload() => {
+                stripe.begin_load(intent.object);
+                return Step::Load { whole: true };
+            }
+            Purpose::Write(_) => judge(intent, &head),
+        };
+        match (judged, purpose) {
+            (Judged::Refused(refusal), _) => {
+                let stands = if in_flight {
+                    Err(stripe.wait_settled(intent.object))
+                } else {
+                    Ok(head)
+                };
+                Step::Refused { refusal, stands }
+            }
+            (
+                Judged::Write {
+                    shard_key,
+                    version,
+                    payload,
+                },
+                Purpose::Write(claim),
+            ) => {
+                let map = self.views.map();
+                let change = Change {
+                    object: intent.object.clone(),
+                    shard_key,
+                    shard: map.shard_of(shard_key),
+                    epoch: map.epoch(),
+                    version,
+                    kind: intent.action.kind(),
+                    payload,
+                    timestamp: intent.timestamp,
+                    identity: claim.as_ref().map(Claim::identity),
+                    new_object: head.shard_key.is_none(),
+                };
+                self.queue(&mut stripe, change, head, claim)
+            }
+            _ => Step::NotWritten(NotWritten::NoKey),
+        }
+    }
+
+    fn queue(&self, stripe: &mut Stripe, change: Change, head: Known, claim: &mut Option<Claim>) -> Step {
+        let (reply, outcome) = oneshot::channel();
+        let token = Token {
+            claim: claim.take(),
+            reply,
+        };
+        let made = Made {
+            shard_key: change.shard_key,
+            version: change.version,
+            created: head.shard_key.is_none(),
+        };
+        let tip = Known::of_change(&change, None);
+        let object = change.object.clone();
+        match self.committer.submit(change, token) {
+            Ok(()) => {
+                stripe.advance(object, head, tip);
+                Step::Queued { outcome, made }
+            }
+            Err((token, _full)) => {
+                *claim = token.claim;
+                Step::NotWritten(NotWritten::Full)
+            }
+        }
+    }
+
+    /// Reads the object from the newest view on a thread that may block, and ends the load that was begun. Should this
+    /// future be dropped, the load ends all the same.
+    async fn load(&self, object: &ObjectId) -> Result<Known, ReadError> {
+        let permit = Arc::clone(&self.cold_reads).acquire_owned().await;
+        let (stripes, views, object) = (Arc::clone(&self.stripes), self.views.clone(), object.clone());
+        let reading = LoadGuard { stripes, object };
+        let read = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let outcome = read_head(&views.latest(), &reading.object);
+            reading.end(outcome)
+        });
+        read.await
+            .unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())))
+    }
+
+    async fn read_view(&self, object: &ObjectId) -> Result<Known, ReadError> {
+        let permit = Arc::clone(&self.cold_reads).acquire_owned().await;
+        let (views, object) = (self.views.clone(), object.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            read_head(&views.latest(), &object)
+        });
+        read.await
+            .unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())))
+    }
+
+    pub(crate) fn views(&self) -> &Views {
+        &self.views
+    }
+
+    pub(crate) fn map(&self) -> Arc<ShardMap> {
+        self.views.map()
+    }
+}
+
+/// A load that was begun; ends however its thread ends.
+struct LoadGuard {
+    stripes: Arc<[Mutex<Stripe>]>,
+    object: ObjectId,
+}
+
+impl LoadGuard {
+    fn end(self, outcome: Result<Known, ReadError>) -> Result<Known, ReadError> {
+        let stripe = &self.stripes[entry::stripe_of(&self.object, STRIPES)];
+        stripe.lock().end_load(&self.object, outcome.as_ref().ok());
+        outcome
+    }
+}
+
+impl Drop for LoadGuard {
+    fn drop(&mut self) {
+        let stripe = &self.stripes[entry::stripe_of(&self.object, STRIPES)];
+        stripe.lock().end_load(&self.object, None);
+    }
+}
+
+fn read_head(view: &ReadView, object: &ObjectId) -> Result<Known, ReadError> {
+    let Some(shard_key) = view.locate(object)? else {
+        return Ok(Known::absent());
+    };
+    match view.head(shard_key, object)? {
+        Some(head) => Ok(Known::stored(shard_key, head)),
+        None => Err(ReadError::Engine(format!("{object} has a locator and no row"))),
+    }
+}

@@ -1,0 +1,297 @@
+//! What the owner holds of the objects: durable heads in a bounded cache, tips and loads in a map of what is under way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ostrakon_store::{Change, Durable, Head};
+use ostrakon_wire::bounds::{HEAD_CACHE_BYTES, HEAD_PAYLOAD_BYTES_MAX};
+use ostrakon_wire::{ActionId, ObjectId, Payload, Revision, ShardKey, TimestampMs, Version};
+use quick_cache::Weighter;
+use quick_cache::unsync::Cache;
+use tokio::sync::oneshot;
+
+/// What is known of an object at one version.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    /// The key it is recorded under; `None` for an object that never was.
+    pub(crate) shard_key: Option<ShardKey>,
+    /// The stored version: a live object's, a tombstone's, or 0.
+    pub(crate) version: Version,
+    row: Option<Arc<KnownRow>>,
+}
+
+#[derive(Debug)]
+struct KnownRow {
+    revision: Revision,
+    timestamp: TimestampMs,
+    action_id: Option<ActionId>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Tombstone,
+    Payload(Payload),
+    /// A payload too large to be kept in memory.
+    Large,
+}
+
+/// A live object, whole.
+pub(crate) struct Live<'a> {
+    pub(crate) revision: Revision,
+    pub(crate) timestamp: TimestampMs,
+    pub(crate) action_id: Option<ActionId>,
+    pub(crate) payload: &'a Payload,
+}
+
+impl Known {
+    /// An object that never was.
+    pub(crate) fn absent() -> Self {
+        Self {
+            shard_key: None,
+            version: Version::ABSENT,
+            row: None,
+        }
+    }
+
+    /// What a read view holds.
+    pub(crate) fn stored(shard_key: ShardKey, head: Head) -> Self {
+        let content = head.row.payload.map_or(Content::Tombstone, Content::Payload);
+        let row = KnownRow {
+            revision: head.row.revision,
+            timestamp: head.row.timestamp,
+            action_id: head.row.action_id,
+            content,
+        };
+        Self {
+            shard_key: Some(shard_key),
+            version: head.version,
+            row: Some(Arc::new(row)),
+        }
+    }
+
+    /// What a change makes; its revision is known once it is durable.
+    pub(crate) fn of_change(change: &Change, durable: Option<Durable>) -> Self {
+        let content = change.payload.clone().map_or(Content::Tombstone, Content::Payload);
+        let row = KnownRow {
+            revision: durable.map_or(Revision::default(), |durable| durable.revision),
+            timestamp: change.timestamp,
+            action_id: change.identity.map(|identity| identity.id),
+            content,
+        };
+        Self {
+            shard_key: Some(change.shard_key),
+            version: change.version,
+            row: Some(Arc::new(row)),
+        }
+    }
+
+    /// Whether a live object stands there.
+    pub(crate) fn is_live(&self) -> bool {
+        self.row
+            .as_ref()
+            .is_some_and(|row| !matches!(row.content, Content::Tombstone))
+    }
+
+    /// Whether nothing of it is left out.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self
+            .row
+            .as_ref()
+            .is_some_and(|row| matches!(row.content, Content::Large))
+    }
+
+    /// The commit unit that made it; of a live object only.
+    pub(crate) fn live_revision(&self) -> Option<Revision> {
+        self.row.as_ref().filter(|_| self.is_live()).map(|row| row.revision)
+    }
+
+    /// The live object, if there is one and it is whole.
+    pub(crate) fn live(&self) -> Option<Live<'_>> {
+        let row = self.row.as_ref()?;
+        let Content::Payload(payload) = &row.content else {
+            return None;
+        };
+        Some(Live {
+            revision: row.revision,
+            timestamp: row.timestamp,
+            action_id: row.action_id,
+            payload,
+        })
+    }
+
+    /// The same without a payload that is too large to be kept. A payload that is kept is copied out of the frame or the
+    /// block that it came in, so that it keeps nothing else alive.
+    fn kept(&self) -> Self {
+        let Some(row) = &self.row else { return self.clone() };
+        let content = match &row.content {
+            Content::Payload(payload) if payload.as_bytes().len() > HEAD_PAYLOAD_BYTES_MAX => Content::Large,
+            Content::Payload(payload) => {
+                let bytes = bytes::Bytes::copy_from_slice(payload.as_bytes());
+                Content::Payload(Payload::from_checked(payload.format(), bytes))
+            }
+            Content::Tombstone => Content::Tombstone,
+            Content::Large => Content::Large,
+        };
+        let row = KnownRow {
+            revision: row.revision,
+            timestamp: row.timestamp,
+            action_id: row.action_id,
+            content,
+        };
+        Self {
+            shard_key: self.shard_key,
+            version: self.version,
+            row: Some(Arc::new(row)),
+        }
+    }
+
+    fn payload_bytes(&self) -> usize {
+        self.live().map_or(0, |live| live.payload.as_bytes().len())
+    }
+}
+
+/// An object with changes on their way.
+pub(crate) struct Tip {
+    /// What the last of them makes.
+    pub(crate) head: Known,
+    /// What is durable now.
+    pub(crate) durable: Known,
+    in_flight: usize,
+    waiters: Vec<(Version, oneshot::Sender<()>)>,
+}
+
+enum UnderWay {
+    Loading(Vec<oneshot::Sender<()>>),
+    Tip(Tip),
+}
+
+/// What the owner holds of an object.
+pub(crate) enum Look<'a> {
+    /// Nothing.
+    Nothing,
+    /// Somebody is loading it.
+    Loading,
+    /// Changes are on their way.
+    Tip(&'a Tip),
+    /// It is as it is on disk.
+    Known(&'a Known),
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+/// What an entry costs beside its texts: two nodes, the row, the counters.
+const ENTRY_OVERHEAD_BYTES: usize = 240;
+
+impl Weighter<ObjectId, Known> for ByBytes {
+    fn weight(&self, object: &ObjectId, known: &Known) -> u64 {
+        (ENTRY_OVERHEAD_BYTES + object.as_text().len() + known.payload_bytes()) as u64
+    }
+}
+
+/// One part of the objects, under one lock.
+pub(crate) struct Stripe {
+    under_way: HashMap<ObjectId, UnderWay>,
+    heads: Cache<ObjectId, Known, ByBytes>,
+}
+
+/// Which stripe an object falls in.
+pub(crate) fn stripe_of(object: &ObjectId, stripes: usize) -> usize {
+    (object.digest() >> 32) as usize % stripes
+}
+
+impl Stripe {
+    pub(crate) fn new(stripes: usize) -> Self {
+        let bytes = HEAD_CACHE_BYTES / stripes;
+        Self {
+            under_way: HashMap::new(),
+            heads: Cache::with_weighter(bytes / (2 * ENTRY_OVERHEAD_BYTES), bytes as u64, ByBytes),
+        }
+    }
+
+    pub(crate) fn look(&self, object: &ObjectId) -> Look<'_> {
+        match self.under_way.get(object) {
+            Some(UnderWay::Loading(_)) => Look::Loading,
+            Some(UnderWay::Tip(tip)) => Look::Tip(tip),
+            None => self.heads.get(object).map_or(Look::Nothing, Look::Known),
+        }
+    }
+
+    /// Waits for a load.
+    pub(crate) fn wait(&mut self, object: &ObjectId) -> oneshot::Receiver<()> {
+        let (ended, waiting) = oneshot::channel();
+        if let Some(UnderWay::Loading(waiters)) = self.under_way.get_mut(object) {
+            waiters.push(ended);
+        }
+        waiting
+    }
+
+    /// Waits until what is the tip now is durable.
+    pub(crate) fn wait_settled(&mut self, object: &ObjectId) -> oneshot::Receiver<()> {
+        let (settled, waiting) = oneshot::channel();
+        if let Some(UnderWay::Tip(tip)) = self.under_way.get_mut(object) {
+            tip.waiters.push((tip.head.version, settled));
+        }
+        waiting
+    }
+
+    /// Takes the object for a load; nobody else touches it until the load ends.
+    pub(crate) fn begin_load(&mut self, object: &ObjectId) {
+        self.heads.remove(object);
+        let before = self.under_way.insert(object.clone(), UnderWay::Loading(Vec::new()));
+        assert!(before.is_none(), "a load begins where nothing is under way");
+    }
+
+    /// Ends a load, if it has not ended before.
+    pub(crate) fn end_load(&mut self, object: &ObjectId, known: Option<&Known>) {
+        if !matches!(self.under_way.get(object), Some(UnderWay::Loading(_))) {
+            return;
+        }
+        self.under_way.remove(object);
+        if let Some(known) = known {
+            self.heads.insert(object.clone(), known.kept());
+        }
+    }
+
+    /// A change was queued on top of `head`; it makes `tip`.
+    pub(crate) fn advance(&mut self, object: ObjectId, head: Known, tip: Known) {
+        match self.under_way.get_mut(&object) {
+            Some(UnderWay::Tip(existing)) => {
+                existing.head = tip;
+                existing.in_flight += 1;
+            }
+            Some(UnderWay::Loading(_)) => unreachable!("nothing is queued for an object that is being loaded"),
+            None => {
+                self.heads.remove(&object);
+                let tip = Tip {
+                    head: tip,
+                    durable: head,
+                    in_flight: 1,
+                    waiters: Vec::new(),
+                };
+                self.under_way.insert(object, UnderWay::Tip(tip));
+            }
+        }
+    }
+
+    /// A change is durable (`Some`), or never will be.
+    pub(crate) fn settle(&mut self, change: &Change, durable: Option<Durable>) {
+        let Some(UnderWay::Tip(tip)) = self.under_way.get_mut(&change.object) else {
+            return;
+        };
+        tip.in_flight -= 1;
+        if durable.is_some() {
+            tip.durable = Known::of_change(change, durable);
+        }
+        tip.waiters
+            .retain(|(version, settled)| *version > change.version && !settled.is_closed());
+        if tip.in_flight == 0 {
+            let known = tip.durable.kept();
+            self.under_way.remove(&change.object);
+            if durable.is_some() {
+                self.heads.insert(change.object.clone(), known);
+            }
+        }
+    }
+}

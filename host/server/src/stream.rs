@@ -1,0 +1,198 @@
+//! One stream: requests in, answers out as they are ready, gathered into as few writes as there can be.
+//!
+//! One task reads, works and writes. It reads no further while it has as many requests as it may, or while the client
+//! leaves answers unread, so a client is slowed by QUIC's own flow control and nothing piles up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use ostrakon_engine::Context;
+use ostrakon_wire::bounds::{
+    FRAME_BYTES_MAX, FRAME_DEADLINE_MS, GATHER_BYTES_MAX, IN_FLIGHT_PER_STREAM_MAX, WRITE_DEADLINE_MS,
+};
+use ostrakon_wire::{Answer, Code, Request, WireError, frame};
+use quinn::{RecvStream, SendStream};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::Instrument;
+
+use crate::connection::{ConnectionShared, close_code};
+use crate::told_to_stop;
+
+/// A stream, and what was read of it already.
+pub(crate) struct StreamParts {
+    pub(crate) send: SendStream,
+    pub(crate) recv: RecvStream,
+    pub(crate) buffer: BytesMut,
+}
+
+/// Why a stream is given up before its end.
+enum Broken {
+    /// The client broke the protocol in a way that has no request to answer to.
+    Protocol(Code),
+    /// The stream or the connection is gone.
+    Gone,
+}
+
+const READ_BYTES: usize = 64 << 10;
+const FRAME_DEADLINE: Duration = Duration::from_millis(FRAME_DEADLINE_MS);
+const WRITE_DEADLINE: Duration = Duration::from_millis(WRITE_DEADLINE_MS);
+/// How long a finished stream waits for its answers to be acknowledged when the host stops.
+const DELIVERY_DEADLINE: Duration = Duration::from_secs(3);
+
+pub(crate) async fn serve(parts: StreamParts, shared: Arc<ConnectionShared>) {
+    let StreamParts {
+        mut send,
+        mut recv,
+        mut buffer,
+    } = parts;
+    match run(&mut send, &mut recv, &mut buffer, &shared).await {
+        Ok(()) => {
+            if send.finish().is_ok() && *shared.host.stopping.borrow() {
+                let _ = timeout(DELIVERY_DEADLINE, send.stopped()).await;
+            }
+        }
+        Err(Broken::Protocol(code)) => {
+            let _ = send.reset(close_code(code));
+            let _ = recv.stop(close_code(code));
+        }
+        Err(Broken::Gone) => {}
+    }
+}
+
+async fn run(
+    send: &mut SendStream,
+    recv: &mut RecvStream,
+    buffer: &mut BytesMut,
+    shared: &ConnectionShared,
+) -> Result<(), Broken> {
+    let mut stopping = shared.host.stopping.clone();
+    let mut working = FuturesUnordered::new();
+    let mut out = Vec::new();
+    let mut reading = true;
+    // A frame that was begun must end by then.
+    let mut frame_due: Option<Instant> = None;
+    loop {
+        while working.len() < IN_FLIGHT_PER_STREAM_MAX {
+            match frame::split(buffer, FRAME_BYTES_MAX) {
+                Ok(Some(frame)) => working.push(work(frame, shared)),
+                Ok(None) => break,
+                Err(_) => return Err(Broken::Protocol(Code::FrameTooLarge)),
+            }
+        }
+        let begun = !buffer.is_empty() && working.len() < IN_FLIGHT_PER_STREAM_MAX;
+        frame_due = if begun {
+            frame_due.or_else(|| Some(Instant::now() + FRAME_DEADLINE))
+        } else {
+            None
+        };
+        if !reading && working.is_empty() {
+            return Ok(());
+        }
+        let may_read = reading && working.len() < IN_FLIGHT_PER_STREAM_MAX;
+        tokio::select! {
+            biased;
+            Some(answered) = working.next(), if !working.is_empty() => {
+                append(&mut out, answered)?;
+                while let Some(Some(answered)) = working.next().now_or_never() {
+                    append(&mut out, answered)?;
+                    if out.len() >= GATHER_BYTES_MAX {
+                        break;
+                    }
+                }
+                write(send, &out).await?;
+                out.clear();
+            }
+            chunk = recv.read_chunk(READ_BYTES, true), if may_read => match chunk {
+                Ok(Some(chunk)) => {
+                    let before = buffer.len();
+                    buffer.extend_from_slice(&chunk.bytes);
+                    if before > 0 && frame_ended(before, buffer) {
+                        frame_due = None;
+                    }
+                }
+                Ok(None) if !buffer.is_empty() => return Err(Broken::Protocol(Code::Malformed)),
+                Ok(None) => reading = false,
+                Err(_) => return Err(Broken::Gone),
+            },
+            () = due(frame_due), if frame_due.is_some() && reading => return Err(Broken::Protocol(Code::TooSlow)),
+            () = told_to_stop(&mut stopping), if reading => reading = false,
+        }
+    }
+}
+
+/// Whether the frame that `before` bytes began is whole now.
+fn frame_ended(before: usize, buffer: &BytesMut) -> bool {
+    let prefix = buffer.first_chunk::<{ frame::PREFIX_BYTES }>();
+    prefix.is_some_and(|prefix| {
+        let whole = frame::PREFIX_BYTES + u32::from_be_bytes(*prefix) as usize;
+        before < whole && buffer.len() >= whole
+    })
+}
+
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Works one frame out. `Err`: nothing in it says which request to answer.
+async fn work(frame: Bytes, shared: &ConnectionShared) -> Result<Answer, Code> {
+    let Ok(_permit) = shared.in_flight.acquire().await else {
+        return Err(Code::Draining);
+    };
+    let request = match Request::read(&frame) {
+        Ok(request) => request,
+        Err((Some(id), error)) => {
+            return Ok(Answer {
+                id,
+                outcome: Err(error),
+            });
+        }
+        Err((None, error)) => return Err(error.code),
+    };
+    if *shared.host.stopping.borrow() {
+        let outcome = Err(WireError::new(Code::Draining, "the host is stopping"));
+        return Ok(Answer {
+            id: request.id,
+            outcome,
+        });
+    }
+    let context = Context {
+        timestamp: request.timestamp,
+    };
+    let handled = shared.host.engine.handle(&request.operation, context);
+    let outcome = match request.trace_parent {
+        None => handled.await,
+        Some(parent) => {
+            handled
+                .instrument(tracing::debug_span!("request", traceparent = %parent))
+                .await
+        }
+    };
+    Ok(Answer {
+        id: request.id,
+        outcome,
+    })
+}
+
+fn append(out: &mut Vec<u8>, answered: Result<Answer, Code>) -> Result<(), Broken> {
+    let answer = answered.map_err(Broken::Protocol)?;
+    frame::append(out, |out| answer.write(out));
+    Ok(())
+}
+
+/// Writes answers; gives the stream up when the client leaves them unread for too long.
+async fn write(send: &mut SendStream, out: &[u8]) -> Result<(), Broken> {
+    let mut writing = std::pin::pin!(send.write_all(out));
+    let written = match writing.as_mut().now_or_never() {
+        Some(written) => written,
+        None => timeout(WRITE_DEADLINE, writing)
+            .await
+            .map_err(|_| Broken::Protocol(Code::TooSlow))?,
+    };
+    written.map_err(|_| Broken::Gone)
+}

@@ -1,0 +1,377 @@
+//! The committing thread: groups of changes, one batch and one sync each.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use fjall::PersistMode;
+use ostrakon_wire::bounds::{GROUP_BYTES_MAX, GROUP_CHANGES_MAX};
+use ostrakon_wire::{
+    ActionId, ActionKind, MapEpoch, ObjectId, Payload, Revision, ShardId, ShardKey, TimestampMs, Version,
+};
+
+use crate::error::CommitError;
+use crate::floors::Floors;
+use crate::flush::Flusher;
+use crate::open::{LogWindow, Store};
+use crate::queue::{Queue, QueueFull};
+use crate::record::log::Identity;
+use crate::record::row::Row;
+use crate::record::{locator, log, meta, row};
+use crate::view::ReadView;
+
+/// One change of one object: one row, and its part of the group's log record.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The object.
+    pub object: ObjectId,
+    /// The key it is, or from now on is, recorded under.
+    pub shard_key: ShardKey,
+    /// The shard that the key falls in.
+    pub shard: ShardId,
+    /// The map that says so; a change of an older map is fenced.
+    pub epoch: MapEpoch,
+    /// The version that is made.
+    pub version: Version,
+    /// What makes it.
+    pub kind: ActionKind,
+    /// What is stored; `None` for a tombstone.
+    pub payload: Option<Payload>,
+    /// When, as the client or else the host told.
+    pub timestamp: TimestampMs,
+    /// The action's id.
+    pub identity: Option<Identity>,
+    /// Whether the object has no locator yet.
+    pub new_object: bool,
+}
+
+/// A change is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Durable {
+    /// The commit unit it was.
+    pub revision: Revision,
+}
+
+/// Who is told what became of the changes. Called on the committing thread, in commit order, after the view of the group
+/// is published.
+pub trait Sink: Send + 'static {
+    /// What came with a change.
+    type Token: Send + 'static;
+
+    /// A change is durable, or will never be.
+    fn done(&self, token: Self::Token, change: &Change, outcome: Result<Durable, CommitError>);
+
+    /// The floors have risen: from now on unknown ids below them are too old to run.
+    fn floors(&self, floors: &Floors);
+
+    /// These ids (client, id) are no longer in the log; the floors cover them.
+    fn dropped(&self, ids: &[(ObjectId, ActionId)]);
+}
+
+/// Counters of the committing thread.
+#[derive(Debug, Default)]
+pub struct CommitStats {
+    /// Groups committed.
+    pub groups: AtomicU64,
+    /// Changes committed.
+    pub changes: AtomicU64,
+    /// Changes in the group that is being committed now.
+    pub in_group: AtomicU32,
+    /// Moving average of how long a group takes, in microseconds.
+    pub commit_us: AtomicU32,
+    /// A persist has failed: nothing is written any more.
+    pub failed: AtomicBool,
+}
+
+struct Queued<T> {
+    change: Change,
+    bytes: usize,
+    token: T,
+}
+
+/// The handle of the committing thread; dropping it commits what is queued and stops the thread.
+pub struct Committer<S: Sink> {
+    queue: Arc<Queue<Queued<S::Token>>>,
+    stats: Arc<CommitStats>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<S: Sink> Committer<S> {
+    /// Starts the thread on a store.
+    pub fn start(store: Store, sink: S) -> std::io::Result<Self> {
+        let queue = Arc::new(Queue::new());
+        let stats = Arc::new(CommitStats::default());
+        let flusher = Flusher::start(store.database.clone(), Arc::clone(&store.keyspaces))?;
+        let thread = Thread {
+            queue: Arc::clone(&queue),
+            stats: Arc::clone(&stats),
+            log: store.log.clone(),
+            store,
+            flusher,
+            sink,
+        };
+        let thread = std::thread::Builder::new()
+            .name("commit".into())
+            .spawn(move || thread.run())?;
+        Ok(Self {
+            queue,
+            stats,
+            thread: Some(thread),
+        })
+    }
+
+    /// Queues a change. Calls for one object must come in the order of its versions.
+    pub fn submit(&self, change: Change, token: S::Token) -> Result<(), (S::Token, QueueFull)> {
+        let payload = change.payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
+        let bytes = payload + 2 * change.object.as_text().len() + CHANGE_OVERHEAD_BYTES;
+        self.queue
+            .push(Queued { change, bytes, token }, bytes)
+            .map_err(|(queued, full)| (queued.token, full))
+    }
+
+    /// Changes that are queued or in the open group.
+    pub fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+
+    /// The thread's counters.
+    pub fn stats(&self) -> &Arc<CommitStats> {
+        &self.stats
+    }
+}
+
+impl<S: Sink> Drop for Committer<S> {
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so; its changes are answered by their dropped tokens.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What a change weighs beside its payload and its object's text: keys, headers, its part of the log.
+const CHANGE_OVERHEAD_BYTES: usize = 160;
+
+struct Thread<S: Sink> {
+    queue: Arc<Queue<Queued<S::Token>>>,
+    stats: Arc<CommitStats>,
+    store: Store,
+    log: LogWindow,
+    flusher: Flusher,
+    sink: S,
+}
+
+impl<S: Sink> Thread<S> {
+    fn run(mut self) {
+        let mut backlog = VecDeque::new();
+        let mut group = Vec::new();
+        while self.queue.take(&mut backlog) {
+            self.pick(&mut backlog, &mut group);
+            if group.is_empty() {
+                // Only shards that are held back have work: give their flushes a moment.
+                std::thread::sleep(crate::flush::POLL);
+                continue;
+            }
+            self.stats.in_group.store(group.len() as u32, Ordering::Relaxed);
+            let started = Instant::now();
+            let outcome = self.commit(&group);
+            self.measure(started, group.len());
+            self.settle(&mut group, outcome);
+        }
+    }
+
+    /// Moves the next group's changes over, in order; those of a shard that is held back stay, all of them.
+    fn pick(&self, backlog: &mut VecDeque<Queued<S::Token>>, group: &mut Vec<Queued<S::Token>>) {
+        let mut bytes = 0;
+        let fits = |bytes: usize, group: &Vec<_>| bytes < GROUP_BYTES_MAX && group.len() < GROUP_CHANGES_MAX;
+        if !self.flusher.any_held() {
+            while fits(bytes, group) {
+                let Some(queued) = backlog.pop_front() else { break };
+                bytes += queued.bytes;
+                group.push(queued);
+            }
+            return;
+        }
+        let mut kept = VecDeque::with_capacity(backlog.len());
+        for queued in backlog.drain(..) {
+            if fits(bytes, group) && !self.flusher.is_held(queued.change.shard) {
+                bytes += queued.bytes;
+                group.push(queued);
+            } else {
+                kept.push_back(queued);
+            }
+        }
+        *backlog = kept;
+    }
+
+    /// Writes a group as one batch, and publishes the view behind it. Answers the revision of its first change.
+    fn commit(&mut self, group: &[Queued<S::Token>]) -> Result<Revision, CommitError> {
+        if self.stats.failed.load(Ordering::Relaxed) {
+            return Err(CommitError::Failed);
+        }
+        let epoch = self.store.map.epoch();
+        let first = self.log.next;
+        let now = now();
+        let mut batch = self.store.database.batch().durability(Some(PersistMode::SyncData));
+        let mut record = log::Builder::new(now);
+        let mut revision = first.get();
+        let (mut identities, mut written) = (0, 0);
+        for Queued { change, .. } in group {
+            if change.epoch != epoch {
+                continue;
+            }
+            let Some(keyspace) = self.store.keyspaces.shards.get(&change.shard) else {
+                continue;
+            };
+            let value = Row {
+                revision: Revision::new(revision),
+                timestamp: change.timestamp,
+                action_id: change.identity.map(|identity| identity.id),
+                payload: change.payload.clone(),
+            };
+            batch.insert(
+                keyspace,
+                row::key(change.shard_key, &change.object, change.version),
+                value.encode(),
+            );
+            if change.new_object {
+                batch.insert(
+                    &self.store.keyspaces.locator,
+                    locator::key(&change.object),
+                    locator::encode(change.shard_key),
+                );
+            }
+            let kept = u64::from(self.store.facts.history_versions);
+            if change.version.get() > kept {
+                let oldest = Version::new(change.version.get() - kept);
+                batch.remove(keyspace, row::key(change.shard_key, &change.object, oldest));
+            }
+            let tombstone = change.payload.is_none();
+            record.push(
+                &change.object,
+                change.shard_key,
+                change.version,
+                change.kind,
+                tombstone,
+                change.identity,
+            );
+            identities += usize::from(change.identity.is_some());
+            written += 1;
+            revision += 1;
+        }
+        if written == 0 {
+            return Ok(first);
+        }
+        batch.insert(&self.store.keyspaces.log, log::key(first), record.finish());
+        let trim = self.trim(&mut batch);
+        if let Err(error) = batch.commit() {
+            tracing::error!(%error, "a persist failed: the host takes no more writes");
+            self.stats.failed.store(true, Ordering::Relaxed);
+            return Err(CommitError::Failed);
+        }
+        self.log.next = Revision::new(revision);
+        self.log.identities += identities;
+        self.publish();
+        if let Some(trim) = trim {
+            self.log.start = trim.start;
+            self.log.identities -= trim.identities;
+            self.sink.floors(&self.log.start.floors);
+            self.sink.dropped(&trim.dropped);
+        }
+        Ok(first)
+    }
+
+    /// Once enough ids too many are remembered, drops the oldest records of the log and raises the floors for them.
+    fn trim(&self, batch: &mut fjall::OwnedWriteBatch) -> Option<Trim> {
+        let kept = self.store.config.action_ids;
+        let slack = (kept / 64).max(GROUP_CHANGES_MAX);
+        let excess = self.log.identities.checked_sub(kept + slack)?;
+        let mut trim = Trim {
+            start: self.log.start.clone(),
+            identities: 0,
+            dropped: Vec::new(),
+        };
+        let view = self.store.views.latest();
+        for record in view.log_from(self.log.start.first) {
+            let Ok((first, record)) = record.inspect_err(|error| tracing::error!(%error, "the log cannot be trimmed"))
+            else {
+                return None;
+            };
+            batch.remove(&self.store.keyspaces.log, log::key(first));
+            for entry in &record.entries {
+                let Some(identity) = entry.identity else { continue };
+                trim.start
+                    .floors
+                    .drop_id(entry.object.client(), identity.id, record.committed);
+                trim.identities += 1;
+                trim.dropped.push((entry.object.clone(), identity.id));
+            }
+            trim.start.first = Revision::new(first.get() + record.entries.len() as u64);
+            if trim.identities >= excess + slack.min(GROUP_CHANGES_MAX) {
+                break;
+            }
+        }
+        trim.start.floors.settle();
+        batch.insert(&self.store.keyspaces.meta, meta::FLOORS_KEY, trim.start.encode());
+        Some(trim)
+    }
+
+    fn publish(&self) {
+        self.store.views.publish(ReadView {
+            snapshot: self.store.database.snapshot(),
+            keyspaces: Arc::clone(&self.store.keyspaces),
+            map: Arc::clone(&self.store.map),
+            log: self.store.facts.log,
+            revision: Revision::new(self.log.next.get() - 1),
+        });
+    }
+
+    fn measure(&self, started: Instant, changes: usize) {
+        let took = started.elapsed().as_micros().min(u128::from(u32::MAX)) as u32;
+        let before = self.stats.commit_us.load(Ordering::Relaxed);
+        let average = if before == 0 {
+            took
+        } else {
+            (before / 8 * 7).saturating_add(took / 8)
+        };
+        self.stats.commit_us.store(average, Ordering::Relaxed);
+        self.stats.in_group.store(0, Ordering::Relaxed);
+        self.stats.groups.fetch_add(1, Ordering::Relaxed);
+        self.stats.changes.fetch_add(changes as u64, Ordering::Relaxed);
+    }
+
+    fn settle(&self, group: &mut Vec<Queued<S::Token>>, outcome: Result<Revision, CommitError>) {
+        let epoch = self.store.map.epoch();
+        let mut revision = outcome.as_ref().map_or(0, |first| first.get());
+        self.queue
+            .settle(group.len(), group.iter().map(|queued| queued.bytes).sum());
+        for Queued { change, token, .. } in group.drain(..) {
+            let written = change.epoch == epoch && self.store.keyspaces.shards.contains_key(&change.shard);
+            let result = match &outcome {
+                Err(error) => Err(error.clone()),
+                Ok(_) if !written => Err(CommitError::Fenced),
+                Ok(_) => {
+                    revision += 1;
+                    Ok(Durable {
+                        revision: Revision::new(revision - 1),
+                    })
+                }
+            };
+            self.sink.done(token, &change, result);
+        }
+    }
+}
+
+struct Trim {
+    start: meta::LogStart,
+    identities: usize,
+    dropped: Vec<(ObjectId, ActionId)>,
+}
+
+fn now() -> TimestampMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    TimestampMs::new(since.as_millis() as u64)
+}

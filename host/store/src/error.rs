@@ -1,0 +1,118 @@
+//! What can go wrong with the store, an operation at a time.
+
+use std::path::PathBuf;
+
+use ostrakon_wire::{Revision, ShardId};
+
+use crate::record::DamagedRecord;
+
+/// Why a data folder cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another host has it open.
+    #[error("{} is in use by another host", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder or a file in it cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It was written by a later release.
+    #[error("{} has format {found}; this release reads format {known} and older", path.display())]
+    NewerFormat {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The latest format of this release.
+        known: u32,
+    },
+    /// It is not a data folder, and not empty either.
+    #[error("{} holds other files and is no data folder of a host", path.display())]
+    NotADataFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A keyspace that the shard map names is gone.
+    #[error("{}: the keyspace of shard {shard} is missing", path.display())]
+    MissingShard {
+        /// The folder.
+        path: PathBuf,
+        /// The shard.
+        shard: ShardId,
+    },
+    /// A keyspace that every folder has is gone.
+    #[error("{}: the keyspace {name} is missing", path.display())]
+    MissingKeyspace {
+        /// The folder.
+        path: PathBuf,
+        /// Its name.
+        name: &'static str,
+    },
+    /// The log has a hole: commits that were acknowledged are gone.
+    #[error("{}: the log has a hole: revision {found} stands where {expected} belongs", path.display())]
+    LogHole {
+        /// The folder.
+        path: PathBuf,
+        /// What must come next.
+        expected: Revision,
+        /// What comes next.
+        found: Revision,
+    },
+    /// A record is damaged.
+    #[error("{}: {source}", path.display())]
+    Damaged {
+        /// The folder.
+        path: PathBuf,
+        /// Which one, and how.
+        source: DamagedRecord,
+    },
+    /// The engine below cannot read its files.
+    #[error("{}: the files of the store are damaged: {source}", path.display())]
+    Engine {
+        /// The folder.
+        path: PathBuf,
+        /// What it says.
+        source: fjall::Error,
+    },
+}
+
+/// Why something that is stored cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// A record is damaged.
+    #[error(transparent)]
+    Damaged(#[from] DamagedRecord),
+    /// The engine below cannot read its files.
+    #[error("the files of the store cannot be read: {0}")]
+    Engine(String),
+    /// The shard has no keyspace here.
+    #[error("shard {0} has no keyspace here")]
+    NoShard(ShardId),
+}
+
+impl From<fjall::Error> for ReadError {
+    fn from(error: fjall::Error) -> Self {
+        Self::Engine(error.to_string())
+    }
+}
+
+/// Why a change is not durable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The map that placed it is no longer in force; it was not written.
+    #[error("the shard map has changed")]
+    Fenced,
+    /// A persist failed, now or before; nothing is written until the host is restarted.
+    #[error("the store takes no writes since a persist failed; restart the host")]
+    Failed,
+    /// The host is stopping.
+    #[error("the host is stopping")]
+    Stopped,
+}

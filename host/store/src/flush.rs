@@ -1,0 +1,139 @@
+//! Keeps memory and journals bounded: flushes memtables before the engine below would stop commits to do it.
+//!
+//! The engine counts memory a keyspace at a time, and keeps a journal as long as any keyspace, however idle, has unflushed
+//! rows in it. So a thread of ours looks at the whole: it flushes a shard that has grown, the largest ones when the sum
+//! has grown, and those that pin the oldest journal when journals add up. A shard whose flushes cannot keep up is held
+//! back, alone, until they have.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fjall::{AbstractTree, Database, Keyspace};
+use ostrakon_wire::ShardId;
+use ostrakon_wire::bounds::{JOURNALS_MAX, MEMTABLE_BYTES_MAX, SHARD_MEMTABLE_BYTES_MAX};
+use parking_lot::RwLock;
+
+use crate::keyspaces::Keyspaces;
+
+/// How often the thread looks.
+pub(crate) const POLL: Duration = Duration::from_millis(10);
+
+/// At 4 sealed memtables the engine sleeps inside a commit, and every shard with it.
+const SEALED_MAX: usize = 2;
+/// At 30 runs in the first level it does the same.
+const RUNS_MAX: usize = 20;
+/// Flushes under way at a time; more would only queue up in the engine.
+const FLUSHES_MAX: usize = 4;
+
+/// The handle of the flushing thread; dropping it stops the thread.
+pub(crate) struct Flusher {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    database: Database,
+    keyspaces: Arc<Keyspaces>,
+    held: RwLock<HashSet<ShardId>>,
+    held_count: AtomicUsize,
+    stop: AtomicBool,
+}
+
+impl Flusher {
+    pub(crate) fn start(database: Database, keyspaces: Arc<Keyspaces>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            database,
+            keyspaces,
+            held: RwLock::default(),
+            held_count: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+        });
+        let of_thread = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("flush".into())
+            .spawn(move || of_thread.run())?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Whether any shard is held back.
+    pub(crate) fn any_held(&self) -> bool {
+        self.shared.held_count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether this shard is held back.
+    pub(crate) fn is_held(&self, shard: ShardId) -> bool {
+        self.shared.held.read().contains(&shard)
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            std::thread::park_timeout(POLL);
+            self.flush_what_has_grown();
+            self.hold_back();
+        }
+    }
+
+    fn flush_what_has_grown(&self) {
+        let total = self.database.write_buffer_size();
+        let journals = self.database.journal_count();
+        if total < SHARD_MEMTABLE_BYTES_MAX && journals <= JOURNALS_MAX {
+            return;
+        }
+        let mut sizes: Vec<(u64, &Keyspace)> = self
+            .keyspaces
+            .all()
+            .map(|keyspace| (keyspace.tree.active_memtable().size(), keyspace))
+            .collect();
+        sizes.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let active: u64 = sizes.iter().map(|(bytes, _)| bytes).sum();
+        let mut to_shed = active.saturating_sub(MEMTABLE_BYTES_MAX);
+        for (bytes, keyspace) in sizes {
+            if bytes == 0 || self.database.outstanding_flushes() >= FLUSHES_MAX {
+                break;
+            }
+            let wanted = bytes > SHARD_MEMTABLE_BYTES_MAX || to_shed > 0 || journals > JOURNALS_MAX;
+            if wanted && keyspace.tree.sealed_memtable_count() < SEALED_MAX {
+                if let Err(error) = keyspace.rotate_memtable() {
+                    tracing::error!(%error, keyspace = %keyspace.name(), "a memtable cannot be flushed");
+                }
+                to_shed = to_shed.saturating_sub(bytes);
+            }
+        }
+    }
+
+    fn hold_back(&self) {
+        let pressed = |keyspace: &Keyspace| {
+            let tree = &keyspace.tree;
+            tree.l0_run_count() >= RUNS_MAX
+                || tree.sealed_memtable_count() >= SEALED_MAX
+                    && tree.active_memtable().size() > 2 * SHARD_MEMTABLE_BYTES_MAX
+        };
+        let shards = self.keyspaces.shards.iter();
+        let held: HashSet<_> = shards
+            .filter(|(_, keyspace)| pressed(keyspace))
+            .map(|(shard, _)| *shard)
+            .collect();
+        if held.len() != self.held_count.load(Ordering::Relaxed) || !held.is_empty() {
+            self.held_count.store(held.len(), Ordering::Relaxed);
+            *self.held.write() = held;
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The keyspaces of a data folder, opened.
+
+use std::collections::BTreeMap;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use ostrakon_wire::ShardId;
+use ostrakon_wire::bounds::SHARD_MEMTABLE_BYTES_MAX;
+
+use crate::error::ReadError;
+
+pub(crate) const META: &str = "meta";
+pub(crate) const LOG: &str = "log";
+pub(crate) const LOCATOR: &str = "locator";
+
+/// Every keyspace, by what stands in it.
+pub(crate) struct Keyspaces {
+    pub(crate) meta: Keyspace,
+    pub(crate) log: Keyspace,
+    pub(crate) locator: Keyspace,
+    pub(crate) shards: BTreeMap<ShardId, Keyspace>,
+}
+
+/// The name of a shard's keyspace.
+pub(crate) fn shard_name(shard: ShardId) -> String {
+    format!("shard-{shard:010}")
+}
+
+fn options() -> KeyspaceCreateOptions {
+    // Flushing is the host's own business (see `flush`): the engine's trigger, which stops commits, stays out of reach.
+    KeyspaceCreateOptions::default().max_memtable_size(SHARD_MEMTABLE_BYTES_MAX * 16)
+}
+
+impl Keyspaces {
+    /// Opens them, and makes those that are missing. Whether any may be missing is the caller's to know.
+    pub(crate) fn open(database: &Database, shards: impl Iterator<Item = ShardId>) -> fjall::Result<Self> {
+        Ok(Self {
+            meta: database.keyspace(META, options)?,
+            log: database.keyspace(LOG, options)?,
+            locator: database.keyspace(LOCATOR, options)?,
+            shards: shards
+                .map(|shard| Ok((shard, database.keyspace(&shard_name(shard), options)?)))
+                .collect::<fjall::Result<_>>()?,
+        })
+    }
+
+    pub(crate) fn shard(&self, shard: ShardId) -> Result<&Keyspace, ReadError> {
+        self.shards.get(&shard).ok_or(ReadError::NoShard(shard))
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Keyspace> {
+        [&self.meta, &self.log, &self.locator]
+            .into_iter()
+            .chain(self.shards.values())
+    }
+}

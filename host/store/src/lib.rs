@@ -1,0 +1,27 @@
+//! The durable store: fjall, a keyspace a shard, one log, group commit, read views.
+//!
+//! One thread commits: it takes what is queued, writes it as one batch with one sync, publishes one read view, then
+//! tells every change's owner. Nobody else opens snapshots, so nothing is read before it is durable.
+
+mod commit;
+mod error;
+mod floors;
+mod flush;
+mod keyspaces;
+mod open;
+mod queue;
+pub mod record;
+mod sweep;
+mod view;
+
+pub use commit::{Change, CommitStats, Committer, Durable, Sink};
+pub use error::{CommitError, OpenError, ReadError};
+pub use floors::Floors;
+pub use open::{Recovered, Remembered, Store, StoreConfig};
+pub use queue::QueueFull;
+pub use record::log::Identity;
+pub use view::{Head, ListItem, ReadView, Views};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -1,0 +1,362 @@
+//! Opening a data folder: making it, checking it, reading back what must be in memory.
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use fjall::{Database, PersistMode};
+use ostrakon_core::ShardMap;
+use ostrakon_wire::bounds::{ACTION_IDS_DEFAULT, BLOCK_CACHE_BYTES, HISTORY_VERSIONS_DEFAULT, SHARDS_DEFAULT};
+use ostrakon_wire::{LogId, Revision};
+
+use crate::error::{OpenError, ReadError};
+use crate::floors::Floors;
+use crate::keyspaces::{Keyspaces, LOCATOR, LOG, META, shard_name};
+use crate::record::log::Entry;
+use crate::record::meta::{self, LogStart, StoreFacts};
+use crate::sweep;
+use crate::view::{ReadView, Views};
+
+/// The format of data folders that this release writes.
+const FORMAT: u32 = 1;
+const FORMAT_FILE: &str = "FORMAT";
+const FORMAT_TITLE: &str = "ostrakon data folder, format ";
+const DATABASE_FOLDER: &str = "store";
+
+/// How to open a data folder.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// The folder; made if it is missing.
+    pub path: PathBuf,
+    /// Shards that a new folder starts with; an existing one keeps its own.
+    pub shards: u32,
+    /// Versions of an object that history keeps, at least 1.
+    pub history_versions: u32,
+    /// Action ids that are remembered.
+    pub action_ids: usize,
+    /// Number of the log, for a folder that is new.
+    pub new_log: LogId,
+}
+
+impl StoreConfig {
+    /// The defaults, for a folder.
+    pub fn new(path: impl Into<PathBuf>, new_log: LogId) -> Self {
+        Self {
+            path: path.into(),
+            shards: SHARDS_DEFAULT,
+            history_versions: HISTORY_VERSIONS_DEFAULT,
+            action_ids: ACTION_IDS_DEFAULT,
+            new_log,
+        }
+    }
+}
+
+/// An open data folder.
+pub struct Store {
+    pub(crate) config: StoreConfig,
+    pub(crate) database: Database,
+    pub(crate) keyspaces: Arc<Keyspaces>,
+    pub(crate) map: Arc<ShardMap>,
+    pub(crate) facts: StoreFacts,
+    pub(crate) log: LogWindow,
+    pub(crate) views: Views,
+}
+
+/// Which part of the log is there.
+#[derive(Debug, Clone)]
+pub(crate) struct LogWindow {
+    pub(crate) start: LogStart,
+    pub(crate) next: Revision,
+    pub(crate) identities: usize,
+}
+
+/// One remembered action.
+#[derive(Debug, Clone)]
+pub struct Remembered {
+    /// The commit unit it was.
+    pub revision: Revision,
+    /// What it did; it has an identity.
+    pub entry: Entry,
+}
+
+/// What an opened folder brings back into memory.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// The actions whose ids are remembered, oldest first.
+    pub remembered: Vec<Remembered>,
+    /// The floors below them.
+    pub floors: Floors,
+}
+
+impl Store {
+    /// Opens a data folder, or makes it. Reads the whole log, and holds that it has no hole.
+    pub fn open(config: StoreConfig) -> Result<(Self, Recovered), OpenError> {
+        let path = config.path.clone();
+        claim_folder(&path)?;
+        let database = open_database(&path)?;
+        let wrap = |source: fjall::Error| engine_error(&path, source);
+        let found = find_facts(&database, &path)?;
+        let (facts, map) = match found {
+            Some(found) => found,
+            None => create(&database, &config).map_err(wrap)?,
+        };
+        hold_keyspaces(&database, &map, &path)?;
+        let shards = map.ranges().iter().map(|range| range.shard);
+        let keyspaces = Arc::new(Keyspaces::open(&database, shards).map_err(wrap)?);
+        let mut store = Self::assemble(config, database, keyspaces, Arc::new(map), facts);
+        store.settle_history().map_err(|error| read_error(&path, error))?;
+        let recovered = store.recover(&path)?;
+        Ok((store, recovered))
+    }
+
+    fn assemble(
+        config: StoreConfig,
+        database: Database,
+        keyspaces: Arc<Keyspaces>,
+        map: Arc<ShardMap>,
+        facts: StoreFacts,
+    ) -> Self {
+        let view = ReadView {
+            snapshot: database.snapshot(),
+            keyspaces: Arc::clone(&keyspaces),
+            map: Arc::clone(&map),
+            log: facts.log,
+            revision: Revision::default(),
+        };
+        let views = Views(Arc::new(ArcSwap::from_pointee(view)));
+        let log = LogWindow {
+            start: LogStart::default(),
+            next: Revision::new(1),
+            identities: 0,
+        };
+        Self {
+            config,
+            database,
+            keyspaces,
+            map,
+            facts,
+            log,
+            views,
+        }
+    }
+
+    /// The newest read view, now and from now on.
+    pub fn views(&self) -> Views {
+        self.views.clone()
+    }
+
+    /// The log's own number.
+    pub fn log(&self) -> LogId {
+        self.facts.log
+    }
+
+    /// Reads the log: holds that it has no hole, and collects the action ids in it.
+    fn recover(&mut self, path: &Path) -> Result<Recovered, OpenError> {
+        let damaged = |source| OpenError::Damaged {
+            path: path.into(),
+            source,
+        };
+        let wrap = |source: fjall::Error| engine_error(path, source);
+        self.log.start = match self.keyspaces.meta.get(meta::FLOORS_KEY).map_err(wrap)? {
+            Some(value) => LogStart::decode(&value).map_err(damaged)?,
+            None => LogStart {
+                first: Revision::new(1),
+                floors: Floors::default(),
+            },
+        };
+        let mut next = self.log.start.first;
+        let mut remembered = Vec::new();
+        for record in self.views.latest().log_from(Revision::default()) {
+            let (first, record) = record.map_err(|error| read_error(path, error))?;
+            if first != next {
+                return Err(OpenError::LogHole {
+                    path: path.into(),
+                    expected: next,
+                    found: first,
+                });
+            }
+            next = Revision::new(first.get() + record.entries.len() as u64);
+            let units = (first.get()..).map(Revision::new).zip(record.entries);
+            let identified = units.filter(|(_, entry)| entry.identity.is_some());
+            remembered.extend(identified.map(|(revision, entry)| Remembered { revision, entry }));
+        }
+        self.log.next = next;
+        self.log.identities = remembered.len();
+        self.views.publish(ReadView {
+            snapshot: self.database.snapshot(),
+            keyspaces: Arc::clone(&self.keyspaces),
+            map: Arc::clone(&self.map),
+            log: self.facts.log,
+            revision: Revision::new(next.get() - 1),
+        });
+        Ok(Recovered {
+            remembered,
+            floors: self.log.start.floors.clone(),
+        })
+    }
+
+    /// Brings history to the configured number of versions where fewer are asked for than before.
+    fn settle_history(&mut self) -> Result<(), ReadError> {
+        let (before, now) = (self.facts.history_versions, self.config.history_versions.max(1));
+        if before == now {
+            return Ok(());
+        }
+        if now < before {
+            sweep::history(&self.database, &self.keyspaces, &self.map, now)?;
+        }
+        self.facts.history_versions = now;
+        let mut batch = self.database.batch().durability(Some(PersistMode::SyncAll));
+        batch.insert(&self.keyspaces.meta, meta::STORE_KEY, self.facts.encode());
+        batch.commit()?;
+        Ok(())
+    }
+}
+
+fn engine_error(path: &Path, source: fjall::Error) -> OpenError {
+    match source {
+        fjall::Error::Locked => OpenError::InUse { path: path.into() },
+        fjall::Error::Io(source) => OpenError::Io {
+            path: path.into(),
+            source,
+        },
+        source => OpenError::Engine {
+            path: path.into(),
+            source,
+        },
+    }
+}
+
+fn read_error(path: &Path, error: ReadError) -> OpenError {
+    match error {
+        ReadError::Damaged(source) => OpenError::Damaged {
+            path: path.into(),
+            source,
+        },
+        other => OpenError::Io {
+            path: path.into(),
+            source: std::io::Error::other(other.to_string()),
+        },
+    }
+}
+
+/// Makes the folder if it is missing, and holds that its format is known. The format is written before anything else, so
+/// a folder without one was never a host's.
+fn claim_folder(path: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io {
+        path: path.into(),
+        source,
+    };
+    std::fs::create_dir_all(path).map_err(io)?;
+    let file = path.join(FORMAT_FILE);
+    match std::fs::read_to_string(&file) {
+        Ok(text) => {
+            let number = text
+                .trim_end()
+                .strip_prefix(FORMAT_TITLE)
+                .and_then(|number| number.parse::<u32>().ok());
+            match number {
+                Some(found) if found > FORMAT => Err(OpenError::NewerFormat {
+                    path: path.into(),
+                    found,
+                    known: FORMAT,
+                }),
+                Some(_) => Ok(()),
+                None => Err(OpenError::NotADataFolder { path: path.into() }),
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            if path.join(DATABASE_FOLDER).exists() {
+                return Err(OpenError::NotADataFolder { path: path.into() });
+            }
+            write_format(path, &file).map_err(io)
+        }
+        Err(error) => Err(io(error)),
+    }
+}
+
+fn write_format(path: &Path, file: &Path) -> std::io::Result<()> {
+    let draft = path.join("FORMAT.draft");
+    let mut out = std::fs::File::create(&draft)?;
+    writeln!(out, "{FORMAT_TITLE}{FORMAT}")?;
+    out.sync_all()?;
+    std::fs::rename(&draft, file)?;
+    std::fs::File::open(path)?.sync_all()
+}
+
+fn open_database(path: &Path) -> Result<Database, OpenError> {
+    Database::builder(path.join(DATABASE_FOLDER))
+        .cache_size(BLOCK_CACHE_BYTES)
+        .worker_threads(2)
+        .open()
+        .map_err(|source| engine_error(path, source))
+}
+
+/// The facts and the map of a folder that was made to the end; `None` for a new one, or one whose making was cut off.
+fn find_facts(database: &Database, path: &Path) -> Result<Option<(StoreFacts, ShardMap)>, OpenError> {
+    let wrap = |source: fjall::Error| engine_error(path, source);
+    let damaged = |source| OpenError::Damaged {
+        path: path.into(),
+        source,
+    };
+    if !database.keyspace_exists(META) {
+        return if database.list_keyspace_names().is_empty() {
+            Ok(None)
+        } else {
+            Err(OpenError::MissingKeyspace {
+                path: path.into(),
+                name: META,
+            })
+        };
+    }
+    let meta = database.keyspace(META, Default::default).map_err(wrap)?;
+    let (facts, map) = (
+        meta.get(meta::STORE_KEY).map_err(wrap)?,
+        meta.get(meta::MAP_KEY).map_err(wrap)?,
+    );
+    match (facts, map) {
+        (Some(facts), Some(map)) => {
+            let facts = StoreFacts::decode(&facts).map_err(damaged)?;
+            Ok(Some((facts, meta::decode_map(&map).map_err(damaged)?)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Makes the keyspaces, then the facts, in one batch at the end: a crash before it leaves a folder that is made anew.
+fn create(database: &Database, config: &StoreConfig) -> fjall::Result<(StoreFacts, ShardMap)> {
+    let facts = StoreFacts {
+        log: config.new_log,
+        history_versions: config.history_versions.max(1),
+    };
+    let map = ShardMap::equal(config.shards);
+    let keyspaces = Keyspaces::open(database, map.ranges().iter().map(|range| range.shard))?;
+    let mut batch = database.batch().durability(Some(PersistMode::SyncAll));
+    batch.insert(&keyspaces.meta, meta::STORE_KEY, facts.encode());
+    batch.insert(&keyspaces.meta, meta::MAP_KEY, meta::encode_map(&map));
+    batch.commit()?;
+    Ok((facts, map))
+}
+
+/// Holds that every keyspace is there before any is opened: opening one that is gone would make it anew, empty.
+fn hold_keyspaces(database: &Database, map: &ShardMap, path: &Path) -> Result<(), OpenError> {
+    for name in [LOG, LOCATOR] {
+        if !database.keyspace_exists(name) {
+            return Err(OpenError::MissingKeyspace {
+                path: path.into(),
+                name,
+            });
+        }
+    }
+    let missing = map
+        .ranges()
+        .iter()
+        .find(|range| !database.keyspace_exists(&shard_name(range.shard)));
+    match missing {
+        Some(range) => Err(OpenError::MissingShard {
+            path: path.into(),
+            shard: range.shard,
+        }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,95 @@
+//! The commit queue: bounded by changes and by bytes, emptied by the committing thread.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ostrakon_wire::bounds::{COMMIT_QUEUE_BYTES_MAX, COMMIT_QUEUE_CHANGES_MAX};
+use parking_lot::{Condvar, Mutex};
+
+/// The queue holds as much as it may; the change is handed back.
+#[derive(Debug)]
+pub struct QueueFull;
+
+pub(crate) struct Queue<T> {
+    state: Mutex<State<T>>,
+    filled: Condvar,
+    /// What is queued or in the open group; read without the lock.
+    waiting: AtomicUsize,
+    waiting_bytes: AtomicUsize,
+}
+
+struct State<T> {
+    items: VecDeque<T>,
+    asleep: bool,
+    closed: bool,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                items: VecDeque::new(),
+                asleep: false,
+                closed: false,
+            }),
+            filled: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+            waiting_bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Appends an item of a size. The order of calls is the order of commits.
+    pub(crate) fn push(&self, item: T, bytes: usize) -> Result<(), (T, QueueFull)> {
+        let mut state = self.state.lock();
+        let full = self.waiting.load(Ordering::Relaxed) >= COMMIT_QUEUE_CHANGES_MAX
+            || self.waiting_bytes.load(Ordering::Relaxed) + bytes > COMMIT_QUEUE_BYTES_MAX;
+        if full || state.closed {
+            return Err((item, QueueFull));
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        state.items.push_back(item);
+        if state.asleep {
+            state.asleep = false;
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Moves everything that is queued to `into`; waits for something unless `into` has work left. `false` once the queue
+    /// is closed and empty.
+    pub(crate) fn take(&self, into: &mut VecDeque<T>) -> bool {
+        let mut state = self.state.lock();
+        while state.items.is_empty() && into.is_empty() {
+            if state.closed {
+                return false;
+            }
+            state.asleep = true;
+            self.filled.wait(&mut state);
+            state.asleep = false;
+        }
+        if into.is_empty() {
+            std::mem::swap(into, &mut state.items);
+        } else {
+            into.append(&mut state.items);
+        }
+        true
+    }
+
+    /// Counts items as done with.
+    pub(crate) fn settle(&self, items: usize, bytes: usize) {
+        self.waiting.fetch_sub(items, Ordering::Relaxed);
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Changes that are queued or in the open group.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Takes nothing more.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.filled.notify_one();
+    }
+}

@@ -1,0 +1,153 @@
+//! Meta: the few facts about the whole store, a row each, named in plain text.
+//!
+//! `store`: tag, log id (8), versions that history keeps (4).
+//! `map`: tag, epoch (8), number of shards (4), then for each its id (4), first key (8) and owner (4).
+//! `floors`: tag, revision that the log begins with (8), floor of the action ids (8), number of clients that ran ahead
+//! (4), then for each its floor (8), the length of its id (2) and the id.
+
+use std::collections::HashMap;
+
+use ostrakon_core::{ShardMap, ShardRange};
+use ostrakon_wire::{LogId, MapEpoch, Revision, ShardId, ShardKey, TimestampMs};
+
+use super::{Cut, DamagedRecord};
+use crate::floors::Floors;
+
+const KIND: &str = "meta";
+const TAG: u8 = 1;
+
+/// Key of [`StoreFacts`].
+pub const STORE_KEY: &str = "store";
+/// Key of the shard map.
+pub const MAP_KEY: &str = "map";
+/// Key of [`LogStart`].
+pub const FLOORS_KEY: &str = "floors";
+
+/// What was settled when the store was made, or last opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreFacts {
+    /// The log's own number.
+    pub log: LogId,
+    /// Versions of an object that history keeps.
+    pub history_versions: u32,
+}
+
+/// Where the log begins, and what was forgotten with the part before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogStart {
+    /// Revision that the first record begins with.
+    pub first: Revision,
+    /// The action ids that are too old to be told apart.
+    pub floors: Floors,
+}
+
+impl StoreFacts {
+    /// Encodes the value.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut value = vec![TAG];
+        value.extend_from_slice(&self.log.get().to_be_bytes());
+        value.extend_from_slice(&self.history_versions.to_be_bytes());
+        value
+    }
+
+    /// Decodes the value.
+    pub fn decode(value: &[u8]) -> Result<Self, DamagedRecord> {
+        let mut cut = Cut::new(KIND, value, TAG)?;
+        let facts = Self {
+            log: LogId::new(cut.u64()?),
+            history_versions: cut.u32()?,
+        };
+        cut.end()?;
+        Ok(facts)
+    }
+}
+
+/// Encodes a shard map.
+pub fn encode_map(map: &ShardMap) -> Vec<u8> {
+    let mut value = vec![TAG];
+    value.extend_from_slice(&map.epoch().get().to_be_bytes());
+    value.extend_from_slice(&(map.ranges().len() as u32).to_be_bytes());
+    for range in map.ranges() {
+        value.extend_from_slice(&range.shard.get().to_be_bytes());
+        value.extend_from_slice(&range.start.get().to_be_bytes());
+        value.extend_from_slice(&range.owner.to_be_bytes());
+    }
+    value
+}
+
+/// Decodes a shard map.
+pub fn decode_map(value: &[u8]) -> Result<ShardMap, DamagedRecord> {
+    let mut cut = Cut::new(KIND, value, TAG)?;
+    let epoch = MapEpoch::new(cut.u64()?);
+    let mut ranges = Vec::new();
+    for _ in 0..cut.u32()? {
+        let shard = ShardId::new(cut.u32()?);
+        ranges.push(ShardRange {
+            shard,
+            start: ShardKey::new(cut.u64()?),
+            owner: cut.u32()?,
+        });
+    }
+    cut.end()?;
+    ShardMap::new(epoch, ranges).map_err(|_| cut.damaged("its ranges make no shard map"))
+}
+
+impl LogStart {
+    /// Encodes the value.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut value = vec![TAG];
+        value.extend_from_slice(&self.first.get().to_be_bytes());
+        value.extend_from_slice(&self.floors.all.get().to_be_bytes());
+        value.extend_from_slice(&(self.floors.ahead.len() as u32).to_be_bytes());
+        for (client, floor) in &self.floors.ahead {
+            value.extend_from_slice(&floor.get().to_be_bytes());
+            value.extend_from_slice(&(client.len() as u16).to_be_bytes());
+            value.extend_from_slice(client.as_bytes());
+        }
+        value
+    }
+
+    /// Decodes the value.
+    pub fn decode(value: &[u8]) -> Result<Self, DamagedRecord> {
+        let mut cut = Cut::new(KIND, value, TAG)?;
+        let first = Revision::new(cut.u64()?);
+        let all = TimestampMs::new(cut.u64()?);
+        let mut ahead = HashMap::new();
+        for _ in 0..cut.u32()? {
+            let floor = TimestampMs::new(cut.u64()?);
+            let len = cut.u16()?;
+            ahead.insert(cut.text(len.into())?.to_owned(), floor);
+        }
+        cut.end()?;
+        Ok(Self {
+            first,
+            floors: Floors { all, ahead },
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn facts_read_back(log: u64, history_versions: u32, shards in 1..99_u32, first: u64, all: u64,
+                           ahead in proptest::collection::hash_map("[a-z]{1,9}", any::<u64>(), 0..5)) {
+            let facts = StoreFacts { log: LogId::new(log), history_versions };
+            prop_assert_eq!(StoreFacts::decode(&facts.encode()), Ok(facts));
+            let map = ShardMap::equal(shards);
+            prop_assert_eq!(decode_map(&encode_map(&map)), Ok(map));
+            let ahead = ahead.into_iter().map(|(client, floor)| (client, TimestampMs::new(floor))).collect();
+            let start = LogStart { first: Revision::new(first), floors: Floors { all: TimestampMs::new(all), ahead } };
+            prop_assert_eq!(LogStart::decode(&start.encode()), Ok(start));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = (StoreFacts::decode(&bytes), decode_map(&bytes), LogStart::decode(&bytes));
+        }
+    }
+}

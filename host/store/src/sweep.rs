@@ -1,0 +1,36 @@
+//! Brings history to fewer versions, once, when the setting was lowered.
+
+use fjall::{Database, Readable};
+use ostrakon_core::ShardMap;
+use ostrakon_wire::bounds::GROUP_CHANGES_MAX;
+
+use crate::error::ReadError;
+use crate::keyspaces::Keyspaces;
+use crate::record::row;
+
+/// Removes every version but the newest `kept` of each object.
+pub(crate) fn history(database: &Database, keyspaces: &Keyspaces, map: &ShardMap, kept: u32) -> Result<(), ReadError> {
+    for range in map.ranges() {
+        let keyspace = keyspaces.shard(range.shard)?;
+        let mut batch = database.batch();
+        let (mut object_prefix, mut seen) = (Vec::new(), 0);
+        for guard in database.snapshot().iter(keyspace) {
+            let key = guard.key()?;
+            row::parse_key(&key)?;
+            let prefix = &key[..key.len() - 8];
+            if object_prefix != prefix {
+                object_prefix = prefix.to_vec();
+                seen = 0;
+            }
+            seen += 1;
+            if seen > kept {
+                batch.remove(keyspace, key);
+            }
+            if batch.len() >= GROUP_CHANGES_MAX {
+                std::mem::replace(&mut batch, database.batch()).commit()?;
+            }
+        }
+        batch.commit()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! Read views: the state after one commit group, immutable and shared.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use fjall::{Keyspace, Readable, Snapshot};
+use ostrakon_core::ShardMap;
+use ostrakon_wire::{LogId, ObjectId, Position, Revision, ShardId, ShardKey, Version};
+
+use crate::error::ReadError;
+use crate::keyspaces::Keyspaces;
+use crate::record::row::Row;
+use crate::record::{locator, log, row};
+
+/// The durable state after one commit group. Everything that is read is read from one of these.
+pub struct ReadView {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) keyspaces: Arc<Keyspaces>,
+    pub(crate) map: Arc<ShardMap>,
+    pub(crate) log: LogId,
+    pub(crate) revision: Revision,
+}
+
+/// The newest read view. Cheap to clone and to read; the committing thread alone replaces it.
+#[derive(Clone)]
+pub struct Views(pub(crate) Arc<ArcSwap<ReadView>>);
+
+/// The newest version of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Its version.
+    pub version: Version,
+    /// What stands there.
+    pub row: Row,
+}
+
+/// One object of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListItem {
+    /// The object.
+    pub object: ObjectId,
+    /// The key it is recorded under.
+    pub shard_key: ShardKey,
+    /// The shard that the key falls in.
+    pub shard: ShardId,
+    /// Its newest version.
+    pub head: Head,
+}
+
+impl Views {
+    /// The newest view.
+    pub fn latest(&self) -> Arc<ReadView> {
+        self.0.load_full()
+    }
+
+    /// The place of the newest view, without taking hold of it.
+    pub fn position(&self) -> Position {
+        self.0.load().position()
+    }
+
+    /// The shard map in force.
+    pub fn map(&self) -> Arc<ShardMap> {
+        Arc::clone(&self.0.load().map)
+    }
+
+    pub(crate) fn publish(&self, view: ReadView) {
+        self.0.store(Arc::new(view));
+    }
+}
+
+impl ReadView {
+    /// The view's place in the feed.
+    pub fn position(&self) -> Position {
+        Position {
+            log: self.log,
+            revision: self.revision,
+            index: 0,
+        }
+    }
+
+    /// The shard map that was in force.
+    pub fn map(&self) -> &Arc<ShardMap> {
+        &self.map
+    }
+
+    /// The key that an object is recorded under; `None` for one that never was.
+    pub fn locate(&self, object: &ObjectId) -> Result<Option<ShardKey>, ReadError> {
+        match self.snapshot.get(&self.keyspaces.locator, locator::key(object))? {
+            Some(value) => Ok(Some(locator::decode(&value)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The newest version of an object under its recorded key.
+    pub fn head(&self, shard_key: ShardKey, object: &ObjectId) -> Result<Option<Head>, ReadError> {
+        let keyspace = self.keyspaces.shard(self.map.shard_of(shard_key))?;
+        let Some(guard) = self.snapshot.prefix(keyspace, row::prefix(shard_key, object)).next() else {
+            return Ok(None);
+        };
+        let (key, value) = guard.into_inner()?;
+        let (_, _, version) = row::parse_key(&key)?;
+        Ok(Some(Head {
+            version,
+            row: Row::decode(&value)?,
+        }))
+    }
+
+    /// One version of an object, if history holds it.
+    pub fn version(&self, shard_key: ShardKey, object: &ObjectId, version: Version) -> Result<Option<Row>, ReadError> {
+        let keyspace = self.keyspaces.shard(self.map.shard_of(shard_key))?;
+        match self.snapshot.get(keyspace, row::key(shard_key, object, version))? {
+            Some(value) => Ok(Some(Row::decode(&value)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The live objects whose text begins with `prefix`, in order, from behind `after` on.
+    pub fn list<'a>(
+        &'a self,
+        prefix: &str,
+        after: Option<&ObjectId>,
+    ) -> impl Iterator<Item = Result<ListItem, ReadError>> + use<'a> {
+        let prefix = prefix.as_bytes().to_vec();
+        let start = match after {
+            Some(object) => [object.as_text().as_bytes(), &[0]].concat(),
+            None => prefix.clone(),
+        };
+        self.snapshot
+            .range(&self.keyspaces.locator, start..)
+            .map(|guard| guard.into_inner())
+            .take_while(move |pair| pair.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)))
+            .filter_map(move |pair| self.list_item(pair).transpose())
+    }
+
+    fn list_item(
+        &self,
+        pair: fjall::Result<(fjall::UserKey, fjall::UserValue)>,
+    ) -> Result<Option<ListItem>, ReadError> {
+        let (key, value) = pair?;
+        let object = locator::object(&key)?;
+        let shard_key = locator::decode(&value)?;
+        let head = self.head(shard_key, &object)?;
+        Ok(head.filter(|head| head.row.payload.is_some()).map(|head| ListItem {
+            object,
+            shard_key,
+            shard: self.map.shard_of(shard_key),
+            head,
+        }))
+    }
+
+    /// The log's records from a revision on, in order.
+    pub fn log_from(&self, first: Revision) -> impl Iterator<Item = Result<(Revision, log::Record), ReadError>> {
+        self.snapshot
+            .range(&self.keyspaces.log, log::key(first)..)
+            .map(|guard| {
+                let (key, value) = guard.into_inner()?;
+                Ok((log::parse_key(&key)?, log::Record::decode(&value)?))
+            })
+    }
+
+    /// Every row of a shard, in order of key, for checks of the whole.
+    pub fn rows(&self, shard: ShardId) -> Result<RowIter, ReadError> {
+        let keyspace: &Keyspace = self.keyspaces.shard(shard)?;
+        Ok(RowIter(self.snapshot.iter(keyspace)))
+    }
+}
+
+/// The rows of a shard.
+pub struct RowIter(fjall::Iter);
+
+impl Iterator for RowIter {
+    type Item = Result<(ShardKey, ObjectId, Version, Row), ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let guard = self.0.next()?;
+        Some((|| {
+            let (key, value) = guard.into_inner()?;
+            let (shard_key, object, version) = row::parse_key(&key)?;
+            Ok((shard_key, object, version, Row::decode(&value)?))
+        })())
+    }
+}
