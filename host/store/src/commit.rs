@@ -91,7 +91,7 @@ struct Queued<T> {
     token: T,
 }
 
-/// The handle of the committing thread; dropping it commits what is queued and stops the thread.
+/// The handle of the committing thread; dropping it commits what is queued, flushes, and stops the thread.
 pub struct Committer<S: Sink> {
     queue: Arc<Queue<Queued<S::Token>>>,
     stats: Arc<CommitStats>,
@@ -180,6 +180,9 @@ impl<S: Sink> Thread<S> {
             let outcome = self.commit(&group);
             self.measure(started, group.len());
             self.settle(&mut group, outcome);
+        }
+        if !self.stats.failed.load(Ordering::Relaxed) {
+            self.flusher.flush_all();
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fjall::{AbstractTree, Database, Keyspace};
 use ostrakon_wire::ShardId;
@@ -25,6 +25,8 @@ pub(crate) const POLL: Duration = Duration::from_millis(10);
 const SEALED_MAX: usize = 2;
 /// At 30 runs in the first level it does the same.
 const RUNS_MAX: usize = 20;
+/// How long a stop may take to flush.
+const FLUSH_ALL_DEADLINE: Duration = Duration::from_secs(3);
 /// Flushes under way at a time; more would only queue up in the engine.
 const FLUSHES_MAX: usize = 4;
 
@@ -59,6 +61,25 @@ impl Flusher {
             shared,
             thread: Some(thread),
         })
+    }
+
+    /// Flushes everything, so that the next start has no journal to replay; gives up after a while.
+    pub(crate) fn flush_all(&self) {
+        let deadline = Instant::now() + FLUSH_ALL_DEADLINE;
+        for keyspace in self.shared.keyspaces.all() {
+            while self.shared.database.outstanding_flushes() >= FLUSHES_MAX && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if Instant::now() >= deadline {
+                return;
+            }
+            if let Err(error) = keyspace.rotate_memtable() {
+                tracing::warn!(%error, keyspace = %keyspace.name(), "a memtable cannot be flushed");
+            }
+        }
+        while self.shared.database.outstanding_flushes() > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Whether any shard is held back.

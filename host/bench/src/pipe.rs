@@ -1,0 +1,310 @@
+//! Load on a real host: the protocol's frames over long-lived streams, with as little as can be on the client's side.
+//!
+//! Every connection keeps a number of requests in flight, each on an object that no other request touches meanwhile. So
+//! conditional writes always know the version that they meet.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::{Bytes, BytesMut};
+use ostrakon_client::HostFile;
+use ostrakon_wire::bounds::FRAME_BYTES_MAX;
+use ostrakon_wire::{
+    ALPN, ActionId, Answer, ClientHello, ConditionalWrite, ObjectId, Operation, Payload, Request, Target, Version,
+    frame,
+};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::task::JoinSet;
+
+use crate::load::{Random, Shape, Tally, Window};
+
+/// What the objects' payloads weigh.
+pub(crate) const PAYLOAD_BYTES: usize = 256;
+const SERVER_NAME: &str = "localhost";
+const READ_BYTES: usize = 64 << 10;
+
+/// Which requests to send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Conditional writes of the next version.
+    Write,
+    /// Reads of the whole object.
+    Read,
+}
+
+/// One connection and the objects that are its own.
+pub(crate) struct Caller {
+    connection: Connection,
+    send: SendStream,
+    recv: RecvStream,
+    buffer: BytesMut,
+    objects: Vec<(ObjectId, Version)>,
+    random: Random,
+    out: Vec<u8>,
+}
+
+/// Connections that share out `objects` objects among them.
+pub(crate) async fn dial(host: &HostFile, connections: usize, objects: usize) -> anyhow::Result<Vec<Caller>> {
+    let endpoint = endpoint(host)?;
+    let mut callers = Vec::with_capacity(connections);
+    for caller in 0..connections {
+        let connection = endpoint.connect(host.quic, SERVER_NAME)?.await?;
+        let (send, recv) = connection.open_bi().await?;
+        let share = (caller..objects).step_by(connections);
+        let objects = share
+            .map(|object| Ok((object_id(object)?, Version::ABSENT)))
+            .collect::<anyhow::Result<_>>()?;
+        let random = Random::seeded(caller as u64 + 1);
+        let mut caller = Caller {
+            connection,
+            send,
+            recv,
+            buffer: BytesMut::new(),
+            objects,
+            random,
+            out: Vec::new(),
+        };
+        caller.greet().await?;
+        callers.push(caller);
+    }
+    Ok(callers)
+}
+
+/// Objects of a hundred clients.
+fn object_id(object: usize) -> anyhow::Result<ObjectId> {
+    Ok(ObjectId::new(
+        &format!("client-{}", object % 100),
+        "volume",
+        &format!("vol-{object:08}"),
+    )?)
+}
+
+fn endpoint(host: &HostFile) -> anyhow::Result<Endpoint> {
+    let part = |file: &Option<std::path::PathBuf>| file.clone().context("a development host names its certificates");
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(part(&host.ca)?)?)?;
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(
+            vec![CertificateDer::from_pem_file(part(&host.cert)?)?],
+            PrivateKeyDer::from_pem_file(part(&host.key)?)?,
+        )?;
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    let mut endpoint = Endpoint::client((std::net::Ipv4Addr::LOCALHOST, 0).into())?;
+    endpoint.set_default_client_config(config);
+    Ok(endpoint)
+}
+
+/// Creates every object, `in_flight` at a time on each connection.
+pub(crate) async fn create_all(callers: Vec<Caller>, in_flight: usize) -> anyhow::Result<Vec<Caller>> {
+    let mut creating = JoinSet::new();
+    for mut caller in callers {
+        creating.spawn(async move {
+            caller.each_once(Kind::Write, in_flight, |_| {}).await?;
+            anyhow::Ok(caller)
+        });
+    }
+    let mut created = Vec::new();
+    while let Some(caller) = creating.join_next().await {
+        created.push(caller??);
+    }
+    Ok(created)
+}
+
+/// Keeps every connection busy until the window is over.
+pub(crate) async fn run(callers: Vec<Caller>, kind: Kind, shape: Shape, window: Window) -> anyhow::Result<Tally> {
+    let mut running = JoinSet::new();
+    for caller in callers {
+        running.spawn(caller.call(kind, shape.in_flight, window));
+    }
+    let mut total = Tally::new(window);
+    while let Some(tally) = running.join_next().await {
+        total.add(&tally??);
+    }
+    Ok(total)
+}
+
+/// Reads every object once.
+pub(crate) async fn read_each_once(callers: Vec<Caller>, shape: Shape, window: Window) -> anyhow::Result<Tally> {
+    let mut running = JoinSet::new();
+    for mut caller in callers {
+        running.spawn(async move {
+            let mut tally = Tally::new(window);
+            caller
+                .each_once(Kind::Read, shape.in_flight, |asked| {
+                    tally.committed(asked, Instant::now())
+                })
+                .await?;
+            anyhow::Ok(tally)
+        });
+    }
+    let mut total = Tally::new(window);
+    while let Some(tally) = running.join_next().await {
+        total.add(&tally??);
+    }
+    Ok(total)
+}
+
+impl Caller {
+    async fn greet(&mut self) -> anyhow::Result<()> {
+        frame::append(&mut self.out, |out| ClientHello::new("ostrakon-bench").write(out));
+        self.send.write_all(&self.out).await?;
+        self.out.clear();
+        while frame::split(&mut self.buffer, FRAME_BYTES_MAX)?.is_none() {
+            self.fill().await?;
+        }
+        Ok(())
+    }
+
+    async fn fill(&mut self) -> anyhow::Result<()> {
+        let chunk = self
+            .recv
+            .read_chunk(READ_BYTES, true)
+            .await?
+            .context("the host ended the stream")?;
+        self.buffer.extend_from_slice(&chunk.bytes);
+        Ok(())
+    }
+
+    /// Appends a request whose id is the object's place among the caller's own.
+    fn request(&mut self, kind: Kind, object: usize) -> anyhow::Result<()> {
+        let (id, version) = &self.objects[object];
+        let target = Target {
+            object: id.clone(),
+            shard_key: None,
+        };
+        let operation = match kind {
+            Kind::Read => Operation::Read(target),
+            Kind::Write => {
+                let payload: Vec<u8> = (0..PAYLOAD_BYTES / 8)
+                    .flat_map(|_| self.random.next().to_be_bytes())
+                    .collect();
+                Operation::ConditionalWrite(ConditionalWrite {
+                    target,
+                    new_version: version.next().context("versions do not run out")?,
+                    payload: Payload::bytes(payload)?,
+                    action_id: Some(action_id(self.random.next())),
+                })
+            }
+        };
+        let request = Request {
+            id: object as u64,
+            trace_parent: None,
+            timestamp: None,
+            operation,
+        };
+        frame::append(&mut self.out, |out| request.write(out));
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> anyhow::Result<()> {
+        self.send.write_all(&self.out).await?;
+        self.out.clear();
+        Ok(())
+    }
+
+    /// Waits for answers, and hands out the objects that they were for.
+    async fn answers(&mut self, kind: Kind, answered: &mut Vec<usize>) -> anyhow::Result<()> {
+        self.fill().await?;
+        while let Some(frame) = frame::split(&mut self.buffer, FRAME_BYTES_MAX)? {
+            let object = answered_request(&frame)?;
+            if kind == Kind::Write {
+                let version = &mut self.objects[object].1;
+                *version = version.next().context("versions do not run out")?;
+            }
+            answered.push(object);
+        }
+        Ok(())
+    }
+
+    /// Sends one request for every object, in order.
+    async fn each_once(
+        &mut self,
+        kind: Kind,
+        in_flight: usize,
+        mut answered: impl FnMut(Instant),
+    ) -> anyhow::Result<()> {
+        let (mut next, mut done, mut objects) = (0, 0, Vec::new());
+        let mut asked = vec![Instant::now(); self.objects.len()];
+        while done < self.objects.len() {
+            while next < self.objects.len() && next - done < in_flight {
+                asked[next] = Instant::now();
+                self.request(kind, next)?;
+                next += 1;
+            }
+            self.flush().await?;
+            self.answers(kind, &mut objects).await?;
+            done += objects.len();
+            objects.drain(..).for_each(|object| answered(asked[object]));
+        }
+        Ok(())
+    }
+
+    /// Each of the `in_flight` requests draws from objects of its own, so that none waits for another.
+    async fn call(mut self, kind: Kind, in_flight: usize, window: Window) -> anyhow::Result<Tally> {
+        let mut tally = Tally::new(window);
+        let mut asked = vec![Instant::now(); in_flight];
+        let mut free: Vec<usize> = (0..in_flight).collect();
+        let mut answered = Vec::new();
+        let rows = self.objects.len() / in_flight;
+        ensure!(rows > 0, "there are fewer objects than requests in flight");
+        loop {
+            let now = Instant::now();
+            if window.is_over(now) {
+                return Ok(tally);
+            }
+            for lane in free.drain(..) {
+                asked[lane] = now;
+                let object = self.random.below(rows as u64) as usize * in_flight + lane;
+                self.request(kind, object)?;
+            }
+            self.flush().await?;
+            self.answers(kind, &mut answered).await?;
+            let now = Instant::now();
+            for object in answered.drain(..) {
+                let lane = object % in_flight;
+                tally.committed(asked[lane], now);
+                free.push(lane);
+            }
+        }
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.connection.close(0_u32.into(), b"");
+    }
+}
+
+/// A new action id: its time is now, its rest is drawn.
+fn action_id(drawn: u64) -> ActionId {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    ActionId::from_bits(now.as_millis() << 80 | 7 << 76 | 2 << 62 | u128::from(drawn >> 2))
+}
+
+/// The number of the request that was answered. Reads no more of an answer than must be: the host is measured here, not
+/// the client.
+fn answered_request(frame: &Bytes) -> anyhow::Result<usize> {
+    use ostrakon_wire::cbor::{FieldReader, Reader};
+    const REQUEST: u64 = 0;
+    const ERROR: u64 = 3;
+    let mut reader = Reader::new(frame);
+    let mut fields = FieldReader::new(&mut reader)?;
+    let number = match fields.next_field()? {
+        Some((REQUEST, value)) => value.uint()?,
+        _ => bail!("an answer that names no request"),
+    };
+    match fields.next_field()? {
+        Some((ERROR, _)) => bail!("the host refused a request: {:?}", Answer::read(frame)),
+        _ => Ok(number as usize),
+    }
+}

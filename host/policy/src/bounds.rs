@@ -1,0 +1,97 @@
+//! Every bound on a policy, in one place.
+//!
+//! [`Limits`] holds those that a host may set; the constants are the same on all hosts, because a policy that loads here
+//! must load there.
+
+/// Longest name or version that a policy may give itself, in bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 128;
+/// Longest text in an answer: words of a rejection or an escalation, why settings were refused.
+pub(crate) const TEXT_BYTES_MAX: usize = 4 << 10;
+/// Longest body or reply in a verdict, in bytes: that of a payload.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+/// Longest a reconciliation may put an action off, in milliseconds.
+pub(crate) const RETRY_AFTER_MS_MAX: u32 = 60_000;
+/// The surest a forecast can be, in millionths.
+pub(crate) const CONFIDENCE_PPM_MAX: u32 = 1_000_000;
+
+/// What the host copies out of a policy for one answer that holds numbers or short texts, in bytes.
+pub(crate) const ANSWER_BYTES_SMALL: usize = 64 << 10;
+/// What the host copies out for one verdict, in bytes.
+pub(crate) const ANSWER_BYTES_VERDICT: usize = 4 << 20;
+
+/// Core instances, memories and tables that one component may be made of.
+pub(crate) const CORE_INSTANCES_MAX: u32 = 16;
+/// See [`CORE_INSTANCES_MAX`].
+pub(crate) const MEMORIES_MAX: u32 = 4;
+/// See [`CORE_INSTANCES_MAX`].
+pub(crate) const TABLES_MAX: u32 = 8;
+/// Entries of one table.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 64 << 10;
+/// What the runtime itself keeps for one instance (globals, tables of pointers), in bytes.
+pub(crate) const INSTANCE_BYTES_MAX: usize = 1 << 20;
+/// Address space kept for one linear memory, in bytes: all that 32 bits can name, so that accesses need no check.
+pub(crate) const MEMORY_RESERVED_BYTES: usize = 1 << 32;
+/// Memory of a returned instance that is cleared by hand rather than given back to the system, in bytes.
+pub(crate) const KEEP_RESIDENT_BYTES: usize = 256 << 10;
+/// Stack that a policy may use of the thread that calls it, in bytes.
+pub(crate) const STACK_BYTES_MAX: usize = 512 << 10;
+
+/// How often the clock of the deadlines ticks, in milliseconds: a deadline is kept to within one tick. Waking a thread
+/// every millisecond takes 2 % of a core where every five take 0.4 %.
+pub(crate) const TICK_MS: u64 = 5;
+
+const _: () = assert!(TEXT_BYTES_MAX + NAME_BYTES_MAX < ANSWER_BYTES_SMALL);
+const _: () = assert!(2 * BODY_BYTES_MAX < ANSWER_BYTES_VERDICT);
+
+/// The bounds that a host may set for its policies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Size of a component, in bytes.
+    pub component_bytes_max: usize,
+    /// Size of the settings' JSON text, in bytes.
+    pub settings_bytes_max: usize,
+    /// Memory of one instance of a shard-key or prediction policy, in bytes, all its memories together.
+    pub hot_memory_bytes_max: usize,
+    /// Memory of one instance of a reconciliation policy, in bytes, all its memories together.
+    pub reconciliation_memory_bytes_max: usize,
+    /// Deadline of one instantiation, one `describe` or one `configure`, in milliseconds.
+    pub start_deadline_ms: u64,
+    /// Deadline of one call of a shard-key or prediction policy, in milliseconds.
+    pub hot_deadline_ms: u64,
+    /// Deadline of one call of a reconciliation policy without payloads, in milliseconds.
+    pub reconciliation_deadline_ms: u64,
+    /// Payload bytes that lengthen a reconciliation's deadline by one millisecond.
+    pub reconciliation_bytes_per_ms: usize,
+    /// Every how many calls of a reused instance one is repeated on a fresh instance and compared; 0 for never.
+    pub purity_every: u32,
+    /// Instances that one generation of a hot policy keeps for reuse. Threads beyond that share them.
+    pub lanes: usize,
+    /// Instances that live at the same time in the whole process.
+    pub instances_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(4, usize::from);
+        Self {
+            component_bytes_max: 32 << 20,
+            settings_bytes_max: 64 << 10,
+            hot_memory_bytes_max: 16 << 20,
+            reconciliation_memory_bytes_max: 64 << 20,
+            start_deadline_ms: 250,
+            hot_deadline_ms: 20,
+            reconciliation_deadline_ms: 100,
+            reconciliation_bytes_per_ms: 16 << 10,
+            purity_every: 1_024,
+            lanes: (2 * threads).clamp(4, 64),
+            instances_max: 512,
+        }
+    }
+}
+
+impl Limits {
+    /// Deadline of one reconciliation over so many payload bytes, in milliseconds.
+    pub(crate) fn verdict_deadline_ms(&self, payload_bytes: usize) -> u64 {
+        self.reconciliation_deadline_ms + (payload_bytes / self.reconciliation_bytes_per_ms.max(1)) as u64
+    }
+}

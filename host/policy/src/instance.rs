@@ -1,0 +1,81 @@
+//! One instance of a policy in a store of its own, and what its failures are called.
+//!
+//! A trap leaves a store in no state to be used again, so whoever gets a fault throws the instance away.
+
+use ostrakon_core::policy::PolicyFault;
+use wasmtime::component::InstancePre;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+
+use crate::engine::PolicyEngine;
+use crate::meter::Meter;
+use crate::ticker::Ticker;
+
+/// How much one instance may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    /// Its memory, in bytes.
+    pub(crate) memory_bytes_max: usize,
+    /// What is copied out of it for one answer, in bytes.
+    pub(crate) answer_bytes_max: usize,
+}
+
+/// A store and the component in it.
+pub(crate) struct Instance {
+    store: Store<Meter>,
+    component: wasmtime::component::Instance,
+}
+
+impl Instance {
+    /// Makes one; start functions run here, under the deadline.
+    pub(crate) fn new(
+        engine: &PolicyEngine,
+        pre: &InstancePre<Meter>,
+        allowance: Allowance,
+        deadline_ms: u64,
+    ) -> Result<Self, PolicyFault> {
+        let mut store = Store::new(engine.wasm(), Meter::new(allowance.memory_bytes_max));
+        store.limiter(|meter| meter);
+        store.set_hostcall_fuel(allowance.answer_bytes_max);
+        store.set_epoch_deadline(Ticker::ticks(deadline_ms));
+        match pre.instantiate(&mut store) {
+            Ok(component) => Ok(Self { store, component }),
+            Err(error) => Err(fault(&error, store.data(), deadline_ms)),
+        }
+    }
+
+    /// Runs one call under a deadline. `call` does nothing but call one function.
+    #[inline]
+    pub(crate) fn call<R>(
+        &mut self,
+        deadline_ms: u64,
+        call: impl FnOnce(&mut Store<Meter>) -> wasmtime::Result<R>,
+    ) -> Result<R, PolicyFault> {
+        self.store.set_epoch_deadline(Ticker::ticks(deadline_ms));
+        self.store.data_mut().forgive();
+        call(&mut self.store).map_err(|error| fault(&error, self.store.data(), deadline_ms))
+    }
+
+    /// Store and component, to look functions up.
+    pub(crate) fn parts(&mut self) -> (&mut Store<Meter>, wasmtime::component::Instance) {
+        (&mut self.store, self.component)
+    }
+}
+
+#[cold]
+fn fault(error: &wasmtime::Error, meter: &Meter, deadline_ms: u64) -> PolicyFault {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => PolicyFault::Overran { deadline_ms },
+        _ if meter.refused() => PolicyFault::OutOfMemory {
+            bytes_max: meter.bytes_max(),
+        },
+        Some(trap) => {
+            let words = trap.to_string();
+            PolicyFault::Trapped(words.strip_prefix("wasm trap: ").unwrap_or(&words).to_owned())
+        }
+        None if error.is::<PoolConcurrencyLimitError>() => {
+            PolicyFault::Trapped(format!("no instance could be made: {error}"))
+        }
+        // What is no trap comes from reading the answer: pointers, lengths, texts and cases that cannot be.
+        None => PolicyFault::Impossible(format!("{error:#}")),
+    }
+}

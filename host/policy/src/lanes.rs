@@ -1,0 +1,40 @@
+//! Instances that are kept from call to call, one for each thread as far as they reach.
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::prepared::{Policy, Ready};
+use crate::tally::thread_index;
+
+/// A kept instance.
+pub(crate) struct Kept<P: Policy> {
+    pub(crate) ready: Ready<P>,
+    /// Calls that it answered.
+    pub(crate) calls: u32,
+}
+
+#[repr(align(128))]
+struct Lane<P: Policy>(Mutex<Option<Kept<P>>>);
+
+/// The kept instances of one generation.
+pub(crate) struct Lanes<P: Policy>(Box<[Lane<P>]>);
+
+impl<P: Policy> Lanes<P> {
+    pub(crate) fn new(count: usize) -> Self {
+        Self((0..count.max(1)).map(|_| Lane(Mutex::new(None))).collect())
+    }
+
+    /// A place for one call: this thread's own, else any free one, else its own when that becomes free. So there are
+    /// never more instances than places, however many threads call.
+    #[inline]
+    pub(crate) fn enter(&self) -> MutexGuard<'_, Option<Kept<P>>> {
+        let own = thread_index() % self.0.len();
+        self.0[own].0.try_lock().unwrap_or_else(|| self.enter_contended(own))
+    }
+
+    #[cold]
+    fn enter_contended(&self, own: usize) -> MutexGuard<'_, Option<Kept<P>>> {
+        let (before, from) = self.0.split_at(own);
+        let free = from.iter().chain(before).find_map(|lane| lane.0.try_lock());
+        free.unwrap_or_else(|| self.0[own].0.lock())
+    }
+}

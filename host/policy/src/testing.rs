@@ -1,0 +1,9 @@
+//! Policies made from text, well-formed and hostile, for tests without a WebAssembly toolchain.
+//!
+//! Everything here panics on its own mistakes: it is test code that other crates may use too.
+
+mod hostile;
+mod recipe;
+
+pub use hostile::{Hostile, When, components, hostile};
+pub use recipe::{Recipe, snippets};

@@ -1,0 +1,7 @@
+//! Tests of the whole crate, on components made from text.
+#![allow(clippy::unwrap_used)]
+
+mod calls;
+mod load;
+mod shipped;
+mod swap;

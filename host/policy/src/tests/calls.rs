@@ -1,0 +1,245 @@
+//! Calls that go wrong, and the next one that does not.
+
+use ostrakon_core::policy::{
+    Brief, Heat, Outlook, Placing, PolicyFault, PredictionPolicy as _, ReconciliationPolicy as _, ShardKeyPolicy as _,
+    Verdict,
+};
+use ostrakon_wire::{ActionKind, OnConflict, PolicyKind};
+
+use crate::testing::{Hostile, Recipe, When, hostile, snippets};
+use crate::{FaultCounts, Limits, PolicyEngine, PredictionSlot, ReconciliationSlot, ShardKeySlot};
+
+/// Bounds that reserve less than a host does: several engines live at once here.
+pub(super) fn limits() -> Limits {
+    Limits {
+        instances_max: 64,
+        ..Limits::default()
+    }
+}
+
+pub(super) fn placing(data_type: &str) -> Placing<'_> {
+    Placing {
+        client: "acme",
+        data_type,
+        name: "vol-1",
+        timestamp_ms: 1,
+        current: 0,
+        heat: Heat::default(),
+    }
+}
+
+pub(super) fn outlook(known: u64) -> Outlook {
+    Outlook {
+        known,
+        observed: 3,
+        observed_age_us: 10,
+        read_age_us: u64::MAX,
+        queued: 0,
+        in_group: 0,
+        write_millihz: 0,
+        conflict_ppm: 0,
+        commit_us: 0,
+        kind: ActionKind::Merge,
+        choice: OnConflict::Reconcile,
+        attempt: 0,
+        payload_bytes: 1,
+        scope: 1,
+    }
+}
+
+pub(super) fn brief(data_type: &str) -> Brief<'_> {
+    Brief {
+        client: "acme",
+        data_type,
+        name: "vol-1",
+        kind: ActionKind::Merge,
+        custom_kind: "",
+        known: 1,
+        base_kept: true,
+        latest: 2,
+        exists: true,
+        attempt: 0,
+        now_ms: 1,
+        shard_key: 1,
+        latest_bytes: 1,
+    }
+}
+
+fn impossible(words: &str) -> PolicyFault {
+    PolicyFault::Impossible(words.into())
+}
+
+/// The exact fault; for `Impossible` with words of the runtime, no words.
+fn expected(name: &str) -> PolicyFault {
+    let (memory, deadline_ms) = if name.starts_with("verdict") {
+        (64 << 20, 100)
+    } else {
+        (16 << 20, 20)
+    };
+    match name {
+        "call-traps" | "forecast-traps" | "verdict-traps" => {
+            PolicyFault::Trapped("wasm `unreachable` instruction executed".into())
+        }
+        "call-loops" | "forecast-loops" | "verdict-loops" => PolicyFault::Overran { deadline_ms },
+        "call-recurses" | "verdict-recurses" => PolicyFault::Trapped("call stack exhausted".into()),
+        "call-eats-memory" | "verdict-eats-memory" => PolicyFault::OutOfMemory { bytes_max: memory },
+        "call-too-many-bits" => impossible("64 meaningful bits; at most 52 are allowed"),
+        "forecast-too-sure" => impossible("a confidence of 2000000 ppm; at most 1000000 is allowed"),
+        "verdict-talks-at-length" => impossible("words of 4097 bytes; at most 4096 are allowed"),
+        "verdict-waits-for-ever" => impossible("a retry after 60001 ms; at most 60000 are allowed"),
+        "verdict-replies-too-much" => impossible("a reply of 1048577 bytes; at most 1048576 are allowed"),
+        "verdict-writes-too-much" => impossible("a body of 1048577 bytes; at most 1048576 are allowed"),
+        _ => impossible(""),
+    }
+}
+
+fn check(name: &str, fault: PolicyFault) {
+    println!("{name}: {fault}");
+    let expected = expected(name);
+    match (&fault, &expected) {
+        (PolicyFault::Impossible(_), PolicyFault::Impossible(words)) if words.is_empty() => {}
+        _ => assert_eq!(fault, expected, "{name}"),
+    }
+}
+
+#[test]
+fn a_call_that_goes_wrong_is_that_calls_fault_alone() {
+    let engine = PolicyEngine::new(limits()).unwrap();
+    for Hostile { name, kind, bytes, .. } in hostile().into_iter().filter(|each| each.when == When::Call) {
+        let loaded = engine.load(kind, &bytes, "{}").unwrap();
+        let info = match kind {
+            PolicyKind::ShardKey => {
+                let slot = ShardKeySlot::new(loaded).unwrap();
+                check(name, slot.place(&placing("hostile")).result.unwrap_err());
+                assert_eq!(slot.place(&placing("volume")).result.unwrap().bits, 16);
+                slot.info()
+            }
+            PolicyKind::Prediction => {
+                let slot = PredictionSlot::new(loaded).unwrap();
+                check(name, slot.predict(&outlook(7)).result.unwrap_err());
+                assert_eq!(slot.predict(&outlook(8)).result.unwrap().version, 8);
+                slot.info()
+            }
+            PolicyKind::Reconciliation => {
+                let slot = ReconciliationSlot::new(loaded).unwrap();
+                check(name, slot.judge(&brief("hostile"), b"o", None).result.unwrap_err());
+                check(
+                    name,
+                    slot.reconcile(&brief("hostile"), b"b", None, Some(b"l"))
+                        .result
+                        .unwrap_err(),
+                );
+                assert_eq!(
+                    slot.judge(&brief("volume"), b"o", Some(b"t")).result.unwrap(),
+                    Verdict::Rerun
+                );
+                slot.info()
+            }
+        };
+        let calls = if kind == PolicyKind::Reconciliation { 3 } else { 2 };
+        assert_eq!((info.calls, info.faults.total()), (calls, calls - 1), "{name}");
+    }
+}
+
+#[test]
+fn an_answer_that_depends_on_earlier_calls_is_found_and_its_instance_replaced() {
+    let engine = PolicyEngine::new(Limits {
+        purity_every: 8,
+        lanes: 1,
+        ..limits()
+    })
+    .unwrap();
+    let hostile = hostile().into_iter().find(|each| each.when == When::Sample).unwrap();
+    let slot = ShardKeySlot::new(engine.load(hostile.kind, &hostile.bytes, "{}").unwrap()).unwrap();
+    let results: Vec<_> = (0..16).map(|_| slot.place(&placing("volume")).result).collect();
+    for (index, result) in results.into_iter().enumerate() {
+        match result {
+            Ok(placement) => assert_eq!(placement.key, index as u64 % 8 + 1, "call {index}"),
+            Err(fault) => assert_eq!((fault, index % 8), (PolicyFault::Impure, 7), "call {index}"),
+        }
+    }
+    let info = slot.info();
+    assert_eq!((info.calls, info.purity_checks), (16, 2));
+    assert_eq!(
+        info.faults,
+        FaultCounts {
+            impure: 2,
+            ..FaultCounts::default()
+        }
+    );
+}
+
+#[test]
+fn a_pure_policy_passes_the_sampled_check() {
+    let engine = PolicyEngine::new(Limits {
+        purity_every: 4,
+        lanes: 1,
+        ..limits()
+    })
+    .unwrap();
+    let recipe = Recipe::new(PolicyKind::Prediction);
+    let slot = PredictionSlot::new(engine.load(PolicyKind::Prediction, &recipe.build(), "{}").unwrap()).unwrap();
+    for known in 0..100 {
+        assert_eq!(slot.predict(&outlook(known)).result.unwrap().version, known);
+    }
+    assert_eq!((slot.info().purity_checks, slot.info().faults.total()), (25, 0));
+}
+
+#[test]
+fn what_the_host_cannot_carry_out_is_no_verdict() {
+    let engine = PolicyEngine::new(limits()).unwrap();
+    let slot = |case| {
+        let recipe = Recipe::new(PolicyKind::Reconciliation).triggered(format!(
+            "(return (block (result i32) {}))",
+            snippets::verdict(case, [0; 4])
+        ));
+        ReconciliationSlot::new(engine.load(PolicyKind::Reconciliation, &recipe.build(), "{}").unwrap()).unwrap()
+    };
+    let payloads = slot(1);
+    assert_eq!(
+        payloads.judge(&brief("hostile"), b"", None).result.unwrap(),
+        Verdict::NeedPayloads
+    );
+    let fault = payloads
+        .reconcile(&brief("hostile"), b"", None, None)
+        .result
+        .unwrap_err();
+    assert!(matches!(fault, PolicyFault::Impossible(_)), "{fault}");
+    let custom = Brief {
+        kind: ActionKind::Custom,
+        custom_kind: "grow",
+        ..brief("hostile")
+    };
+    let fault = slot(0).judge(&custom, b"", None).result.unwrap_err();
+    assert!(matches!(fault, PolicyFault::Impossible(_)), "{fault}");
+}
+
+#[test]
+fn payloads_of_the_largest_size_reach_the_policy_and_come_back() {
+    let engine = PolicyEngine::new(limits()).unwrap();
+    let grow = "(drop (memory.grow (i32.const 64)))";
+    let recipe = Recipe::new(PolicyKind::Reconciliation)
+        .decide(format!("{grow} {}", snippets::verdict(3, [8_192, 1 << 20, 8_192, 3])));
+    let loaded = engine.load(PolicyKind::Reconciliation, &recipe.build(), "{}").unwrap();
+    let slot = ReconciliationSlot::new(loaded).unwrap();
+    let payload = vec![7; 1 << 20];
+    let verdict = slot
+        .reconcile(&brief("volume"), &payload, Some(&payload), Some(&payload))
+        .result
+        .unwrap();
+    assert!(matches!(verdict, Verdict::Replace(change) if change.body.len() == 1 << 20 && change.reply.len() == 3));
+}
+
+#[test]
+fn more_threads_than_kept_instances_wait_for_one_another() {
+    let engine = PolicyEngine::new(Limits { lanes: 2, ..limits() }).unwrap();
+    let recipe = Recipe::new(PolicyKind::ShardKey);
+    let slot = ShardKeySlot::new(engine.load(PolicyKind::ShardKey, &recipe.build(), "{}").unwrap()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope
+                .spawn(|| (0..2_000).for_each(|_| assert_eq!(slot.place(&placing("volume")).result.unwrap().bits, 16)));
+        }
+    });
+    assert_eq!(slot.info().calls, 16_000);
+}

@@ -1,0 +1,232 @@
+//! What is refused at load, and in which words.
+
+use ostrakon_core::policy::{PolicyFault, ShardKeyPolicy as _};
+use ostrakon_wire::PolicyKind;
+
+use super::calls::placing;
+use crate::testing::{Hostile, Recipe, When, hostile};
+use crate::{LoadError, PolicyEngine, ShardKeySlot, Stage};
+
+fn trapped(stage: Stage, words: &str) -> LoadError {
+    LoadError::Fault {
+        stage,
+        fault: PolicyFault::Trapped(words.into()),
+    }
+}
+
+fn impossible(stage: Stage, words: &str) -> LoadError {
+    LoadError::Fault {
+        stage,
+        fault: PolicyFault::Impossible(words.into()),
+    }
+}
+
+const UNREACHABLE: &str = "wasm `unreachable` instruction executed";
+const STACK: &str = "call stack exhausted";
+const KEY: &str = "ostrakon:policy/shard-key@0.1.0";
+const CALL: Stage = Stage::Call("get-shard-key");
+
+/// The exact error of every component that must not load; `None` where the words come from the parser.
+fn expected(name: &str) -> Option<LoadError> {
+    let overran = |stage, deadline_ms| LoadError::Fault {
+        stage,
+        fault: PolicyFault::Overran { deadline_ms },
+    };
+    let memory = |stage| LoadError::Fault {
+        stage,
+        fault: PolicyFault::OutOfMemory { bytes_max: 16 << 20 },
+    };
+    let signature = |name| {
+        let functions = crate::contract::required(PolicyKind::ShardKey).functions;
+        functions
+            .iter()
+            .find(|function| function.name == name)
+            .unwrap()
+            .signature
+            .to_owned()
+    };
+    Some(match name {
+        "empty" | "not-wasm" | "wasm-text" => LoadError::NotWasm,
+        "core-module" => LoadError::CoreModule,
+        "cut-off" | "damaged" | "two-memories" | "too-large" => return None,
+        "imports" => LoadError::Imports(vec!["now".into()]),
+        "no-exports" => LoadError::MissingInterface { interface: KEY.into() },
+        "missing-function" => LoadError::MissingFunction {
+            interface: KEY.into(),
+            function: "configure".into(),
+            expected: signature("configure"),
+        },
+        "extra-function" => LoadError::ExtraExport {
+            export: format!("{KEY}#extra"),
+        },
+        "extra-export" => LoadError::ExtraExport { export: "hello".into() },
+        "another-world" => LoadError::OtherWorld {
+            found: PolicyKind::Prediction,
+            wanted: PolicyKind::ShardKey,
+            export: "ostrakon:policy/prediction@0.1.0".into(),
+        },
+        "newer-contract" => LoadError::NewerContract {
+            export: "ostrakon:policy/shard-key@0.2.0".into(),
+            supported: "0.1.0",
+        },
+        "older-contract" => LoadError::OlderContract {
+            export: "ostrakon:policy/shard-key@0.0.9".into(),
+            supported: "0.1.0",
+        },
+        "wrong-type" => LoadError::WrongType {
+            function: format!("{KEY}#get-shard-key"),
+            expected: signature("get-shard-key"),
+            found: signature("get-shard-key").replace("bits: u8", "bits: u16"),
+        },
+        "start-traps" => trapped(Stage::Instantiate, UNREACHABLE),
+        "start-loops" => overran(Stage::Instantiate, 250),
+        "much-memory" => memory(Stage::Instantiate),
+        "describe-traps" => trapped(Stage::Describe, UNREACHABLE),
+        "describe-loops" => overran(Stage::Describe, 250),
+        "describe-recurses" => trapped(Stage::Describe, STACK),
+        "describe-eats-memory" => memory(Stage::Describe),
+        "describe-says-nothing" => impossible(Stage::Describe, "an empty name"),
+        "describe-says-too-much" => impossible(Stage::Describe, "a name of 129 bytes; at most 128 are allowed"),
+        "describe-rings-a-bell" => impossible(Stage::Describe, "a name with control characters"),
+        "configure-traps" => trapped(Stage::Configure, UNREACHABLE),
+        "configure-loops" => overran(Stage::Configure, 250),
+        "configure-recurses" => trapped(Stage::Configure, STACK),
+        "configure-eats-memory" => memory(Stage::Configure),
+        "configure-refuses" => LoadError::Settings {
+            path: "/weights".into(),
+            message: "too heavy".into(),
+        },
+        "configure-refuses-at-length" => {
+            impossible(Stage::Configure, "a message of 8000 bytes; at most 4096 are allowed")
+        }
+        "always-traps" => trapped(CALL, UNREACHABLE),
+        "always-loops" => overran(CALL, 20),
+        "always-too-many-bits" => impossible(CALL, "53 meaningful bits; at most 52 are allowed"),
+        // The words of the runtime, which says what could not be read.
+        "describe-says-a-flood" | "describe-is-not-text" | "describe-points-outside" | "describe-answers-outside" => {
+            return None;
+        }
+        "configure-answers-nonsense" => return None,
+        other => panic!("nothing is expected of {other}"),
+    })
+}
+
+/// The variant alone, where the words are the runtime's.
+fn is_expected(name: &str, error: &LoadError) -> bool {
+    let impossible =
+        |wanted| matches!(error, LoadError::Fault { stage, fault: PolicyFault::Impossible(_) } if *stage == wanted);
+    match name {
+        "too-large" => matches!(error, LoadError::TooLarge { bytes, bytes_max } if bytes > bytes_max),
+        "cut-off" | "damaged" | "two-memories" => matches!(error, LoadError::Malformed(_)),
+        "configure-answers-nonsense" => impossible(Stage::Configure),
+        _ => impossible(Stage::Describe),
+    }
+}
+
+#[test]
+fn what_must_not_load_is_refused_by_name_and_the_engine_goes_on() {
+    let engine = PolicyEngine::new(super::calls::limits()).unwrap();
+    let good = Recipe::new(PolicyKind::ShardKey).build();
+    for Hostile { name, kind, bytes, .. } in hostile().into_iter().filter(|each| each.when == When::Load) {
+        let error = engine.load(kind, &bytes, "{}").unwrap_err();
+        println!("{name}: {error}");
+        match expected(name) {
+            Some(expected) => assert_eq!(error, expected, "{name}"),
+            None => assert!(is_expected(name, &error), "{name}: {error:?}"),
+        }
+        let slot = ShardKeySlot::new(engine.load(PolicyKind::ShardKey, &good, "{}").unwrap()).unwrap();
+        assert_eq!(
+            slot.place(&placing("volume")).result.unwrap().key,
+            0xabcd << 48,
+            "after {name}"
+        );
+    }
+}
+
+#[test]
+fn settings_that_are_no_json_object_are_refused() {
+    let engine = PolicyEngine::new(super::calls::limits()).unwrap();
+    let good = Recipe::new(PolicyKind::ShardKey).build();
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(64 << 10));
+    for settings in ["", "[]", "{", "{} {}", "null", &long] {
+        let error = engine.load(PolicyKind::ShardKey, &good, settings).unwrap_err();
+        assert!(
+            matches!(&error, LoadError::Settings { path, .. } if path.is_empty()),
+            "{error:?}"
+        );
+    }
+    assert_eq!(
+        engine
+            .load(PolicyKind::ShardKey, &good, "{\"a\":1}")
+            .unwrap()
+            .settings(),
+        "{\"a\":1}"
+    );
+}
+
+#[test]
+fn a_policy_says_who_it_is() {
+    let engine = PolicyEngine::new(super::calls::limits()).unwrap();
+    for kind in PolicyKind::ALL {
+        let loaded = engine.load(kind, &Recipe::new(kind).build(), "{}").unwrap();
+        assert_eq!(
+            (loaded.kind(), loaded.name(), loaded.version()),
+            (kind, "test-policy", "1.0.0")
+        );
+        assert_eq!(loaded.digest().len(), 64);
+        assert!(!loaded.learns() && !loaded.needs_state());
+    }
+}
+
+#[test]
+fn a_prediction_policy_that_learns_is_recognised() {
+    let learn =
+        "(func (export \"ostrakon:policy/learning@0.1.0#learn\") (param i32 i32 i32 i32) (result i32) (i32.const 0))";
+    let recipe = Recipe::new(PolicyKind::Prediction)
+        .world("export prediction; export learning;")
+        .fields(learn);
+    let engine = PolicyEngine::new(super::calls::limits()).unwrap();
+    assert!(
+        engine
+            .load(PolicyKind::Prediction, &recipe.build(), "{}")
+            .unwrap()
+            .learns()
+    );
+}
+
+#[test]
+fn a_policy_takes_no_slot_of_another_kind() {
+    let engine = PolicyEngine::new(super::calls::limits()).unwrap();
+    let prediction = engine
+        .load(
+            PolicyKind::Prediction,
+            &Recipe::new(PolicyKind::Prediction).build(),
+            "{}",
+        )
+        .unwrap();
+    assert!(ShardKeySlot::new(prediction).is_err());
+}
+
+#[test]
+fn a_damaged_component_never_takes_the_host_down() {
+    let engine = PolicyEngine::new(super::calls::limits()).unwrap();
+    let good = Recipe::new(PolicyKind::Prediction).build();
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed as usize
+    };
+    let mut refused = 0;
+    for _ in 0..400 {
+        let mut damaged = good.clone();
+        for _ in 0..1 + random() % 3 {
+            let at = 8 + random() % (damaged.len() - 8);
+            damaged[at] ^= 1 << (random() % 8);
+        }
+        refused += usize::from(engine.load(PolicyKind::Prediction, &damaged, "{}").is_err());
+    }
+    println!("{refused} of 400 refused");
+    assert!(engine.load(PolicyKind::Prediction, &good, "{}").is_ok());
+}

@@ -1,0 +1,66 @@
+//! Build and check tasks of the project, run as `cargo xtask`.
+
+mod compile;
+mod component;
+mod inputs;
+mod manifest;
+mod plugins;
+mod recipe;
+mod recorded;
+mod runner;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use toolchain::Choice;
+
+/// Build and check tasks of the project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Make the components of the shipped policies, or check those that lie in plugins/prebuilt.
+    ///
+    /// Components come out the same, byte for byte, wherever the checkout lies, as long as the compiler is the same.
+    /// The wasm target is taken from the installed toolchain (rustup is asked for it once, where it is missing); where that
+    /// cannot be had, Debian's compiler is fetched from the machine's own package sources and unpacked below target/plugins.
+    ///
+    /// With --check nothing in plugins/prebuilt changes. The check fails when sources, locked dependencies, contract or
+    /// recipe changed since a component was made, when a component is not the one in the manifest, imports anything, or
+    /// answers a recorded call otherwise than the native code, when the compiler of the manifest makes other bytes of it,
+    /// and when there is no compiler. With another compiler than the manifest's, recorded answers are compared and not bytes.
+    Plugins {
+        /// Only check; exit with an error and name every mismatch.
+        #[arg(long)]
+        check: bool,
+        /// Where to take the compiler from.
+        #[arg(long, value_enum, default_value_t = Choice::Auto)]
+        compiler: Choice,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    let root = recipe::checkout()?;
+    match task {
+        Task::Plugins { check: false, compiler } => plugins::build(&root, compiler),
+        Task::Plugins { check: true, compiler } => plugins::check(&root, compiler),
+    }
+}
