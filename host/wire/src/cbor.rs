@@ -210,9 +210,11 @@ impl<'a> Reader<'a> {
         self.decode("an unsigned integer of 64 bits")
     }
 
-    /// An unsigned integer of 32 bits.
+    /// An unsigned integer of 32 bits, in however many bytes it comes.
     pub fn uint32(&mut self) -> Result<u32, CborError> {
-        self.decode("an unsigned integer of 32 bits")
+        let expected = "an unsigned integer of 32 bits";
+        let number: u64 = self.decode(expected)?;
+        number.try_into().map_err(|_| CborError::Expected { expected })
     }
 
     /// A signed integer.

@@ -316,6 +316,8 @@ pub(crate) fn read_payload(reader: &mut Reader<'_>, frame: &Bytes) -> Result<(Pa
 #[derive(Default)]
 struct Body<'a> {
     present: u64,
+    /// The first key without a meaning. Whether that matters is judged once it is clear that the request exists.
+    unknown: Option<u64>,
     client: &'a str,
     data_type: Option<&'a str>,
     name: &'a str,
@@ -358,7 +360,11 @@ impl<'a> Body<'a> {
                 field::LIMIT => body.limit = Some(value.uint()?),
                 field::TOKEN => body.token = Some(frame.slice_ref(value.bytes()?)),
                 field::WITH_PAYLOADS => body.with_payloads = value.bool()?,
-                unknown => return Err(CborError::UnknownKey(unknown).into()),
+                unknown => {
+                    value.skip()?;
+                    body.unknown.get_or_insert(unknown);
+                    continue;
+                }
             }
             body.present |= 1 << key;
         }
@@ -368,10 +374,11 @@ impl<'a> Body<'a> {
     /// Holds that no field is there beyond the ones that the request has.
     fn only(&self, keys: &[u64]) -> Result<(), WireError> {
         let allowed = keys.iter().fold(0_u64, |bits, key| bits | 1 << key);
-        match self.present & !allowed {
-            0 => Ok(()),
-            extra => Err(CborError::UnknownKey(extra.trailing_zeros().into()).into()),
-        }
+        let extra = match self.present & !allowed {
+            0 => self.unknown,
+            extra => Some(extra.trailing_zeros().into()),
+        };
+        extra.map_or(Ok(()), |key| Err(CborError::UnknownKey(key).into()))
     }
 
     fn target(&self) -> Result<Target, WireError> {

@@ -1,7 +1,7 @@
 //! What every answer names: where it was decided, on which state, and by which policies.
 
 use crate::cbor::{self, CborError, FieldReader, FieldWriter, Reader};
-use crate::error::{Code, WireError};
+use crate::error::WireError;
 use crate::field;
 use crate::kinds::PolicyKind;
 use crate::numbers::{Generation, MapEpoch, ShardId};
@@ -87,9 +87,9 @@ impl Decided {
                     let mut pairs = FieldReader::new(value)?;
                     while let Some((number, value)) = pairs.next_field()? {
                         let generation = Generation::new(value.uint()?);
-                        let kind = PolicyKind::from_number(number);
-                        let kind = kind.ok_or_else(|| WireError::new(Code::Malformed, "no such policy kind"))?;
-                        decided.generations.set(kind, generation);
+                        if let Some(kind) = PolicyKind::from_number(number) {
+                            decided.generations.set(kind, generation);
+                        }
                     }
                 }
                 _ => drop(value.skip()?),
