@@ -47,10 +47,7 @@ struct Key {
 }
 
 enum State {
-    Running {
-        intent: u128,
-        waiters: Vec<oneshot::Sender<()>>,
-    },
+    Running { intent: u128, waiters: Vec<oneshot::Sender<()>> },
     Done(Recorded),
 }
 
@@ -83,19 +80,14 @@ pub(crate) fn intent(object: &ObjectId, kind: u64, custom_kind: &str, body: &[u8
 
 impl Key {
     fn new(client: &str, id: ActionId) -> Self {
-        Self {
-            client: xxh3_64(client.as_bytes()),
-            id,
-        }
+        Self { client: xxh3_64(client.as_bytes()), id }
     }
 }
 
 impl ActionIds {
     pub(crate) fn new(recovered: Recovered) -> Self {
-        let ids = Self {
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            floors: RwLock::new(recovered.floors),
-        };
+        let ids =
+            Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), floors: RwLock::new(recovered.floors) };
         for action in recovered.remembered {
             let Some(identity) = action.entry.identity else {
                 continue;
@@ -131,17 +123,9 @@ impl ActionIds {
                 match stripe.entry(key) {
                     Entry::Vacant(vacant) => {
                         self.hold_floors(client, identity.id, now)?;
-                        vacant.insert(State::Running {
-                            intent: identity.intent,
-                            waiters: Vec::new(),
-                        });
+                        vacant.insert(State::Running { intent: identity.intent, waiters: Vec::new() });
                         let ids = Arc::clone(self);
-                        return Ok(Begun::Fresh(Claim {
-                            ids,
-                            key,
-                            identity,
-                            recorded: false,
-                        }));
+                        return Ok(Begun::Fresh(Claim { ids, key, identity, recorded: false }));
                     }
                     Entry::Occupied(mut occupied) => match occupied.get_mut() {
                         State::Done(done) if done.intent == identity.intent => return Ok(Begun::Repeat(*done)),
@@ -195,12 +179,7 @@ impl Claim {
 
     /// The action's change is durable.
     pub(crate) fn record(mut self, revision: Revision, version: Version, shard_key: ShardKey) {
-        let done = Recorded {
-            intent: self.identity.intent,
-            revision,
-            version,
-            shard_key,
-        };
+        let done = Recorded { intent: self.identity.intent, revision, version, shard_key };
         self.recorded = true;
         self.ids.stripe(self.key).lock().insert(self.key, State::Done(done));
     }
@@ -219,19 +198,14 @@ mod tests {
     use super::*;
 
     fn identity(id: u128, intent: u128) -> Identity {
-        Identity {
-            id: ActionId::from_bits(id),
-            intent,
-        }
+        Identity { id: ActionId::from_bits(id), intent }
     }
 
     #[tokio::test]
     async fn an_id_runs_once_and_answers_its_outcome_afterwards() {
         let ids = Arc::new(ActionIds::new(Recovered::default()));
         let now = TimestampMs::new(1_000);
-        let Ok(Begun::Fresh(claim)) = ids.begin("a", identity(1, 7), now).await else {
-            panic!("a fresh id runs")
-        };
+        let Ok(Begun::Fresh(claim)) = ids.begin("a", identity(1, 7), now).await else { panic!("a fresh id runs") };
         assert_eq!(ids.begin("a", identity(1, 8), now).await.err(), Some(IdRefused::Reused));
         assert!(
             matches!(ids.begin("b", identity(1, 8), now).await, Ok(Begun::Fresh(_))),
@@ -243,10 +217,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         claim.record(Revision::new(3), Version::new(1), ShardKey::new(9));
-        assert!(
-            second.await.is_ok_and(|repeat| repeat),
-            "a repeat that raced the first gets its outcome"
-        );
+        assert!(second.await.is_ok_and(|repeat| repeat), "a repeat that raced the first gets its outcome");
         assert_eq!(ids.begin("a", identity(1, 8), now).await.err(), Some(IdRefused::Reused));
     }
 
@@ -262,20 +233,11 @@ mod tests {
     async fn ids_below_the_floor_or_far_ahead_do_not_run() {
         let mut floors = Floors::default();
         floors.drop_id("a", ActionId::from_bits(500 << 80), TimestampMs::new(600));
-        let ids = Arc::new(ActionIds::new(Recovered {
-            floors,
-            ..Recovered::default()
-        }));
+        let ids = Arc::new(ActionIds::new(Recovered { floors, ..Recovered::default() }));
         let now = TimestampMs::new(1_000);
-        assert_eq!(
-            ids.begin("a", identity(500 << 80, 1), now).await.err(),
-            Some(IdRefused::Expired)
-        );
+        assert_eq!(ids.begin("a", identity(500 << 80, 1), now).await.err(), Some(IdRefused::Expired));
         assert!(ids.begin("a", identity(501 << 80, 1), now).await.is_ok());
         let ahead = u128::from(1_001 + ACTION_ID_AHEAD_MS) << 80;
-        assert_eq!(
-            ids.begin("a", identity(ahead, 1), now).await.err(),
-            Some(IdRefused::Ahead)
-        );
+        assert_eq!(ids.begin("a", identity(ahead, 1), now).await.err(), Some(IdRefused::Ahead));
     }
 }

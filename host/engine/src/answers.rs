@@ -11,55 +11,39 @@ use crate::owner::{Known, NotWritten, Refusal};
 
 pub(crate) fn overloaded() -> WireError {
     let message = "too much is waiting to be committed";
-    WireError {
-        retry_after_ms: Some(RETRY_AFTER_MS),
-        ..WireError::new(Code::Overloaded, message)
-    }
+    WireError { retry_after_ms: Some(RETRY_AFTER_MS), ..WireError::new(Code::Overloaded, message) }
 }
 
 pub(crate) fn id_refused(refused: IdRefused) -> WireError {
     match refused {
-        IdRefused::Reused => WireError::new(
-            Code::ActionIdReused,
-            "the action id was used for another object, kind or body",
-        ),
+        IdRefused::Reused => {
+            WireError::new(Code::ActionIdReused, "the action id was used for another object, kind or body")
+        }
         IdRefused::Expired => WireError::new(
             Code::ActionExpired,
             "the action id is older than what the host remembers; the action did not run",
         ),
         IdRefused::Ahead => WireError::new(
             Code::ActionIdAhead,
-            format!(
-                "the action id's time lies more than {} s ahead of the host's clock",
-                ACTION_ID_AHEAD_MS / 1000
-            ),
+            format!("the action id's time lies more than {} s ahead of the host's clock", ACTION_ID_AHEAD_MS / 1000),
         ),
     }
 }
 
 impl Engine {
     /// What an answer names: the shard of a key, the map in force, a place.
-    pub(crate) fn decided(&self, shard_key: Option<ShardKey>, generations: Generations) -> Decided {
+    ///
+    /// The place of a read is taken before the read: whoever follows the feed from there may meet the state that was read
+    /// again, and misses nothing.
+    pub(crate) fn decided(&self, shard_key: Option<ShardKey>, position: Position, generations: Generations) -> Decided {
         let map = self.owner.map();
-        Decided {
-            shard: shard_key.map(|key| map.shard_of(key)),
-            epoch: map.epoch(),
-            position: self.views.position(),
-            generations,
-        }
+        Decided { shard: shard_key.map(|key| map.shard_of(key)), epoch: map.epoch(), position, generations }
     }
 
     /// The same, at the place of a commit.
     pub(crate) fn decided_at(&self, shard_key: ShardKey, revision: Revision, generations: Generations) -> Decided {
-        let position = Position {
-            log: self.log,
-            revision,
-            index: 0,
-        };
-        Decided {
-            position,
-            ..self.decided(Some(shard_key), generations)
-        }
+        let position = Position { log: self.log, revision, index: 0 };
+        self.decided(Some(shard_key), position, generations)
     }
 
     pub(crate) fn unreadable(&self, error: &ReadError) -> WireError {
@@ -67,28 +51,25 @@ impl Engine {
         WireError::new(Code::ShardUnavailable, error.to_string())
     }
 
-    pub(crate) fn wrong_key(&self, recorded: ShardKey) -> WireError {
+    pub(crate) fn wrong_key(&self, recorded: ShardKey, position: Position) -> WireError {
         WireError {
             shard_key: Some(recorded),
-            decided: Some(self.decided(Some(recorded), Generations::default())),
-            ..WireError::new(
-                Code::WrongShardKey,
-                format!("the object is recorded under shard key {recorded}"),
-            )
+            decided: Some(self.decided(Some(recorded), position, Generations::default())),
+            ..WireError::new(Code::WrongShardKey, format!("the object is recorded under shard key {recorded}"))
         }
     }
 
-    pub(crate) fn not_found(&self, known: &Known) -> WireError {
+    pub(crate) fn not_found(&self, known: &Known, position: Position) -> WireError {
         WireError {
             stored: Some(known.version),
-            decided: Some(self.decided(known.shard_key, Generations::default())),
+            decided: Some(self.decided(known.shard_key(), position, Generations::default())),
             ..WireError::new(Code::NotFound, "no such live object")
         }
     }
 
-    pub(crate) fn not_written(&self, reason: NotWritten, generations: Generations) -> WireError {
+    pub(crate) fn not_written(&self, reason: NotWritten, position: Position, generations: Generations) -> WireError {
         match reason {
-            NotWritten::Refused { refusal, stands } => self.refused(refusal, &stands, generations),
+            NotWritten::Refused { refusal, stands } => self.refused(refusal, &stands, position, generations),
             NotWritten::NoKey => WireError::new(Code::PolicyFailed, "no shard key could be had for the new object"),
             NotWritten::Full | NotWritten::Commit(CommitError::Fenced) => overloaded(),
             NotWritten::Commit(error @ CommitError::Failed) => WireError::new(Code::StoreFailed, error.to_string()),
@@ -97,9 +78,9 @@ impl Engine {
         }
     }
 
-    fn refused(&self, refusal: Refusal, stands: &Known, generations: Generations) -> WireError {
+    fn refused(&self, refusal: Refusal, stands: &Known, position: Position, generations: Generations) -> WireError {
         let error = match refusal {
-            Refusal::WrongKey => return self.wrong_key(stands.shard_key.unwrap_or_default()),
+            Refusal::WrongKey => return self.wrong_key(stands.shard_key().unwrap_or_default(), position),
             Refusal::Conflict => {
                 let payload = stands.live().map(|live| live.payload.clone());
                 let message = match (&payload, stands.version.get()) {
@@ -107,30 +88,20 @@ impl Engine {
                     (None, 0) => "there is no such object".to_owned(),
                     (None, stored) => format!("the object was deleted at version {stored}"),
                 };
-                let winner = Some(Winner {
-                    version: stands.version,
-                    payload,
-                });
-                WireError {
-                    winner,
-                    ..WireError::new(Code::Conflict, message)
-                }
+                let winner = Some(Winner { version: stands.version, payload });
+                WireError { winner, ..WireError::new(Code::Conflict, message) }
             }
             Refusal::Gap => WireError {
                 stored: Some(stands.version),
                 ..WireError::new(Code::VersionGap, format!("the stored version is {}", stands.version))
             },
             Refusal::VersionsSpent => WireError::new(Code::InvalidVersion, "the object has had its last version"),
-            Refusal::NotFound => WireError {
-                stored: Some(stands.version),
-                ..WireError::new(Code::NotFound, "no such live object")
-            },
+            Refusal::NotFound => {
+                WireError { stored: Some(stands.version), ..WireError::new(Code::NotFound, "no such live object") }
+            }
             Refusal::Action(error) => action_error(error),
         };
-        WireError {
-            decided: Some(self.decided(stands.shard_key, generations)),
-            ..error
-        }
+        WireError { decided: Some(self.decided(stands.shard_key(), position, generations)), ..error }
     }
 }
 

@@ -69,27 +69,16 @@ impl Counters {
             self.wrong.add()
         }
         if forecast.route == Route::Reconcile {
-            if conflict {
-                self.aborts_confirmed.add()
-            } else {
-                self.aborts_refuted.add()
-            }
+            if conflict { self.aborts_confirmed.add() } else { self.aborts_refuted.add() }
         }
     }
 
     pub(crate) fn requests(&self) -> Map {
-        OPERATIONS
-            .iter()
-            .zip(&self.requests)
-            .map(|(name, count)| ((*name).to_owned(), count.value()))
-            .collect()
+        OPERATIONS.iter().zip(&self.requests).map(|(name, count)| ((*name).to_owned(), count.value())).collect()
     }
 
     pub(crate) fn refusals(&self) -> Map {
-        let counted = Code::ALL
-            .iter()
-            .zip(&self.refusals)
-            .map(|(code, count)| (code.name().to_owned(), count.value()));
+        let counted = Code::ALL.iter().zip(&self.refusals).map(|(code, count)| (code.name().to_owned(), count.value()));
         counted.filter(|(_, count)| *count != Value::Integer(0)).collect()
     }
 

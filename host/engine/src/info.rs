@@ -23,10 +23,7 @@ impl Engine {
             ("map-epoch".into(), number(map.epoch().get())),
             ("shards".into(), number(map.ranges().len())),
             ("uptime-ms".into(), number(self.started.elapsed().as_millis())),
-            (
-                "writable".into(),
-                Value::Bool(!self.owner.commit_stats().failed.load(Ordering::Relaxed)),
-            ),
+            ("writable".into(), Value::Bool(!self.owner.commit_stats().failed.load(Ordering::Relaxed))),
             ("commits".into(), Value::Map(self.commits())),
             ("changes".into(), Value::Map(self.counters.changes())),
             ("requests".into(), Value::Map(self.counters.requests())),
@@ -36,10 +33,7 @@ impl Engine {
             ("action-ids".into(), number(self.ids.len())),
             ("policies".into(), Value::Map((self.policies.facts)())),
         ]);
-        Info {
-            facts,
-            decided: self.decided(None, Generations::default()),
-        }
+        Info { facts, decided: self.decided(None, self.views.position(), Generations::default()) }
     }
 
     fn commits(&self) -> Map {

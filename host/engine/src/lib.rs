@@ -106,10 +106,9 @@ impl Engine {
             Operation::List(list) => self.list(list).await.map(Reply::Page),
             Operation::ConditionalWrite(write) => self.conditional_write(write, context).await.map(Reply::Committed),
             Operation::Perform(perform) => self.perform(perform, context).await.map(Reply::Committed),
-            Operation::Reconcile(_) => Err(WireError::new(
-                Code::Unsupported,
-                "this release does not reconcile actions yet",
-            )),
+            Operation::Reconcile(_) => {
+                Err(WireError::new(Code::Unsupported, "this release does not reconcile actions yet"))
+            }
             Operation::ShardMap => Ok(Reply::ShardMap(self.shard_map())),
             Operation::Info => Ok(Reply::Info(self.info())),
         };

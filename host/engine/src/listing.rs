@@ -18,19 +18,13 @@ const TOKEN_TAG: u8 = 1;
 impl Engine {
     pub(crate) async fn list(&self, list: &List) -> Result<Page, WireError> {
         let prefix = prefix(list);
-        let after = list
-            .token
-            .as_deref()
-            .map(|token| parse_token(token, &prefix))
-            .transpose()?;
+        let after = list.token.as_deref().map(|token| parse_token(token, &prefix)).transpose()?;
         let view = self.owner.views().latest();
         let (limit, with_payloads) = (list.limit, list.with_payloads);
         let reading = Arc::clone(&view);
         let read =
             tokio::task::spawn_blocking(move || read_page(&reading, &prefix, after.as_ref(), limit, with_payloads));
-        let page = read
-            .await
-            .unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())));
+        let page = read.await.unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())));
         let (items, token) = page.map_err(|error| self.unreadable(&error))?;
         let decided = Decided {
             shard: None,
@@ -51,9 +45,7 @@ fn prefix(list: &List) -> String {
 }
 
 fn parse_token(token: &[u8], prefix: &str) -> Result<ObjectId, WireError> {
-    let text = token
-        .strip_prefix(&[TOKEN_TAG])
-        .and_then(|text| std::str::from_utf8(text).ok());
+    let text = token.strip_prefix(&[TOKEN_TAG]).and_then(|text| std::str::from_utf8(text).ok());
     text.filter(|text| text.starts_with(prefix))
         .and_then(|text| ObjectId::from_text(text).ok())
         .ok_or_else(|| WireError::new(Code::InvalidToken, "the page token is not one that this list gave out"))
@@ -76,12 +68,7 @@ fn read_page(
 ) -> Result<ItemsAndToken, ReadError> {
     let (mut items, mut bytes): (Vec<PageItem>, usize) = (Vec::new(), 0);
     for item in view.list(prefix, after) {
-        let ListItem {
-            object,
-            shard_key,
-            shard,
-            head,
-        } = item?;
+        let ListItem { object, shard_key, shard, head } = item?;
         let payload = head.row.payload.filter(|_| with_payloads);
         bytes += ITEM_OVERHEAD_BYTES + object.as_text().len();
         bytes += payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
@@ -90,14 +77,7 @@ fn read_page(
             let token = make_token(&last.object);
             return Ok((items, Some(token)));
         }
-        items.push(PageItem {
-            object,
-            version: head.version,
-            revision: head.row.revision,
-            shard_key,
-            shard,
-            payload,
-        });
+        items.push(PageItem { object, version: head.version, revision: head.row.revision, shard_key, shard, payload });
     }
     Ok((items, None))
 }

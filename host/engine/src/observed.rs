@@ -51,10 +51,7 @@ pub(crate) struct OnItsWay<'a> {
 
 impl Observed {
     pub(crate) fn new() -> Self {
-        Self {
-            slots: (0..OBSERVED_OBJECTS).map(|_| Mutex::default()).collect(),
-            started: Instant::now(),
-        }
+        Self { slots: (0..OBSERVED_OBJECTS).map(|_| Mutex::default()).collect(), started: Instant::now() }
     }
 
     fn now_us(&self) -> u64 {
@@ -70,11 +67,7 @@ impl Observed {
         let now = self.now_us();
         let mut slot = self.slot(object).lock();
         if slot.object != object {
-            *slot = Slot {
-                object,
-                faded_us: now,
-                ..Slot::default()
-            };
+            *slot = Slot { object, faded_us: now, ..Slot::default() };
         }
         slot.fade(now);
         let seen = Seen {
@@ -92,11 +85,7 @@ impl Observed {
         let now = self.now_us();
         let mut slot = self.slot(object).lock();
         if slot.object != object {
-            *slot = Slot {
-                object,
-                faded_us: now,
-                ..Slot::default()
-            };
+            *slot = Slot { object, faded_us: now, ..Slot::default() };
         }
         if slot.version.is_none_or(|seen| seen <= version) {
             slot.version = Some(version);
@@ -147,10 +136,7 @@ mod tests {
         observed.saw(5, Version::new(7), true);
         observed.saw(5, Version::new(6), false);
         let (seen, _second) = observed.look(5);
-        assert_eq!(
-            (seen.version.map(|(version, _)| version), seen.queued),
-            (Some(Version::new(7)), 1)
-        );
+        assert_eq!((seen.version.map(|(version, _)| version), seen.queued), (Some(Version::new(7)), 1));
         assert!(seen.write_millihz > 0);
         drop(first);
         assert_eq!(observed.look(5).0.queued, 1);

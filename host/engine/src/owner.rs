@@ -12,7 +12,9 @@ mod sink;
 use std::sync::Arc;
 
 use ostrakon_core::ShardMap;
-use ostrakon_store::{Change, CommitError, CommitStats, Committer, Durable, ReadError, ReadView, Store, Views};
+use ostrakon_store::{
+    Change, CommitError, CommitStats, Committer, Durable, Numbers, Place, ReadError, ReadView, Store, Views,
+};
 use ostrakon_wire::bounds::COLD_READS_MAX;
 use ostrakon_wire::{Action, ObjectId, ShardKey, TimestampMs, Version};
 use parking_lot::Mutex;
@@ -67,6 +69,7 @@ pub(crate) struct Owner {
     stripes: Arc<[Mutex<Stripe>]>,
     committer: Committer<OwnerSink>,
     views: Views,
+    numbers: Numbers,
     cold_reads: Arc<Semaphore>,
 }
 
@@ -115,14 +118,9 @@ enum Purpose<'c> {
 impl Owner {
     pub(crate) fn start(store: Store, ids: Arc<ActionIds>) -> std::io::Result<Self> {
         let stripes: Arc<[_]> = (0..STRIPES).map(|_| Mutex::new(Stripe::new(STRIPES))).collect();
-        let views = store.views();
+        let (views, numbers) = (store.views(), store.numbers());
         let committer = Committer::start(store, OwnerSink::new(Arc::clone(&stripes), ids))?;
-        Ok(Self {
-            stripes,
-            committer,
-            views,
-            cold_reads: Arc::new(Semaphore::new(COLD_READS_MAX)),
-        })
+        Ok(Self { stripes, committer, views, numbers, cold_reads: Arc::new(Semaphore::new(COLD_READS_MAX)) })
     }
 
     pub(crate) fn commit_stats(&self) -> &Arc<CommitStats> {
@@ -181,28 +179,13 @@ impl Owner {
         loop {
             match self.step(intent, &mut purpose, loaded.take()) {
                 Step::Queued { outcome, made } => {
-                    let durable = outcome
-                        .await
-                        .unwrap_or(Err(CommitError::Stopped))
-                        .map_err(NotWritten::Commit)?;
-                    let Made {
-                        shard_key,
-                        version,
-                        created,
-                    } = made;
-                    return Ok(Some(Written {
-                        durable,
-                        shard_key,
-                        version,
-                        created,
-                    }));
+                    let durable = outcome.await.unwrap_or(Err(CommitError::Stopped)).map_err(NotWritten::Commit)?;
+                    let Made { shard_key, version, created } = made;
+                    return Ok(Some(Written { durable, shard_key, version, created }));
                 }
                 Step::Clear => return Ok(None),
                 Step::Refused { refusal, stands } => {
-                    let stands = self
-                        .what_stands(intent.object, stands)
-                        .await
-                        .map_err(NotWritten::Read)?;
+                    let stands = self.what_stands(intent.object, stands).await.map_err(NotWritten::Read)?;
                     return Err(NotWritten::Refused { refusal, stands });
                 }
                 Step::NotWritten(reason) => return Err(reason),
@@ -257,25 +240,18 @@ impl Owner {
         };
         match (judged, purpose) {
             (Judged::Refused(refusal), _) => {
-                let stands = if in_flight {
-                    Err(stripe.wait_settled(intent.object))
-                } else {
-                    Ok(head)
-                };
+                let stands = if in_flight { Err(stripe.wait_settled(intent.object)) } else { Ok(head) };
                 Step::Refused { refusal, stands }
             }
-            (
-                Judged::Write {
-                    shard_key,
-                    version,
-                    payload,
-                },
-                Purpose::Write(claim),
-            ) => {
+            (Judged::Write { shard_key, version, payload }, Purpose::Write(claim)) => {
+                let number = head.place.map(|place| place.number).or_else(|| self.numbers.draw());
+                let Some(number) = number else {
+                    return Step::NotWritten(NotWritten::Full);
+                };
                 let map = self.views.map();
                 let change = Change {
                     object: intent.object.clone(),
-                    shard_key,
+                    place: Place { shard_key, number },
                     shard: map.shard_of(shard_key),
                     epoch: map.epoch(),
                     version,
@@ -283,7 +259,7 @@ impl Owner {
                     payload,
                     timestamp: intent.timestamp,
                     identity: claim.as_ref().map(Claim::identity),
-                    new_object: head.shard_key.is_none(),
+                    new_object: head.place.is_none(),
                 };
                 self.queue(&mut stripe, change, head, claim)
             }
@@ -293,15 +269,8 @@ impl Owner {
 
     fn queue(&self, stripe: &mut Stripe, change: Change, head: Known, claim: &mut Option<Claim>) -> Step {
         let (reply, outcome) = oneshot::channel();
-        let token = Token {
-            claim: claim.take(),
-            reply,
-        };
-        let made = Made {
-            shard_key: change.shard_key,
-            version: change.version,
-            created: head.shard_key.is_none(),
-        };
+        let token = Token { claim: claim.take(), reply };
+        let made = Made { shard_key: change.place.shard_key, version: change.version, created: head.place.is_none() };
         let tip = Known::of_change(&change, None);
         let object = change.object.clone();
         match self.committer.submit(change, token) {
@@ -321,14 +290,13 @@ impl Owner {
     async fn load(&self, object: &ObjectId) -> Result<Known, ReadError> {
         let permit = Arc::clone(&self.cold_reads).acquire_owned().await;
         let (stripes, views, object) = (Arc::clone(&self.stripes), self.views.clone(), object.clone());
-        let reading = LoadGuard { stripes, object };
+        let reading = LoadGuard { stripes, object, known: None };
         let read = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let outcome = read_head(&views.latest(), &reading.object);
             reading.end(outcome)
         });
-        read.await
-            .unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())))
+        read.await.unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())))
     }
 
     async fn read_view(&self, object: &ObjectId) -> Result<Known, ReadError> {
@@ -338,8 +306,7 @@ impl Owner {
             let _permit = permit;
             read_head(&views.latest(), &object)
         });
-        read.await
-            .unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())))
+        read.await.unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())))
     }
 
     pub(crate) fn views(&self) -> &Views {
@@ -351,16 +318,16 @@ impl Owner {
     }
 }
 
-/// A load that was begun; ends however its thread ends.
+/// A load that was begun; ends once, however its thread ends.
 struct LoadGuard {
     stripes: Arc<[Mutex<Stripe>]>,
     object: ObjectId,
+    known: Option<Known>,
 }
 
 impl LoadGuard {
-    fn end(self, outcome: Result<Known, ReadError>) -> Result<Known, ReadError> {
-        let stripe = &self.stripes[entry::stripe_of(&self.object, STRIPES)];
-        stripe.lock().end_load(&self.object, outcome.as_ref().ok());
+    fn end(mut self, outcome: Result<Known, ReadError>) -> Result<Known, ReadError> {
+        self.known = outcome.as_ref().ok().cloned();
         outcome
     }
 }
@@ -368,16 +335,14 @@ impl LoadGuard {
 impl Drop for LoadGuard {
     fn drop(&mut self) {
         let stripe = &self.stripes[entry::stripe_of(&self.object, STRIPES)];
-        stripe.lock().end_load(&self.object, None);
+        stripe.lock().end_load(&self.object, self.known.as_ref());
     }
 }
 
 fn read_head(view: &ReadView, object: &ObjectId) -> Result<Known, ReadError> {
-    let Some(shard_key) = view.locate(object)? else {
-        return Ok(Known::absent());
-    };
-    match view.head(shard_key, object)? {
-        Some(head) => Ok(Known::stored(shard_key, head)),
+    let Some(place) = view.locate(object)? else { return Ok(Known::absent()) };
+    match view.head(place)? {
+        Some(head) => Ok(Known::stored(place, head)),
         None => Err(ReadError::Engine(format!("{object} has a locator and no row"))),
     }
 }

@@ -1,61 +1,56 @@
 //! Reading one object: its key, its version, the whole.
 
 use ostrakon_wire::answer::{Object, Placed, ShardMap, ShardRange, Stored};
-use ostrakon_wire::{Decided, Generations, ShardKey, Target, WireError};
+use ostrakon_wire::{Decided, Generations, Position, ShardKey, Target, WireError};
 
 use crate::owner::Known;
 use crate::{Context, Engine, now};
 
 impl Engine {
     /// The durable head, once the key that the client believes in is held against the recorded one.
-    async fn located(&self, target: &Target, whole: bool) -> Result<Known, WireError> {
-        let known = self
-            .owner
-            .head(&target.object, whole)
-            .await
-            .map_err(|error| self.unreadable(&error))?;
+    async fn located(&self, target: &Target, whole: bool, position: Position) -> Result<Known, WireError> {
+        let known = self.owner.head(&target.object, whole).await.map_err(|error| self.unreadable(&error))?;
         if known.version.get() > 0 {
             self.observed.saw(target.object.digest(), known.version, false);
         }
-        match (target.shard_key, known.shard_key) {
-            (Some(claimed), Some(recorded)) if claimed != recorded => Err(self.wrong_key(recorded)),
+        match (target.shard_key, known.shard_key()) {
+            (Some(claimed), Some(recorded)) if claimed != recorded => Err(self.wrong_key(recorded, position)),
             _ => Ok(known),
         }
     }
 
     pub(crate) async fn get_shard_key(&self, target: &Target, context: Context) -> Result<Placed, WireError> {
-        let known = self.located(target, false).await?;
+        let position = self.views.position();
+        let known = self.located(target, false, position).await?;
         let mut generations = Generations::default();
-        let (shard_key, recorded): (ShardKey, bool) = match known.shard_key {
+        let (shard_key, recorded): (ShardKey, bool) = match known.shard_key() {
             Some(recorded) => (recorded, true),
             None => {
                 let timestamp = context.timestamp.unwrap_or_else(now);
                 (self.place(&target.object, timestamp, &mut generations)?, false)
             }
         };
-        Ok(Placed {
-            shard_key,
-            recorded,
-            decided: self.decided(Some(shard_key), generations),
-        })
+        Ok(Placed { shard_key, recorded, decided: self.decided(Some(shard_key), position, generations) })
     }
 
     pub(crate) async fn read_version(&self, target: &Target) -> Result<Stored, WireError> {
-        let known = self.located(target, false).await?;
-        match (known.shard_key, known.live_revision()) {
+        let position = self.views.position();
+        let known = self.located(target, false, position).await?;
+        match (known.shard_key(), known.live_revision()) {
             (Some(shard_key), Some(revision)) => Ok(Stored {
                 version: known.version,
                 revision,
                 shard_key,
-                decided: self.decided(Some(shard_key), Generations::default()),
+                decided: self.decided(Some(shard_key), position, Generations::default()),
             }),
-            _ => Err(self.not_found(&known)),
+            _ => Err(self.not_found(&known, position)),
         }
     }
 
     pub(crate) async fn read(&self, target: &Target) -> Result<Object, WireError> {
-        let known = self.located(target, true).await?;
-        match (known.shard_key, known.live()) {
+        let position = self.views.position();
+        let known = self.located(target, true, position).await?;
+        match (known.shard_key(), known.live()) {
             (Some(shard_key), Some(live)) => Ok(Object {
                 version: known.version,
                 revision: live.revision,
@@ -63,9 +58,9 @@ impl Engine {
                 shard_key,
                 action_id: live.action_id,
                 payload: live.payload.clone(),
-                decided: self.decided(Some(shard_key), Generations::default()),
+                decided: self.decided(Some(shard_key), position, Generations::default()),
             }),
-            _ => Err(self.not_found(&known)),
+            _ => Err(self.not_found(&known, position)),
         }
     }
 
@@ -84,9 +79,6 @@ impl Engine {
             position: self.views.position(),
             generations: Generations::default(),
         };
-        ShardMap {
-            shards: shards.collect(),
-            decided,
-        }
+        ShardMap { shards: shards.collect(), decided }
     }
 }

@@ -30,30 +30,16 @@ impl ShardKeyPolicy for Contrary {
             true => Err(PolicyFault::Impure),
             false => Ok(Placement { key: 7 << 56, bits: 8 }),
         };
-        Decision {
-            generation: Generation::new(3),
-            result,
-        }
+        Decision { generation: Generation::new(3), result }
     }
 }
 
 impl PredictionPolicy for Contrary {
     fn predict(&self, outlook: &Outlook) -> Decision<Forecast> {
-        let forecast = Forecast {
-            version: outlook.known + 1,
-            confidence_ppm: 1_000_000,
-            route: Route::Reconcile,
-        };
+        let forecast = Forecast { version: outlook.known + 1, confidence_ppm: 1_000_000, route: Route::Reconcile };
         let faulty = self.faulty.load(Ordering::Relaxed);
-        let result = if faulty {
-            Err(PolicyFault::Trapped("unreachable".into()))
-        } else {
-            Ok(forecast)
-        };
-        Decision {
-            generation: Generation::new(5),
-            result,
-        }
+        let result = if faulty { Err(PolicyFault::Trapped("unreachable".into())) } else { Ok(forecast) };
+        Decision { generation: Generation::new(5), result }
     }
 }
 
@@ -64,10 +50,7 @@ struct Bed {
 }
 
 fn start(path: &std::path::Path) -> (Arc<Engine>, Arc<Contrary>) {
-    let policies = Arc::new(Contrary {
-        faulty: AtomicBool::new(false),
-        placed: AtomicU64::new(0),
-    });
+    let policies = Arc::new(Contrary { faulty: AtomicBool::new(false), placed: AtomicU64::new(0) });
     let for_engine = Policies {
         shard_key: Arc::clone(&policies) as _,
         prediction: Arc::clone(&policies) as _,
@@ -81,22 +64,14 @@ impl Bed {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (engine, policies) = start(&folder.path().join("data"));
-        Self {
-            engine,
-            policies,
-            folder,
-        }
+        Self { engine, policies, folder }
     }
 
     fn restart(self) -> Self {
         let Self { engine, folder, .. } = self;
         assert!(Arc::try_unwrap(engine).is_ok(), "nobody holds the engine any more");
         let (engine, policies) = start(&folder.path().join("data"));
-        Self {
-            engine,
-            policies,
-            folder,
-        }
+        Self { engine, policies, folder }
     }
 }
 
@@ -105,10 +80,7 @@ fn object(name: &str) -> ObjectId {
 }
 
 fn target(name: &str) -> Target {
-    Target {
-        object: object(name),
-        shard_key: None,
-    }
+    Target { object: object(name), shard_key: None }
 }
 
 fn structured(json: serde_json::Value) -> Payload {
@@ -133,10 +105,7 @@ async fn act(engine: &Engine, perform: Perform) -> Result<Committed, WireError> 
 }
 
 async fn read(engine: &Engine, name: &str) -> Result<Object, WireError> {
-    match engine
-        .handle(&Operation::Read(target(name)), Context::default())
-        .await?
-    {
+    match engine.handle(&Operation::Read(target(name)), Context::default()).await? {
         Reply::Object(object) => Ok(object),
         other => panic!("{other:?} answers no read"),
     }
@@ -151,23 +120,12 @@ async fn an_object_lives_through_create_change_delete_and_create_again() {
     let bed = Bed::new();
     let engine = &bed.engine;
     let put = |known| perform("a", Action::Put(structured(json!({"n": 1}))), known);
-    assert_eq!(
-        code(engine, put(Some(1))).await,
-        Code::Conflict,
-        "there is nothing of version 1"
-    );
+    assert_eq!(code(engine, put(Some(1))).await, Code::Conflict, "there is nothing of version 1");
     assert_eq!(act(engine, put(Some(0))).await.unwrap().version.get(), 1);
     assert_eq!(code(engine, put(Some(0))).await, Code::Conflict);
-    let merged = act(
-        engine,
-        perform("a", Action::Merge(structured(json!({"m": 2}))), Some(1)),
-    )
-    .await
-    .unwrap();
+    let merged = act(engine, perform("a", Action::Merge(structured(json!({"m": 2}))), Some(1))).await.unwrap();
     assert_eq!(merged.version.get(), 2);
-    act(engine, perform("a", Action::Add(structured(json!({"/n": 4}))), None))
-        .await
-        .unwrap();
+    act(engine, perform("a", Action::Add(structured(json!({"/n": 4}))), None)).await.unwrap();
     let object = read(engine, "a").await.unwrap();
     assert_eq!(object.payload, structured(json!({"n": 5, "m": 2})));
     let deleted = act(engine, perform("a", Action::Delete, Some(3))).await.unwrap();
@@ -176,11 +134,7 @@ async fn an_object_lives_through_create_change_delete_and_create_again() {
     assert_eq!((gone.code, gone.stored), (Code::NotFound, Some(Version::new(4))));
     assert_eq!(code(engine, perform("a", Action::Delete, None)).await, Code::NotFound);
     let lost = act(engine, put(Some(3))).await.unwrap_err();
-    assert_eq!(
-        lost.winner.unwrap().version,
-        Version::new(4),
-        "a conflict with a tombstone carries its version"
-    );
+    assert_eq!(lost.winner.unwrap().version, Version::new(4), "a conflict with a tombstone carries its version");
     let again = act(engine, put(Some(0))).await.unwrap();
     assert_eq!(again.version.get(), 5, "no version of a name is used twice");
     let bed = bed.restart();
@@ -204,18 +158,12 @@ async fn a_conditional_write_makes_the_next_version_and_no_other() {
             .map_err(|error| (error.code, error.winner, error.stored))
     };
     assert_eq!(outcome(0).await.unwrap_err().0, Code::InvalidVersion);
-    assert_eq!(
-        outcome(2).await.unwrap_err(),
-        (Code::VersionGap, None, Some(Version::ABSENT))
-    );
+    assert_eq!(outcome(2).await.unwrap_err(), (Code::VersionGap, None, Some(Version::ABSENT)));
     assert!(outcome(1).await.is_ok());
     let (code, winner, _) = outcome(1).await.unwrap_err();
     assert_eq!(code, Code::Conflict);
     let winner = winner.unwrap();
-    assert_eq!(
-        (winner.version.get(), winner.payload),
-        (1, Some(Payload::bytes("x").unwrap()))
-    );
+    assert_eq!((winner.version.get(), winner.payload), (1, Some(Payload::bytes("x").unwrap())));
     assert!(outcome(2).await.is_ok());
 }
 
@@ -229,32 +177,16 @@ async fn the_recorded_key_counts_and_a_new_object_takes_the_key_it_comes_with() 
     };
     let made = act(&bed.engine, with_key("given", 42)).await.unwrap();
     assert_eq!((made.shard_key.get(), made.decided.generations.shard_key), (42, None));
-    let placed = act(&bed.engine, perform("asked", Action::Put(structured(json!({}))), None))
-        .await
-        .unwrap();
+    let placed = act(&bed.engine, perform("asked", Action::Put(structured(json!({}))), None)).await.unwrap();
     assert_eq!(placed.shard_key.get() >> 56, 7);
     assert_eq!(placed.decided.generations.shard_key, Some(Generation::new(3)));
-    assert_eq!(
-        placed.decided.shard.unwrap(),
-        bed.engine.owner.map().shard_of(placed.shard_key)
-    );
+    assert_eq!(placed.decided.shard.unwrap(), bed.engine.owner.map().shard_of(placed.shard_key));
     for name in ["given", "asked"] {
         let wrong = act(&bed.engine, with_key(name, 43)).await.unwrap_err();
         assert_eq!(wrong.code, Code::WrongShardKey);
-        assert_eq!(
-            wrong.shard_key,
-            Some(if name == "given" {
-                made.shard_key
-            } else {
-                placed.shard_key
-            })
-        );
+        assert_eq!(wrong.shard_key, Some(if name == "given" { made.shard_key } else { placed.shard_key }));
     }
-    assert_eq!(
-        bed.policies.placed.load(Ordering::Relaxed),
-        1,
-        "a known object is not placed again"
-    );
+    assert_eq!(bed.policies.placed.load(Ordering::Relaxed), 1, "a known object is not placed again");
 }
 
 #[tokio::test]
@@ -266,27 +198,18 @@ async fn a_wrong_forecast_costs_a_detour_and_no_false_conflict() {
         assert_eq!(made.decided.generations.prediction, Some(Generation::new(5)));
     }
     let stale = perform("a", Action::Put(structured(json!({}))), Some(3));
-    assert_eq!(
-        act(&bed.engine, stale).await.unwrap_err().winner.unwrap().version.get(),
-        20
-    );
+    assert_eq!(act(&bed.engine, stale).await.unwrap_err().winner.unwrap().version.get(), 20);
 }
 
 #[tokio::test]
 async fn a_policy_that_fails_fails_its_own_decision_alone() {
     let bed = Bed::new();
-    act(&bed.engine, perform("old", Action::Put(structured(json!({}))), None))
-        .await
-        .unwrap();
+    act(&bed.engine, perform("old", Action::Put(structured(json!({}))), None)).await.unwrap();
     bed.policies.faulty.store(true, Ordering::Relaxed);
     let new = perform("new", Action::Put(structured(json!({}))), None);
     assert_eq!(code(&bed.engine, new.clone()).await, Code::PolicyFailed);
     let known = perform("old", Action::Put(structured(json!({}))), Some(1));
-    assert_eq!(
-        act(&bed.engine, known).await.unwrap().version.get(),
-        2,
-        "a write goes ahead without a forecast"
-    );
+    assert_eq!(act(&bed.engine, known).await.unwrap().version.get(), 2, "a write goes ahead without a forecast");
     bed.policies.faulty.store(false, Ordering::Relaxed);
     assert!(act(&bed.engine, new).await.is_ok());
 }
@@ -298,23 +221,9 @@ async fn a_repeat_of_an_action_answers_its_outcome_across_a_restart() {
     add.action_id = Some(ActionId::from_bits(1_000 << 80));
     let first = act(&bed.engine, add.clone()).await.unwrap();
     let bed = bed.restart();
-    let again = act(
-        &bed.engine,
-        Perform {
-            known: Some(Version::new(9)),
-            ..add.clone()
-        },
-    )
-    .await
-    .unwrap();
-    assert_eq!(
-        (again.version, again.revision, again.repeated),
-        (first.version, first.revision, true)
-    );
-    let other = Perform {
-        action: Action::Merge(structured(json!({"n": 2}))),
-        ..add
-    };
+    let again = act(&bed.engine, Perform { known: Some(Version::new(9)), ..add.clone() }).await.unwrap();
+    assert_eq!((again.version, again.revision, again.repeated), (first.version, first.revision, true));
+    let other = Perform { action: Action::Merge(structured(json!({"n": 2}))), ..add };
     assert_eq!(code(&bed.engine, other).await, Code::ActionIdReused);
     assert_eq!(read(&bed.engine, "a").await.unwrap().version.get(), 1);
 }
@@ -324,12 +233,7 @@ async fn contended_writers_lose_no_update_and_leave_no_gap() {
     const WRITERS: u64 = 16;
     const EACH: u64 = 60;
     let bed = Bed::new();
-    act(
-        &bed.engine,
-        perform("hot", Action::Put(structured(json!({"n": 0, "by": {}}))), None),
-    )
-    .await
-    .unwrap();
+    act(&bed.engine, perform("hot", Action::Put(structured(json!({"n": 0, "by": {}}))), None)).await.unwrap();
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
         let engine = Arc::clone(&bed.engine);
@@ -361,20 +265,11 @@ async fn contended_writers_lose_no_update_and_leave_no_gap() {
     }
     let mut versions: Vec<u64> = writers.join_all().await.into_iter().flatten().collect();
     versions.sort_unstable();
-    assert_eq!(
-        versions,
-        (2..=WRITERS * EACH + 1).collect::<Vec<_>>(),
-        "every version was made once"
-    );
+    assert_eq!(versions, (2..=WRITERS * EACH + 1).collect::<Vec<_>>(), "every version was made once");
     let bed = bed.restart();
     let object = read(&bed.engine, "hot").await.unwrap();
-    let expected: serde_json::Map<_, _> = (0..WRITERS)
-        .map(|writer| (format!("w{writer}"), json!(EACH - 2)))
-        .collect();
-    assert_eq!(
-        object.payload,
-        structured(json!({"n": WRITERS * EACH / 2, "by": expected}))
-    );
+    let expected: serde_json::Map<_, _> = (0..WRITERS).map(|writer| (format!("w{writer}"), json!(EACH - 2))).collect();
+    assert_eq!(object.payload, structured(json!({"n": WRITERS * EACH / 2, "by": expected})));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -394,11 +289,7 @@ async fn racing_creators_make_one_object() {
         let outcomes = racers.join_all().await;
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
         let refused = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
-        assert!(
-            refused
-                .into_iter()
-                .all(|code| matches!(code, Code::WrongShardKey | Code::Conflict))
-        );
+        assert!(refused.into_iter().all(|code| matches!(code, Code::WrongShardKey | Code::Conflict)));
     }
 }
 
@@ -406,9 +297,7 @@ async fn racing_creators_make_one_object() {
 async fn a_list_pages_through_live_objects_in_order() {
     let bed = Bed::new();
     for name in ["b", "a", "c", "d"] {
-        act(&bed.engine, perform(name, Action::Put(structured(json!({}))), None))
-            .await
-            .unwrap();
+        act(&bed.engine, perform(name, Action::Put(structured(json!({}))), None)).await.unwrap();
     }
     act(&bed.engine, perform("c", Action::Delete, None)).await.unwrap();
     let mut list = List {
@@ -421,19 +310,10 @@ async fn a_list_pages_through_live_objects_in_order() {
     };
     let mut names = Vec::new();
     loop {
-        let Ok(Reply::Page(page)) = bed
-            .engine
-            .handle(&Operation::List(list.clone()), Context::default())
-            .await
-        else {
+        let Ok(Reply::Page(page)) = bed.engine.handle(&Operation::List(list.clone()), Context::default()).await else {
             panic!("a list answers a page")
         };
-        names.push(
-            page.items
-                .iter()
-                .map(|item| item.object.name().to_owned())
-                .collect::<Vec<_>>(),
-        );
+        names.push(page.items.iter().map(|item| item.object.name().to_owned()).collect::<Vec<_>>());
         list.token = page.token;
         if list.token.is_none() {
             break;
@@ -441,11 +321,7 @@ async fn a_list_pages_through_live_objects_in_order() {
     }
     assert_eq!(names, [vec!["a", "b"], vec!["d"]]);
     list.token = Some("rubbish".into());
-    let refused = bed
-        .engine
-        .handle(&Operation::List(list), Context::default())
-        .await
-        .unwrap_err();
+    let refused = bed.engine.handle(&Operation::List(list), Context::default()).await.unwrap_err();
     assert_eq!(refused.code, Code::InvalidToken);
 }
 
@@ -453,18 +329,9 @@ async fn a_list_pages_through_live_objects_in_order() {
 async fn large_payloads_are_written_read_merged_and_told_in_conflicts() {
     let bed = Bed::new();
     let large = |n: usize| structured(json!({"n": n, "text": "x".repeat(200_000)}));
-    act(&bed.engine, perform("a", Action::Put(large(1)), None))
-        .await
-        .unwrap();
+    act(&bed.engine, perform("a", Action::Put(large(1)), None)).await.unwrap();
     assert_eq!(read(&bed.engine, "a").await.unwrap().payload, large(1));
-    act(
-        &bed.engine,
-        perform("a", Action::Add(structured(json!({"/n": 1}))), Some(1)),
-    )
-    .await
-    .unwrap();
-    let lost = act(&bed.engine, perform("a", Action::Delete, Some(1)))
-        .await
-        .unwrap_err();
+    act(&bed.engine, perform("a", Action::Add(structured(json!({"/n": 1}))), Some(1))).await.unwrap();
+    let lost = act(&bed.engine, perform("a", Action::Delete, Some(1))).await.unwrap_err();
     assert_eq!(lost.winner.unwrap().payload, Some(large(2)));
 }

@@ -47,16 +47,10 @@ impl Engine {
 
     pub(crate) async fn perform(&self, perform: &Perform, context: Context) -> Result<Committed, WireError> {
         if perform.on_conflict != OnConflict::Reject {
-            return Err(WireError::new(
-                Code::Unsupported,
-                "this release answers conflicts by rejecting alone",
-            ));
+            return Err(WireError::new(Code::Unsupported, "this release answers conflicts by rejecting alone"));
         }
         if perform.action.kind() == ActionKind::Custom {
-            return Err(WireError::new(
-                Code::Unsupported,
-                "this release carries out no custom actions yet",
-            ));
+            return Err(WireError::new(Code::Unsupported, "this release carries out no custom actions yet"));
         }
         self.write(Write {
             target: &perform.target,
@@ -77,10 +71,7 @@ impl Engine {
         };
         match write.condition.known() {
             Some(known) => self.predicted(&write, known, &mut claim).await,
-            None => self
-                .tried(&write, false, Generations::default(), &mut claim)
-                .await
-                .map_err(|failed| failed.error),
+            None => self.tried(&write, false, Generations::default(), &mut claim).await.map_err(|failed| failed.error),
         }
     }
 
@@ -90,16 +81,9 @@ impl Engine {
         let body = write.action.payload().map_or(&[][..], |payload| payload.as_bytes());
         let format = write.action.payload().map_or(0, |payload| payload.format() as u64);
         let kind = write.action.kind() as u64 | format << 4;
-        let identity = Identity {
-            id,
-            intent: intent(&write.target.object, kind, "", body),
-        };
+        let identity = Identity { id, intent: intent(&write.target.object, kind, "", body) };
         let client = write.target.object.client();
-        self.ids
-            .begin(client, identity, now())
-            .await
-            .map(Some)
-            .map_err(id_refused)
+        self.ids.begin(client, identity, now()).await.map(Some).map_err(id_refused)
     }
 
     fn repeated(&self, recorded: Recorded) -> Committed {
@@ -142,10 +126,7 @@ impl Engine {
             payload_bytes: payload_bytes as u32,
             scope,
         });
-        let generations = Generations {
-            prediction: Some(decision.generation),
-            ..Generations::default()
-        };
+        let generations = Generations { prediction: Some(decision.generation), ..Generations::default() };
         let forecast = decision.result.inspect_err(|fault| self.prediction_failed(fault)).ok();
         let expected = forecast.is_some_and(|forecast| forecast.route == Route::Reconcile);
         let outcome = self.tried(write, expected, generations, claim).await;
@@ -175,11 +156,8 @@ impl Engine {
         mut generations: Generations,
         claim: &mut Option<Claim>,
     ) -> Result<Committed, Failed> {
-        let Target {
-            object,
-            shard_key: claimed_key,
-        } = write.target;
-        let scope = object.digest();
+        let Target { object, shard_key: claimed_key } = write.target;
+        let (scope, position) = (object.digest(), self.views.position());
         let mut intent = Intent {
             object,
             claimed_key: *claimed_key,
@@ -188,11 +166,7 @@ impl Engine {
             action: write.action,
             timestamp: write.timestamp,
         };
-        let confirmed = if conflict_expected {
-            self.owner.confirm(&intent).await
-        } else {
-            Ok(())
-        };
+        let confirmed = if conflict_expected { self.owner.confirm(&intent).await } else { Ok(()) };
         let outcome = match confirmed {
             Ok(()) => self.owner.write(&intent, claim).await,
             Err(reason) => Err(reason),
@@ -218,10 +192,7 @@ impl Engine {
                 if let Some(met) = met {
                     self.observed.saw(scope, met, false);
                 }
-                Err(Failed {
-                    error: self.not_written(reason, generations),
-                    met,
-                })
+                Err(Failed { error: self.not_written(reason, position, generations), met })
             }
         }
     }
@@ -260,10 +231,7 @@ impl Engine {
             Ok(placement) => Ok(keys::fill(placement, object.name())),
             Err(fault) => {
                 self.counters.shard_key_faults.add();
-                Err(WireError::new(
-                    Code::PolicyFailed,
-                    format!("the shard-key policy failed: {fault}"),
-                ))
+                Err(WireError::new(Code::PolicyFailed, format!("the shard-key policy failed: {fault}")))
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::{ConnectionPermit, HELLO_DEADLINE, Shared, told_to_stop};
 /// What the streams of one connection share.
 pub(crate) struct ConnectionShared {
     pub(crate) host: Arc<Shared>,
-    /// Requests that may be worked on at a time.
+    /// Room for requests in work, in shares: one a request, and more for a large one.
     pub(crate) in_flight: Semaphore,
 }
 
@@ -52,13 +52,7 @@ async fn greet(connection: &Connection, host: &Shared) -> Result<StreamParts, Wi
     if hello.protocol != PROTOCOL {
         let message = format!("protocol {} is not spoken here; {PROTOCOL} is", hello.protocol);
         let error = WireError::new(Code::UnsupportedProtocol, message);
-        frame::append(&mut out, |out| {
-            Answer {
-                id: 0,
-                outcome: Err(error.clone()),
-            }
-            .write(out)
-        });
+        frame::append(&mut out, |out| Answer { id: 0, outcome: Err(error.clone()) }.write(out));
         send_last(&mut send, &out).await;
         return Err(error);
     }
@@ -70,9 +64,7 @@ async fn greet(connection: &Connection, host: &Shared) -> Result<StreamParts, Wi
         in_flight_max: IN_FLIGHT_PER_STREAM_MAX as u64,
     };
     frame::append(&mut out, |out| answer.write(out));
-    send.write_all(&out)
-        .await
-        .map_err(|_| WireError::new(Code::Malformed, "the hello's stream was given up"))?;
+    send.write_all(&out).await.map_err(|_| WireError::new(Code::Malformed, "the hello's stream was given up"))?;
     tracing::debug!(agent = %hello.agent, remote = %connection.remote_address(), "a client said hello");
     Ok(StreamParts { send, recv, buffer })
 }
@@ -99,10 +91,7 @@ async fn send_last(send: &mut SendStream, out: &[u8]) {
 /// Serves streams until the client leaves or the host stops; then lets every stream answer what it has taken.
 async fn serve_streams(connection: &Connection, host: Arc<Shared>, first: StreamParts) {
     let mut stopping = host.stopping.clone();
-    let shared = Arc::new(ConnectionShared {
-        host,
-        in_flight: Semaphore::new(IN_FLIGHT_PER_CONNECTION_MAX),
-    });
+    let shared = Arc::new(ConnectionShared { host, in_flight: Semaphore::new(IN_FLIGHT_PER_CONNECTION_MAX) });
     let mut streams = JoinSet::new();
     streams.spawn(stream::serve(first, Arc::clone(&shared)));
     loop {

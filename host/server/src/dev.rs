@@ -48,9 +48,7 @@ const FILES: [&str; 5] = ["ca.pem", "server.pem", "server.key", "client.pem", "c
 impl DevCertificates {
     /// The certificates of a data folder, whether they are there or not.
     pub fn of(data_folder: &Path) -> Self {
-        Self {
-            folder: data_folder.join("tls"),
-        }
+        Self { folder: data_folder.join("tls") }
     }
 
     /// Makes them unless they are there. The authority's key is not kept: nobody can make more of them.
@@ -59,20 +57,13 @@ impl DevCertificates {
         match missing.first() {
             None => Ok(()),
             Some(_) if missing.len() == FILES.len() => self.make(),
-            Some(name) => Err(DevError::Incomplete {
-                folder: self.folder.clone(),
-                missing: (**name).to_owned(),
-            }),
+            Some(name) => Err(DevError::Incomplete { folder: self.folder.clone(), missing: (**name).to_owned() }),
         }
     }
 
     /// What a server needs.
     pub fn server(&self) -> Identity {
-        Identity {
-            cert: self.path("server.pem"),
-            key: self.path("server.key"),
-            client_ca: self.ca(),
-        }
+        Identity { cert: self.path("server.pem"), key: self.path("server.key"), client_ca: self.ca() }
     }
 
     /// The authority's certificate.
@@ -102,18 +93,8 @@ impl DevCertificates {
         let ca_pem = ca.self_signed(&ca_key)?.pem();
         let issuer = Issuer::new(ca, ca_key);
         let names = vec![SERVER_NAME.to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-        let server = issue(
-            "Ostrakon development host",
-            names,
-            ExtendedKeyUsagePurpose::ServerAuth,
-            &issuer,
-        )?;
-        let client = issue(
-            "Ostrakon development client",
-            vec![],
-            ExtendedKeyUsagePurpose::ClientAuth,
-            &issuer,
-        )?;
+        let server = issue("Ostrakon development host", names, ExtendedKeyUsagePurpose::ServerAuth, &issuer)?;
+        let client = issue("Ostrakon development client", vec![], ExtendedKeyUsagePurpose::ClientAuth, &issuer)?;
         // Written beside its place and renamed: the folder is there whole or not at all.
         let draft = self.folder.with_extension("draft");
         let fail = |path: &Path| {

@@ -82,22 +82,11 @@ impl Server {
     ) -> Result<Self, BindError> {
         let mut quic = quinn::ServerConfig::with_crypto(Arc::new(config.identity.server_crypto()?));
         quic.transport_config(Arc::new(transport()));
-        let listen = |source| BindError::Listen {
-            address: config.listen,
-            source,
-        };
+        let listen = |source| BindError::Listen { address: config.listen, source };
         let endpoint = Endpoint::server(quic, config.listen).map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;
-        let shared = Arc::new(Shared {
-            engine,
-            stopping,
-            connections: AtomicUsize::new(0),
-        });
-        Ok(Self {
-            endpoint,
-            address,
-            shared,
-        })
+        let shared = Arc::new(Shared { engine, stopping, connections: AtomicUsize::new(0) });
+        Ok(Self { endpoint, address, shared })
     }
 
     /// Where it listens.
@@ -120,14 +109,23 @@ impl Server {
                 () = told_to_stop(&mut stopping) => break,
             }
         }
-        self.endpoint.set_server_config(None);
         let deadline = Duration::from_millis(DRAIN_DEADLINE_MS);
-        let drained = tokio::time::timeout(deadline, async { while connections.join_next().await.is_some() {} }).await;
+        let drained = tokio::time::timeout(deadline, self.drain(&mut connections)).await;
         connections.abort_all();
         self.endpoint.close(VarInt::from_u32(0), b"the host is stopping");
         // Peers that went away without a word are not waited for.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;
         drained.is_ok()
+    }
+
+    /// Waits for the connections to end; turns new ones away.
+    async fn drain(&self, connections: &mut JoinSet<()>) {
+        loop {
+            tokio::select! {
+                ended = connections.join_next() => if ended.is_none() { return },
+                Some(incoming) = self.endpoint.accept() => incoming.refuse(),
+            }
+        }
     }
 
     /// Starts a connection, or turns it away where there are as many as there may be. Past half of that a peer must show

@@ -11,10 +11,12 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use ostrakon_engine::Context;
 use ostrakon_wire::bounds::{
-    FRAME_BYTES_MAX, FRAME_DEADLINE_MS, GATHER_BYTES_MAX, IN_FLIGHT_PER_STREAM_MAX, WRITE_DEADLINE_MS,
+    FRAME_BYTES_MAX, FRAME_DEADLINE_MS, GATHER_BYTES_MAX, IN_FLIGHT_BYTES_PER_CONNECTION_MAX,
+    IN_FLIGHT_PER_CONNECTION_MAX, IN_FLIGHT_PER_STREAM_MAX, WRITE_DEADLINE_MS,
 };
 use ostrakon_wire::{Answer, Code, Request, WireError, frame};
 use quinn::{RecvStream, SendStream};
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
@@ -37,17 +39,15 @@ enum Broken {
 }
 
 const READ_BYTES: usize = 64 << 10;
+/// Bytes of a frame that go with one share of a connection's room.
+const ROOM_BYTES: usize = IN_FLIGHT_BYTES_PER_CONNECTION_MAX / IN_FLIGHT_PER_CONNECTION_MAX;
 const FRAME_DEADLINE: Duration = Duration::from_millis(FRAME_DEADLINE_MS);
 const WRITE_DEADLINE: Duration = Duration::from_millis(WRITE_DEADLINE_MS);
 /// How long a finished stream waits for its answers to be acknowledged when the host stops.
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(3);
 
 pub(crate) async fn serve(parts: StreamParts, shared: Arc<ConnectionShared>) {
-    let StreamParts {
-        mut send,
-        mut recv,
-        mut buffer,
-    } = parts;
+    let StreamParts { mut send, mut recv, mut buffer } = parts;
     match run(&mut send, &mut recv, &mut buffer, &shared).await {
         Ok(()) => {
             if send.finish().is_ok() && *shared.host.stopping.borrow() {
@@ -69,29 +69,35 @@ async fn run(
     shared: &ConnectionShared,
 ) -> Result<(), Broken> {
     let mut stopping = shared.host.stopping.clone();
+    let mut stop = std::pin::pin!(told_to_stop(&mut stopping));
     let mut working = FuturesUnordered::new();
     let mut out = Vec::new();
     let mut reading = true;
+    // A whole frame for which the connection has no room yet.
+    let mut waiting: Option<Bytes> = None;
     // A frame that was begun must end by then.
     let mut frame_due: Option<Instant> = None;
     loop {
         while working.len() < IN_FLIGHT_PER_STREAM_MAX {
-            match frame::split(buffer, FRAME_BYTES_MAX) {
-                Ok(Some(frame)) => working.push(work(frame, shared)),
-                Ok(None) => break,
-                Err(_) => return Err(Broken::Protocol(Code::FrameTooLarge)),
+            let next = match waiting.take() {
+                Some(frame) => Some(frame),
+                None => frame::split(buffer, FRAME_BYTES_MAX).map_err(|_| Broken::Protocol(Code::FrameTooLarge))?,
+            };
+            let Some(frame) = next else { break };
+            match shared.in_flight.try_acquire_many(room(&frame)) {
+                Ok(permit) => working.push(work(frame, permit, shared)),
+                Err(_) => {
+                    waiting = Some(frame);
+                    break;
+                }
             }
         }
-        let begun = !buffer.is_empty() && working.len() < IN_FLIGHT_PER_STREAM_MAX;
-        frame_due = if begun {
-            frame_due.or_else(|| Some(Instant::now() + FRAME_DEADLINE))
-        } else {
-            None
-        };
-        if !reading && working.is_empty() {
+        let may_read = reading && waiting.is_none() && working.len() < IN_FLIGHT_PER_STREAM_MAX;
+        let begun = may_read && !buffer.is_empty();
+        frame_due = if begun { frame_due.or_else(|| Some(Instant::now() + FRAME_DEADLINE)) } else { None };
+        if !reading && waiting.is_none() && working.is_empty() {
             return Ok(());
         }
-        let may_read = reading && working.len() < IN_FLIGHT_PER_STREAM_MAX;
         tokio::select! {
             biased;
             Some(answered) = working.next(), if !working.is_empty() => {
@@ -117,10 +123,20 @@ async fn run(
                 Ok(None) => reading = false,
                 Err(_) => return Err(Broken::Gone),
             },
-            () = due(frame_due), if frame_due.is_some() && reading => return Err(Broken::Protocol(Code::TooSlow)),
-            () = told_to_stop(&mut stopping), if reading => reading = false,
+            permit = shared.in_flight.acquire_many(waiting.as_ref().map_or(0, room)), if waiting.is_some() => {
+                if let (Ok(permit), Some(frame)) = (permit, waiting.take()) {
+                    working.push(work(frame, permit, shared));
+                }
+            }
+            () = due(frame_due), if frame_due.is_some() => return Err(Broken::Protocol(Code::TooSlow)),
+            () = &mut stop, if reading => reading = false,
         }
     }
+}
+
+/// What a request takes of its connection's room: a share for itself, and more for a large frame.
+fn room(frame: &Bytes) -> u32 {
+    1 + (frame.len() / ROOM_BYTES) as u32
 }
 
 /// Whether the frame that `before` bytes began is whole now.
@@ -140,43 +156,25 @@ async fn due(at: Option<Instant>) {
 }
 
 /// Works one frame out. `Err`: nothing in it says which request to answer.
-async fn work(frame: Bytes, shared: &ConnectionShared) -> Result<Answer, Code> {
-    let Ok(_permit) = shared.in_flight.acquire().await else {
-        return Err(Code::Draining);
-    };
+async fn work(frame: Bytes, _room: SemaphorePermit<'_>, shared: &ConnectionShared) -> Result<Answer, Code> {
     let request = match Request::read(&frame) {
         Ok(request) => request,
         Err((Some(id), error)) => {
-            return Ok(Answer {
-                id,
-                outcome: Err(error),
-            });
+            return Ok(Answer { id, outcome: Err(error) });
         }
         Err((None, error)) => return Err(error.code),
     };
     if *shared.host.stopping.borrow() {
         let outcome = Err(WireError::new(Code::Draining, "the host is stopping"));
-        return Ok(Answer {
-            id: request.id,
-            outcome,
-        });
+        return Ok(Answer { id: request.id, outcome });
     }
-    let context = Context {
-        timestamp: request.timestamp,
-    };
+    let context = Context { timestamp: request.timestamp };
     let handled = shared.host.engine.handle(&request.operation, context);
     let outcome = match request.trace_parent {
         None => handled.await,
-        Some(parent) => {
-            handled
-                .instrument(tracing::debug_span!("request", traceparent = %parent))
-                .await
-        }
+        Some(parent) => handled.instrument(tracing::debug_span!("request", traceparent = %parent)).await,
     };
-    Ok(Answer {
-        id: request.id,
-        outcome,
-    })
+    Ok(Answer { id: request.id, outcome })
 }
 
 fn append(out: &mut Vec<u8>, answered: Result<Answer, Code>) -> Result<(), Broken> {
@@ -190,9 +188,7 @@ async fn write(send: &mut SendStream, out: &[u8]) -> Result<(), Broken> {
     let mut writing = std::pin::pin!(send.write_all(out));
     let written = match writing.as_mut().now_or_never() {
         Some(written) => written,
-        None => timeout(WRITE_DEADLINE, writing)
-            .await
-            .map_err(|_| Broken::Protocol(Code::TooSlow))?,
+        None => timeout(WRITE_DEADLINE, writing).await.map_err(|_| Broken::Protocol(Code::TooSlow))?,
     };
     written.map_err(|_| Broken::Gone)
 }

@@ -38,23 +38,14 @@ pub enum TlsError {
 }
 
 fn file_error(path: &Path, reason: impl ToString) -> TlsError {
-    TlsError::File {
-        path: path.into(),
-        reason: reason.to_string(),
-    }
+    TlsError::File { path: path.into(), reason: reason.to_string() }
 }
 
 /// Reads the certificates of a PEM file; at least one.
 pub(crate) fn read_certs(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let certs = CertificateDer::pem_file_iter(path).map_err(|error| file_error(path, error))?;
-    let certs: Vec<_> = certs
-        .collect::<Result<_, _>>()
-        .map_err(|error| file_error(path, error))?;
-    if certs.is_empty() {
-        Err(file_error(path, "no certificate in it"))
-    } else {
-        Ok(certs)
-    }
+    let certs: Vec<_> = certs.collect::<Result<_, _>>().map_err(|error| file_error(path, error))?;
+    if certs.is_empty() { Err(file_error(path, "no certificate in it")) } else { Ok(certs) }
 }
 
 impl Identity {

@@ -8,17 +8,15 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use fjall::PersistMode;
 use ostrakon_wire::bounds::{GROUP_BYTES_MAX, GROUP_CHANGES_MAX};
-use ostrakon_wire::{
-    ActionId, ActionKind, MapEpoch, ObjectId, Payload, Revision, ShardId, ShardKey, TimestampMs, Version,
-};
+use ostrakon_wire::{ActionId, ActionKind, MapEpoch, ObjectId, Payload, Revision, ShardId, TimestampMs, Version};
 
 use crate::error::CommitError;
 use crate::floors::Floors;
 use crate::flush::Flusher;
 use crate::open::{LogWindow, Store};
 use crate::queue::{Queue, QueueFull};
+use crate::record::locator::Place;
 use crate::record::log::Identity;
-use crate::record::row::Row;
 use crate::record::{locator, log, meta, row};
 use crate::view::ReadView;
 
@@ -27,9 +25,9 @@ use crate::view::ReadView;
 pub struct Change {
     /// The object.
     pub object: ObjectId,
-    /// The key it is, or from now on is, recorded under.
-    pub shard_key: ShardKey,
-    /// The shard that the key falls in.
+    /// Where its rows stand, or from now on stand.
+    pub place: Place,
+    /// The shard that its key falls in.
     pub shard: ShardId,
     /// The map that says so; a change of an older map is fenced.
     pub epoch: MapEpoch,
@@ -112,23 +110,15 @@ impl<S: Sink> Committer<S> {
             flusher,
             sink,
         };
-        let thread = std::thread::Builder::new()
-            .name("commit".into())
-            .spawn(move || thread.run())?;
-        Ok(Self {
-            queue,
-            stats,
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("commit".into()).spawn(move || thread.run())?;
+        Ok(Self { queue, stats, thread: Some(thread) })
     }
 
     /// Queues a change. Calls for one object must come in the order of its versions.
     pub fn submit(&self, change: Change, token: S::Token) -> Result<(), (S::Token, QueueFull)> {
         let payload = change.payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
         let bytes = payload + 2 * change.object.as_text().len() + CHANGE_OVERHEAD_BYTES;
-        self.queue
-            .push(Queued { change, bytes, token }, bytes)
-            .map_err(|(queued, full)| (queued.token, full))
+        self.queue.push(Queued { change, bytes, token }, bytes).map_err(|(queued, full)| (queued.token, full))
     }
 
     /// Changes that are queued or in the open group.
@@ -151,6 +141,9 @@ impl<S: Sink> Drop for Committer<S> {
         }
     }
 }
+
+/// How far the mark of the object numbers runs ahead of them: so many new objects go by before it is written again.
+const NUMBERS_AHEAD: u64 = 1 << 16;
 
 /// What a change weighs beside its payload and its object's text: keys, headers, its part of the log.
 const CHANGE_OVERHEAD_BYTES: usize = 160;
@@ -221,7 +214,7 @@ impl<S: Sink> Thread<S> {
         let mut batch = self.store.database.batch().durability(Some(PersistMode::SyncData));
         let mut record = log::Builder::new(now);
         let mut revision = first.get();
-        let (mut identities, mut written) = (0, 0);
+        let (mut identities, mut written, mut numbered) = (0, 0, 0);
         for Queued { change, .. } in group {
             if change.epoch != epoch {
                 continue;
@@ -229,38 +222,27 @@ impl<S: Sink> Thread<S> {
             let Some(keyspace) = self.store.keyspaces.shards.get(&change.shard) else {
                 continue;
             };
-            let value = Row {
-                revision: Revision::new(revision),
-                timestamp: change.timestamp,
-                action_id: change.identity.map(|identity| identity.id),
-                payload: change.payload.clone(),
-            };
-            batch.insert(
-                keyspace,
-                row::key(change.shard_key, &change.object, change.version),
-                value.encode(),
+            let value = row::encode(
+                Revision::new(revision),
+                change.timestamp,
+                change.identity.map(|identity| identity.id),
+                &change.object,
+                change.payload.as_ref(),
             );
+            batch.insert(keyspace, row::key(change.place, change.version), value);
             if change.new_object {
-                batch.insert(
-                    &self.store.keyspaces.locator,
-                    locator::key(&change.object),
-                    locator::encode(change.shard_key),
-                );
+                let value = locator::encode(change.place);
+                batch.insert(&self.store.keyspaces.locator, locator::key(&change.object), value);
+                numbered = numbered.max(change.place.number.get());
             }
             let kept = u64::from(self.store.facts.history_versions);
             if change.version.get() > kept {
                 let oldest = Version::new(change.version.get() - kept);
-                batch.remove(keyspace, row::key(change.shard_key, &change.object, oldest));
+                batch.remove(keyspace, row::key(change.place, oldest));
             }
             let tombstone = change.payload.is_none();
-            record.push(
-                &change.object,
-                change.shard_key,
-                change.version,
-                change.kind,
-                tombstone,
-                change.identity,
-            );
+            let shard_key = change.place.shard_key;
+            record.push(&change.object, shard_key, change.version, change.kind, tombstone, change.identity);
             identities += usize::from(change.identity.is_some());
             written += 1;
             revision += 1;
@@ -269,6 +251,10 @@ impl<S: Sink> Thread<S> {
             return Ok(first);
         }
         batch.insert(&self.store.keyspaces.log, log::key(first), record.finish());
+        let mark = (numbered >= self.store.numbers_mark).then_some(numbered + NUMBERS_AHEAD);
+        if let Some(mark) = mark {
+            batch.insert(&self.store.keyspaces.meta, meta::NUMBERS_KEY, meta::encode_numbers(mark));
+        }
         let trim = self.trim(&mut batch);
         if let Err(error) = batch.commit() {
             tracing::error!(%error, "a persist failed: the host takes no more writes");
@@ -277,6 +263,7 @@ impl<S: Sink> Thread<S> {
         }
         self.log.next = Revision::new(revision);
         self.log.identities += identities;
+        self.store.numbers_mark = mark.unwrap_or(self.store.numbers_mark);
         self.publish();
         if let Some(trim) = trim {
             self.log.start = trim.start;
@@ -292,11 +279,7 @@ impl<S: Sink> Thread<S> {
         let kept = self.store.config.action_ids;
         let slack = (kept / 64).max(GROUP_CHANGES_MAX);
         let excess = self.log.identities.checked_sub(kept + slack)?;
-        let mut trim = Trim {
-            start: self.log.start.clone(),
-            identities: 0,
-            dropped: Vec::new(),
-        };
+        let mut trim = Trim { start: self.log.start.clone(), identities: 0, dropped: Vec::new() };
         let view = self.store.views.latest();
         for record in view.log_from(self.log.start.first) {
             let Ok((first, record)) = record.inspect_err(|error| tracing::error!(%error, "the log cannot be trimmed"))
@@ -306,9 +289,7 @@ impl<S: Sink> Thread<S> {
             batch.remove(&self.store.keyspaces.log, log::key(first));
             for entry in &record.entries {
                 let Some(identity) = entry.identity else { continue };
-                trim.start
-                    .floors
-                    .drop_id(entry.object.client(), identity.id, record.committed);
+                trim.start.floors.drop_id(entry.object.client(), identity.id, record.committed);
                 trim.identities += 1;
                 trim.dropped.push((entry.object.clone(), identity.id));
             }
@@ -335,11 +316,7 @@ impl<S: Sink> Thread<S> {
     fn measure(&self, started: Instant, changes: usize) {
         let took = started.elapsed().as_micros().min(u128::from(u32::MAX)) as u32;
         let before = self.stats.commit_us.load(Ordering::Relaxed);
-        let average = if before == 0 {
-            took
-        } else {
-            (before / 8 * 7).saturating_add(took / 8)
-        };
+        let average = if before == 0 { took } else { (before / 8 * 7).saturating_add(took / 8) };
         self.stats.commit_us.store(average, Ordering::Relaxed);
         self.stats.in_group.store(0, Ordering::Relaxed);
         self.stats.groups.fetch_add(1, Ordering::Relaxed);
@@ -349,8 +326,7 @@ impl<S: Sink> Thread<S> {
     fn settle(&self, group: &mut Vec<Queued<S::Token>>, outcome: Result<Revision, CommitError>) {
         let epoch = self.store.map.epoch();
         let mut revision = outcome.as_ref().map_or(0, |first| first.get());
-        self.queue
-            .settle(group.len(), group.iter().map(|queued| queued.bytes).sum());
+        self.queue.settle(group.len(), group.iter().map(|queued| queued.bytes).sum());
         for Queued { change, token, .. } in group.drain(..) {
             let written = change.epoch == epoch && self.store.keyspaces.shards.contains_key(&change.shard);
             let result = match &outcome {
@@ -358,9 +334,7 @@ impl<S: Sink> Thread<S> {
                 Ok(_) if !written => Err(CommitError::Fenced),
                 Ok(_) => {
                     revision += 1;
-                    Ok(Durable {
-                        revision: Revision::new(revision - 1),
-                    })
+                    Ok(Durable { revision: Revision::new(revision - 1) })
                 }
             };
             self.sink.done(token, &change, result);

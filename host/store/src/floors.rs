@@ -55,10 +55,7 @@ mod tests {
     fn a_clock_that_runs_ahead_raises_its_own_floor_alone() {
         let now = TimestampMs::new(1_000);
         let mut floors = Floors::default();
-        assert!(
-            !floors.covers("a", id(0)),
-            "before anything is dropped every id may run"
-        );
+        assert!(!floors.covers("a", id(0)), "before anything is dropped every id may run");
         floors.drop_id("fast", id(5_000), now);
         floors.drop_id("a", id(900), now);
         assert!(floors.covers("a", id(900)) && !floors.covers("a", id(901)));

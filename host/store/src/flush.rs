@@ -54,13 +54,8 @@ impl Flusher {
             stop: AtomicBool::new(false),
         });
         let of_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("flush".into())
-            .spawn(move || of_thread.run())?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("flush".into()).spawn(move || of_thread.run())?;
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Flushes everything, so that the next start has no journal to replay; gives up after a while.
@@ -118,11 +113,8 @@ impl Shared {
         if total < SHARD_MEMTABLE_BYTES_MAX && journals <= JOURNALS_MAX {
             return;
         }
-        let mut sizes: Vec<(u64, &Keyspace)> = self
-            .keyspaces
-            .all()
-            .map(|keyspace| (keyspace.tree.active_memtable().size(), keyspace))
-            .collect();
+        let mut sizes: Vec<(u64, &Keyspace)> =
+            self.keyspaces.all().map(|keyspace| (keyspace.tree.active_memtable().size(), keyspace)).collect();
         sizes.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         let active: u64 = sizes.iter().map(|(bytes, _)| bytes).sum();
         let mut to_shed = active.saturating_sub(MEMTABLE_BYTES_MAX);
@@ -148,10 +140,7 @@ impl Shared {
                     && tree.active_memtable().size() > 2 * SHARD_MEMTABLE_BYTES_MAX
         };
         let shards = self.keyspaces.shards.iter();
-        let held: HashSet<_> = shards
-            .filter(|(_, keyspace)| pressed(keyspace))
-            .map(|(shard, _)| *shard)
-            .collect();
+        let held: HashSet<_> = shards.filter(|(_, keyspace)| pressed(keyspace)).map(|(shard, _)| *shard).collect();
         if held.len() != self.held_count.load(Ordering::Relaxed) || !held.is_empty() {
             self.held_count.store(held.len(), Ordering::Relaxed);
             *self.held.write() = held;

@@ -48,8 +48,6 @@ impl Keyspaces {
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Keyspace> {
-        [&self.meta, &self.log, &self.locator]
-            .into_iter()
-            .chain(self.shards.values())
+        [&self.meta, &self.log, &self.locator].into_iter().chain(self.shards.values())
     }
 }

@@ -17,8 +17,9 @@ mod view;
 pub use commit::{Change, CommitStats, Committer, Durable, Sink};
 pub use error::{CommitError, OpenError, ReadError};
 pub use floors::Floors;
-pub use open::{Recovered, Remembered, Store, StoreConfig};
+pub use open::{Numbers, Recovered, Remembered, Store, StoreConfig};
 pub use queue::QueueFull;
+pub use record::locator::{ObjectNumber, Place};
 pub use record::log::Identity;
 pub use view::{Head, ListItem, ReadView, Views};
 

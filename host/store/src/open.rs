@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use fjall::{Database, PersistMode};
@@ -13,6 +14,7 @@ use ostrakon_wire::{LogId, Revision};
 use crate::error::{OpenError, ReadError};
 use crate::floors::Floors;
 use crate::keyspaces::{Keyspaces, LOCATOR, LOG, META, shard_name};
+use crate::record::locator::ObjectNumber;
 use crate::record::log::Entry;
 use crate::record::meta::{self, LogStart, StoreFacts};
 use crate::sweep;
@@ -61,6 +63,8 @@ pub struct Store {
     pub(crate) facts: StoreFacts,
     pub(crate) log: LogWindow,
     pub(crate) views: Views,
+    /// Object numbers from here on were never given out, before or in this run.
+    pub(crate) numbers_mark: u64,
 }
 
 /// Which part of the log is there.
@@ -69,6 +73,16 @@ pub(crate) struct LogWindow {
     pub(crate) start: LogStart,
     pub(crate) next: Revision,
     pub(crate) identities: usize,
+}
+
+/// Gives out object numbers, each once in the life of the store.
+pub struct Numbers(AtomicU64);
+
+impl Numbers {
+    /// The next one; `None` once all are given out.
+    pub fn draw(&self) -> Option<ObjectNumber> {
+        ObjectNumber::new(self.0.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// One remembered action.
@@ -125,20 +139,8 @@ impl Store {
             revision: Revision::default(),
         };
         let views = Views(Arc::new(ArcSwap::from_pointee(view)));
-        let log = LogWindow {
-            start: LogStart::default(),
-            next: Revision::new(1),
-            identities: 0,
-        };
-        Self {
-            config,
-            database,
-            keyspaces,
-            map,
-            facts,
-            log,
-            views,
-        }
+        let log = LogWindow { start: LogStart::default(), next: Revision::new(1), identities: 0 };
+        Self { config, database, keyspaces, map, facts, log, views, numbers_mark: 0 }
     }
 
     /// The newest read view, now and from now on.
@@ -151,30 +153,29 @@ impl Store {
         self.facts.log
     }
 
+    /// Gives out the object numbers of this run.
+    pub fn numbers(&self) -> Numbers {
+        Numbers(AtomicU64::new(self.numbers_mark))
+    }
+
     /// Reads the log: holds that it has no hole, and collects the action ids in it.
     fn recover(&mut self, path: &Path) -> Result<Recovered, OpenError> {
-        let damaged = |source| OpenError::Damaged {
-            path: path.into(),
-            source,
-        };
+        let damaged = |source| OpenError::Damaged { path: path.into(), source };
         let wrap = |source: fjall::Error| engine_error(path, source);
         self.log.start = match self.keyspaces.meta.get(meta::FLOORS_KEY).map_err(wrap)? {
             Some(value) => LogStart::decode(&value).map_err(damaged)?,
-            None => LogStart {
-                first: Revision::new(1),
-                floors: Floors::default(),
-            },
+            None => LogStart { first: Revision::new(1), floors: Floors::default() },
+        };
+        self.numbers_mark = match self.keyspaces.meta.get(meta::NUMBERS_KEY).map_err(wrap)? {
+            Some(value) => meta::decode_numbers(&value).map_err(damaged)?,
+            None => 0,
         };
         let mut next = self.log.start.first;
         let mut remembered = Vec::new();
         for record in self.views.latest().log_from(Revision::default()) {
             let (first, record) = record.map_err(|error| read_error(path, error))?;
             if first != next {
-                return Err(OpenError::LogHole {
-                    path: path.into(),
-                    expected: next,
-                    found: first,
-                });
+                return Err(OpenError::LogHole { path: path.into(), expected: next, found: first });
             }
             next = Revision::new(first.get() + record.entries.len() as u64);
             let units = (first.get()..).map(Revision::new).zip(record.entries);
@@ -190,10 +191,7 @@ impl Store {
             log: self.facts.log,
             revision: Revision::new(next.get() - 1),
         });
-        Ok(Recovered {
-            remembered,
-            floors: self.log.start.floors.clone(),
-        })
+        Ok(Recovered { remembered, floors: self.log.start.floors.clone() })
     }
 
     /// Brings history to the configured number of versions where fewer are asked for than before.
@@ -216,51 +214,31 @@ impl Store {
 fn engine_error(path: &Path, source: fjall::Error) -> OpenError {
     match source {
         fjall::Error::Locked => OpenError::InUse { path: path.into() },
-        fjall::Error::Io(source) => OpenError::Io {
-            path: path.into(),
-            source,
-        },
-        source => OpenError::Engine {
-            path: path.into(),
-            source,
-        },
+        fjall::Error::Io(source) => OpenError::Io { path: path.into(), source },
+        source => OpenError::Engine { path: path.into(), source },
     }
 }
 
 fn read_error(path: &Path, error: ReadError) -> OpenError {
     match error {
-        ReadError::Damaged(source) => OpenError::Damaged {
-            path: path.into(),
-            source,
-        },
-        other => OpenError::Io {
-            path: path.into(),
-            source: std::io::Error::other(other.to_string()),
-        },
+        ReadError::Damaged(source) => OpenError::Damaged { path: path.into(), source },
+        other => OpenError::Io { path: path.into(), source: std::io::Error::other(other.to_string()) },
     }
 }
 
 /// Makes the folder if it is missing, and holds that its format is known. The format is written before anything else, so
 /// a folder without one was never a host's.
 fn claim_folder(path: &Path) -> Result<(), OpenError> {
-    let io = |source| OpenError::Io {
-        path: path.into(),
-        source,
-    };
+    let io = |source| OpenError::Io { path: path.into(), source };
     std::fs::create_dir_all(path).map_err(io)?;
     let file = path.join(FORMAT_FILE);
     match std::fs::read_to_string(&file) {
         Ok(text) => {
-            let number = text
-                .trim_end()
-                .strip_prefix(FORMAT_TITLE)
-                .and_then(|number| number.parse::<u32>().ok());
+            let number = text.trim_end().strip_prefix(FORMAT_TITLE).and_then(|number| number.parse::<u32>().ok());
             match number {
-                Some(found) if found > FORMAT => Err(OpenError::NewerFormat {
-                    path: path.into(),
-                    found,
-                    known: FORMAT,
-                }),
+                Some(found) if found > FORMAT => {
+                    Err(OpenError::NewerFormat { path: path.into(), found, known: FORMAT })
+                }
                 Some(_) => Ok(()),
                 None => Err(OpenError::NotADataFolder { path: path.into() }),
             }
@@ -295,25 +273,16 @@ fn open_database(path: &Path) -> Result<Database, OpenError> {
 /// The facts and the map of a folder that was made to the end; `None` for a new one, or one whose making was cut off.
 fn find_facts(database: &Database, path: &Path) -> Result<Option<(StoreFacts, ShardMap)>, OpenError> {
     let wrap = |source: fjall::Error| engine_error(path, source);
-    let damaged = |source| OpenError::Damaged {
-        path: path.into(),
-        source,
-    };
+    let damaged = |source| OpenError::Damaged { path: path.into(), source };
     if !database.keyspace_exists(META) {
         return if database.list_keyspace_names().is_empty() {
             Ok(None)
         } else {
-            Err(OpenError::MissingKeyspace {
-                path: path.into(),
-                name: META,
-            })
+            Err(OpenError::MissingKeyspace { path: path.into(), name: META })
         };
     }
     let meta = database.keyspace(META, Default::default).map_err(wrap)?;
-    let (facts, map) = (
-        meta.get(meta::STORE_KEY).map_err(wrap)?,
-        meta.get(meta::MAP_KEY).map_err(wrap)?,
-    );
+    let (facts, map) = (meta.get(meta::STORE_KEY).map_err(wrap)?, meta.get(meta::MAP_KEY).map_err(wrap)?);
     match (facts, map) {
         (Some(facts), Some(map)) => {
             let facts = StoreFacts::decode(&facts).map_err(damaged)?;
@@ -325,10 +294,7 @@ fn find_facts(database: &Database, path: &Path) -> Result<Option<(StoreFacts, Sh
 
 /// Makes the keyspaces, then the facts, in one batch at the end: a crash before it leaves a folder that is made anew.
 fn create(database: &Database, config: &StoreConfig) -> fjall::Result<(StoreFacts, ShardMap)> {
-    let facts = StoreFacts {
-        log: config.new_log,
-        history_versions: config.history_versions.max(1),
-    };
+    let facts = StoreFacts { log: config.new_log, history_versions: config.history_versions.max(1) };
     let map = ShardMap::equal(config.shards);
     let keyspaces = Keyspaces::open(database, map.ranges().iter().map(|range| range.shard))?;
     let mut batch = database.batch().durability(Some(PersistMode::SyncAll));
@@ -342,21 +308,12 @@ fn create(database: &Database, config: &StoreConfig) -> fjall::Result<(StoreFact
 fn hold_keyspaces(database: &Database, map: &ShardMap, path: &Path) -> Result<(), OpenError> {
     for name in [LOG, LOCATOR] {
         if !database.keyspace_exists(name) {
-            return Err(OpenError::MissingKeyspace {
-                path: path.into(),
-                name,
-            });
+            return Err(OpenError::MissingKeyspace { path: path.into(), name });
         }
     }
-    let missing = map
-        .ranges()
-        .iter()
-        .find(|range| !database.keyspace_exists(&shard_name(range.shard)));
+    let missing = map.ranges().iter().find(|range| !database.keyspace_exists(&shard_name(range.shard)));
     match missing {
-        Some(range) => Err(OpenError::MissingShard {
-            path: path.into(),
-            shard: range.shard,
-        }),
+        Some(range) => Err(OpenError::MissingShard { path: path.into(), shard: range.shard }),
         None => Ok(()),
     }
 }

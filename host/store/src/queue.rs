@@ -27,11 +27,7 @@ struct State<T> {
 impl<T> Queue<T> {
     pub(crate) fn new() -> Self {
         Self {
-            state: Mutex::new(State {
-                items: VecDeque::new(),
-                asleep: false,
-                closed: false,
-            }),
+            state: Mutex::new(State { items: VecDeque::new(), asleep: false, closed: false }),
             filled: Condvar::new(),
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),

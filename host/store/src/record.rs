@@ -43,19 +43,13 @@ impl<'a> Cut<'a> {
     }
 
     fn bytes(&mut self, len: usize) -> Result<&'a [u8], DamagedRecord> {
-        let (piece, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or(self.damaged("it ends too early"))?;
+        let (piece, rest) = self.rest.split_at_checked(len).ok_or(self.damaged("it ends too early"))?;
         self.rest = rest;
         Ok(piece)
     }
 
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], DamagedRecord> {
-        let (piece, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(self.damaged("it ends too early"))?;
+        let (piece, rest) = self.rest.split_first_chunk::<N>().ok_or(self.damaged("it ends too early"))?;
         self.rest = rest;
         Ok(*piece)
     }
@@ -72,6 +66,11 @@ impl<'a> Cut<'a> {
         self.fixed().map(u32::from_be_bytes)
     }
 
+    fn u48(&mut self) -> Result<u64, DamagedRecord> {
+        let [a, b, c, d, e, f] = self.fixed()?;
+        Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    }
+
     fn u64(&mut self) -> Result<u64, DamagedRecord> {
         self.fixed().map(u64::from_be_bytes)
     }
@@ -86,10 +85,6 @@ impl<'a> Cut<'a> {
     }
 
     fn end(&self) -> Result<(), DamagedRecord> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(self.damaged("bytes follow its end"))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(self.damaged("bytes follow its end")) }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn history(database: &Database, keyspaces: &Keyspaces, map: &ShardMap
         for guard in database.snapshot().iter(keyspace) {
             let key = guard.key()?;
             row::parse_key(&key)?;
-            let prefix = &key[..key.len() - 8];
+            let prefix = &key[..row::PREFIX_BYTES];
             if object_prefix != prefix {
                 object_prefix = prefix.to_vec();
                 seen = 0;

@@ -1,11 +1,12 @@
 //! The store on real fjall, in temporary folders.
 
+use std::collections::HashMap;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use ostrakon_wire::{ActionId, ActionKind, LogId, ObjectId, Payload, Revision, ShardKey, TimestampMs, Version};
 
-use crate::{Change, CommitError, Committer, Durable, Floors, Identity, OpenError, Sink, Store, StoreConfig};
+use crate::{Change, CommitError, Committer, Durable, Floors, Identity, OpenError, Place, Sink, Store, StoreConfig};
 
 struct Told {
     done: mpsc::Sender<(u64, Result<Durable, CommitError>)>,
@@ -40,22 +41,25 @@ fn put(config: &StoreConfig, changes: &[(&str, u64, Option<&str>)]) -> usize {
     let map = store.views().map();
     let (done, outcomes) = mpsc::channel();
     let (dropped, drops) = mpsc::channel();
+    let numbers = store.numbers();
+    let view = store.views().latest();
+    let mut places: HashMap<&str, Place> = HashMap::new();
     let committer = Committer::start(store, Told { done, dropped }).unwrap();
     for (index, (name, version, payload)) in changes.iter().enumerate() {
-        let shard_key = ShardKey::new(object(name).digest());
+        let place = *places.entry(name).or_insert_with(|| {
+            let draw = || Place { shard_key: shard_key(name), number: numbers.draw().unwrap() };
+            view.locate(&object(name)).unwrap().unwrap_or_else(draw)
+        });
         let change = Change {
             object: object(name),
-            shard_key,
-            shard: map.shard_of(shard_key),
+            place,
+            shard: map.shard_of(place.shard_key),
             epoch: map.epoch(),
             version: Version::new(*version),
             kind: ActionKind::Put,
             payload: payload.map(|text| Payload::bytes(text.as_bytes().to_vec()).unwrap()),
             timestamp: TimestampMs::new(5),
-            identity: Some(Identity {
-                id: ActionId::from_bits((index as u128 + 1) << 80),
-                intent: 1,
-            }),
+            identity: Some(Identity { id: ActionId::from_bits((index as u128 + 1) << 80), intent: 1 }),
             new_object: *version == 1,
         };
         committer.submit(change, index as u64).unwrap();
@@ -77,38 +81,26 @@ fn shard_key(name: &str) -> ShardKey {
 fn what_was_committed_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(&folder);
-    put(
-        &config,
-        &[
-            ("a", 1, Some("one")),
-            ("b", 1, Some("x")),
-            ("a", 2, Some("two")),
-            ("b", 2, None),
-        ],
-    );
+    put(&config, &[("a", 1, Some("one")), ("b", 1, Some("x")), ("a", 2, Some("two")), ("b", 2, None)]);
     let (store, recovered) = Store::open(config).unwrap();
     let view = store.views().latest();
     assert_eq!(view.position().revision, Revision::new(4));
     assert_eq!(store.log(), LogId::new(7));
-    assert_eq!(view.locate(&object("a")).unwrap(), Some(shard_key("a")));
+    let place = |name| view.locate(&object(name)).unwrap().unwrap();
+    assert_eq!(place("a").shard_key, shard_key("a"));
+    assert_ne!(place("a").number, place("b").number);
+    assert!(store.numbers().draw().unwrap() > place("b").number, "no number is given out twice");
     assert_eq!(view.locate(&object("c")).unwrap(), None);
-    let head = view.head(shard_key("a"), &object("a")).unwrap().unwrap();
+    let head = view.head(place("a")).unwrap().unwrap();
     assert_eq!((head.version, head.row.revision), (Version::new(2), Revision::new(3)));
     assert_eq!(head.row.payload.unwrap().as_bytes(), "two");
-    let first = view
-        .version(shard_key("a"), &object("a"), Version::new(1))
-        .unwrap()
-        .unwrap();
+    let first = view.version(place("a"), Version::new(1)).unwrap().unwrap();
     assert_eq!(first.payload.unwrap().as_bytes(), "one");
-    let tombstone = view.head(shard_key("b"), &object("b")).unwrap().unwrap();
+    let tombstone = view.head(place("b")).unwrap().unwrap();
     assert_eq!((tombstone.version, tombstone.row.payload), (Version::new(2), None));
     let listed: Vec<_> = view.list("acme\0", None).map(|item| item.unwrap().object).collect();
     assert_eq!(listed, [object("a")], "a tombstone is not listed");
-    let ids: Vec<_> = recovered
-        .remembered
-        .iter()
-        .map(|action| action.revision.get())
-        .collect();
+    let ids: Vec<_> = recovered.remembered.iter().map(|action| action.revision.get()).collect();
     assert_eq!(ids, [1, 2, 3, 4]);
 }
 
@@ -123,7 +115,7 @@ fn history_keeps_exactly_the_versions_it_is_set_to() {
         let (store, _) = Store::open(config.clone()).unwrap();
         let view = store.views().latest();
         let shards = view.map().ranges().iter().map(|range| range.shard);
-        let rows = shards.flat_map(|shard| view.rows(shard).unwrap().map(|row| row.unwrap().2.get()));
+        let rows = shards.flat_map(|shard| view.rows(shard).unwrap().map(|row| row.unwrap().1.get()));
         rows.collect::<Vec<_>>()
     };
     assert_eq!(kept(&config), [9, 8, 7]);
@@ -142,15 +134,9 @@ fn ids_beyond_the_bound_leave_the_log_and_raise_the_floor() {
     let (_, recovered) = Store::open(config).unwrap();
     assert_eq!(recovered.remembered.len(), 6_000 - dropped);
     let oldest = recovered.remembered[0].entry.identity.unwrap().id;
-    assert!(
-        !recovered.floors.covers("acme", oldest),
-        "what is remembered lies above the floor"
-    );
+    assert!(!recovered.floors.covers("acme", oldest), "what is remembered lies above the floor");
     let last_dropped = ActionId::from_bits((dropped as u128) << 80);
-    assert!(
-        recovered.floors.covers("acme", last_dropped),
-        "what was dropped lies below it"
-    );
+    assert!(recovered.floors.covers("acme", last_dropped), "what was dropped lies below it");
 }
 
 #[test]
@@ -161,10 +147,7 @@ fn a_folder_in_use_of_a_newer_format_or_of_somebody_else_is_refused_by_name() {
     assert!(matches!(Store::open(config.clone()), Err(OpenError::InUse { .. })));
     drop(open);
     std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 2\n").unwrap();
-    assert!(matches!(
-        Store::open(config.clone()),
-        Err(OpenError::NewerFormat { found: 2, known: 1, .. })
-    ));
+    assert!(matches!(Store::open(config.clone()), Err(OpenError::NewerFormat { found: 2, known: 1, .. })));
     std::fs::write(config.path.join("FORMAT"), "something else\n").unwrap();
     assert!(matches!(Store::open(config), Err(OpenError::NotADataFolder { .. })));
 }
@@ -177,14 +160,8 @@ fn a_hole_in_the_log_is_refused_by_name() {
         put(&config, &[("a", version, Some("x"))]);
     }
     let (store, _) = Store::open(config.clone()).unwrap();
-    store
-        .keyspaces
-        .log
-        .remove(crate::record::log::key(Revision::new(2)))
-        .unwrap();
+    store.keyspaces.log.remove(crate::record::log::key(Revision::new(2))).unwrap();
     drop(store);
-    let Err(OpenError::LogHole { expected, found, .. }) = Store::open(config) else {
-        panic!("the hole was not seen")
-    };
+    let Err(OpenError::LogHole { expected, found, .. }) = Store::open(config) else { panic!("the hole was not seen") };
     assert_eq!((expected, found), (Revision::new(2), Revision::new(3)));
 }

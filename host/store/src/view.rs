@@ -9,6 +9,7 @@ use ostrakon_wire::{LogId, ObjectId, Position, Revision, ShardId, ShardKey, Vers
 
 use crate::error::ReadError;
 use crate::keyspaces::Keyspaces;
+use crate::record::locator::Place;
 use crate::record::row::Row;
 use crate::record::{locator, log, row};
 
@@ -71,11 +72,7 @@ impl Views {
 impl ReadView {
     /// The view's place in the feed.
     pub fn position(&self) -> Position {
-        Position {
-            log: self.log,
-            revision: self.revision,
-            index: 0,
-        }
+        Position { log: self.log, revision: self.revision, index: 0 }
     }
 
     /// The shard map that was in force.
@@ -83,32 +80,29 @@ impl ReadView {
         &self.map
     }
 
-    /// The key that an object is recorded under; `None` for one that never was.
-    pub fn locate(&self, object: &ObjectId) -> Result<Option<ShardKey>, ReadError> {
+    /// Where an object's rows stand; `None` for one that never was.
+    pub fn locate(&self, object: &ObjectId) -> Result<Option<Place>, ReadError> {
         match self.snapshot.get(&self.keyspaces.locator, locator::key(object))? {
             Some(value) => Ok(Some(locator::decode(&value)?)),
             None => Ok(None),
         }
     }
 
-    /// The newest version of an object under its recorded key.
-    pub fn head(&self, shard_key: ShardKey, object: &ObjectId) -> Result<Option<Head>, ReadError> {
-        let keyspace = self.keyspaces.shard(self.map.shard_of(shard_key))?;
-        let Some(guard) = self.snapshot.prefix(keyspace, row::prefix(shard_key, object)).next() else {
+    /// The newest version of the object whose rows stand there.
+    pub fn head(&self, place: Place) -> Result<Option<Head>, ReadError> {
+        let keyspace = self.keyspaces.shard(self.map.shard_of(place.shard_key))?;
+        let Some(guard) = self.snapshot.prefix(keyspace, row::prefix(place)).next() else {
             return Ok(None);
         };
         let (key, value) = guard.into_inner()?;
-        let (_, _, version) = row::parse_key(&key)?;
-        Ok(Some(Head {
-            version,
-            row: Row::decode(&value)?,
-        }))
+        let (_, version) = row::parse_key(&key)?;
+        Ok(Some(Head { version, row: Row::decode(&value)? }))
     }
 
-    /// One version of an object, if history holds it.
-    pub fn version(&self, shard_key: ShardKey, object: &ObjectId, version: Version) -> Result<Option<Row>, ReadError> {
-        let keyspace = self.keyspaces.shard(self.map.shard_of(shard_key))?;
-        match self.snapshot.get(keyspace, row::key(shard_key, object, version))? {
+    /// One version of the object whose rows stand there, if history holds it.
+    pub fn version(&self, place: Place, version: Version) -> Result<Option<Row>, ReadError> {
+        let keyspace = self.keyspaces.shard(self.map.shard_of(place.shard_key))?;
+        match self.snapshot.get(keyspace, row::key(place, version))? {
             Some(value) => Ok(Some(Row::decode(&value)?)),
             None => Ok(None),
         }
@@ -138,8 +132,9 @@ impl ReadView {
     ) -> Result<Option<ListItem>, ReadError> {
         let (key, value) = pair?;
         let object = locator::object(&key)?;
-        let shard_key = locator::decode(&value)?;
-        let head = self.head(shard_key, &object)?;
+        let place = locator::decode(&value)?;
+        let shard_key = place.shard_key;
+        let head = self.head(place)?;
         Ok(head.filter(|head| head.row.payload.is_some()).map(|head| ListItem {
             object,
             shard_key,
@@ -150,12 +145,10 @@ impl ReadView {
 
     /// The log's records from a revision on, in order.
     pub fn log_from(&self, first: Revision) -> impl Iterator<Item = Result<(Revision, log::Record), ReadError>> {
-        self.snapshot
-            .range(&self.keyspaces.log, log::key(first)..)
-            .map(|guard| {
-                let (key, value) = guard.into_inner()?;
-                Ok((log::parse_key(&key)?, log::Record::decode(&value)?))
-            })
+        self.snapshot.range(&self.keyspaces.log, log::key(first)..).map(|guard| {
+            let (key, value) = guard.into_inner()?;
+            Ok((log::parse_key(&key)?, log::Record::decode(&value)?))
+        })
     }
 
     /// Every row of a shard, in order of key, for checks of the whole.
@@ -169,14 +162,14 @@ impl ReadView {
 pub struct RowIter(fjall::Iter);
 
 impl Iterator for RowIter {
-    type Item = Result<(ShardKey, ObjectId, Version, Row), ReadError>;
+    type Item = Result<(Place, Version, Row), ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let guard = self.0.next()?;
         Some((|| {
             let (key, value) = guard.into_inner()?;
-            let (shard_key, object, version) = row::parse_key(&key)?;
-            Ok((shard_key, object, version, Row::decode(&value)?))
+            let (place, version) = row::parse_key(&key)?;
+            Ok((place, version, Row::decode(&value)?))
         })())
     }
 }

@@ -75,7 +75,7 @@ pub struct Object {
     pub version: Version,
     /// The commit unit that made this version.
     pub revision: Revision,
-    /// When that was.
+    /// When that was, as the client or else the host told.
     pub timestamp: TimestampMs,
     /// Its key.
     pub shard_key: ShardKey,
@@ -419,11 +419,7 @@ fn read_reply(number: u64, body: &[u8], frame: &Bytes) -> Result<Reply, WireErro
     let mut fields = Fields::read(&mut reader, frame)?;
     let decided = need(fields.decided.take(), field::DECIDED)?;
     Ok(match number {
-        1 => Reply::ShardKey(Placed {
-            shard_key: fields.shard_key()?,
-            recorded: fields.live,
-            decided,
-        }),
+        1 => Reply::ShardKey(Placed { shard_key: fields.shard_key()?, recorded: fields.live, decided }),
         2 => Reply::Version(Stored {
             version: fields.version()?,
             revision: fields.revision()?,
@@ -441,11 +437,7 @@ fn read_reply(number: u64, body: &[u8], frame: &Bytes) -> Result<Reply, WireErro
         }),
         4 => {
             let items = read_items(fields.items, frame, Fields::item)?;
-            Reply::Page(Page {
-                items,
-                token: fields.token,
-                decided,
-            })
+            Reply::Page(Page { items, token: fields.token, decided })
         }
         5 | 6 => Reply::Committed(Committed {
             version: fields.version()?,
@@ -454,19 +446,13 @@ fn read_reply(number: u64, body: &[u8], frame: &Bytes) -> Result<Reply, WireErro
             repeated: fields.repeated,
             decided,
         }),
-        8 => Reply::ShardMap(ShardMap {
-            shards: read_items(fields.items, frame, Fields::range)?,
-            decided,
-        }),
+        8 => Reply::ShardMap(ShardMap { shards: read_items(fields.items, frame, Fields::range)?, decided }),
         9 => match Value::from_cbor(need(fields.info, field::INFO)?) {
             Ok(Value::Map(facts)) => Reply::Info(Info { facts, decided }),
             _ => return Err(WireError::new(Code::Malformed, "an info answer holds a map")),
         },
         unknown => {
-            return Err(WireError::new(
-                Code::Malformed,
-                format!("no answer has the number {unknown}"),
-            ));
+            return Err(WireError::new(Code::Malformed, format!("no answer has the number {unknown}")));
         }
     })
 }

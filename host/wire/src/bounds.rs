@@ -26,6 +26,11 @@ pub const TEXT_BYTES_MAX: usize = 512;
 /// Longest kind of a custom action.
 pub const CUSTOM_KIND_BYTES_MAX: usize = 128;
 
+/// The last version an object can have: the rows on disk give it 48 bits.
+pub const VERSION_MAX: u64 = (1 << 48) - 1;
+/// Values that a structured payload may hold, nested ones counted: what bounds the memory of working on one.
+pub const PAYLOAD_VALUES_MAX: usize = 1 << 16;
+
 /// Most objects on one page of a list.
 pub const PAGE_ITEMS_MAX: usize = 1000;
 /// Objects on a page when the request does not say.
@@ -41,6 +46,8 @@ pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 pub const IN_FLIGHT_PER_STREAM_MAX: usize = 512;
 /// Requests of one connection that are worked on at a time; more wait in the streams.
 pub const IN_FLIGHT_PER_CONNECTION_MAX: usize = 2048;
+/// The same in bytes of their frames.
+pub const IN_FLIGHT_BYTES_PER_CONNECTION_MAX: usize = 8 << 20;
 /// Bytes that a client may send on one stream before the host has read them.
 pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 /// The same for one connection.
@@ -57,7 +64,7 @@ pub const HELLO_DEADLINE_MS: u64 = 5_000;
 pub const FRAME_DEADLINE_MS: u64 = 20_000;
 /// How long a client may leave answers unread before its stream is given up.
 pub const WRITE_DEADLINE_MS: u64 = 20_000;
-/// How long a silent connection lives; both ends send keep-alives well inside it.
+/// How long a silent connection lives; a client sends keep-alives well inside it.
 pub const IDLE_TIMEOUT_MS: u64 = 30_000;
 /// How often a client library shows that it lives.
 pub const KEEP_ALIVE_MS: u64 = 10_000;
@@ -118,6 +125,7 @@ const _: () = assert!(PAGE_BYTES_MAX + OBJECT_BYTES_MAX + 1024 <= FRAME_BYTES_MA
 const _: () = assert!(PAYLOAD_BYTES_MAX + OBJECT_BYTES_MAX + 1024 <= FRAME_BYTES_MAX);
 const _: () = assert!(STREAM_WINDOW_BYTES as usize >= FRAME_BYTES_MAX + 4);
 const _: () = assert!(CONNECTION_WINDOW_BYTES >= STREAM_WINDOW_BYTES);
+const _: () = assert!(IN_FLIGHT_BYTES_PER_CONNECTION_MAX >= 2 * FRAME_BYTES_MAX);
 const _: () = assert!(IN_FLIGHT_PER_STREAM_MAX <= IN_FLIGHT_PER_CONNECTION_MAX);
 const _: () = assert!(GROUP_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX && COMMIT_QUEUE_BYTES_MAX >= GROUP_BYTES_MAX);
 const _: () = assert!(GROUP_CHANGES_MAX <= COMMIT_QUEUE_CHANGES_MAX);

@@ -173,10 +173,7 @@ impl<'a> Reader<'a> {
 
     /// Reads from the start of `bytes`, to a given depth.
     pub fn with_depth(bytes: &'a [u8], depth_max: usize) -> Self {
-        Self {
-            rest: bytes,
-            depth_left: depth_max,
-        }
+        Self { rest: bytes, depth_left: depth_max }
     }
 
     /// What has not been read.
@@ -186,11 +183,7 @@ impl<'a> Reader<'a> {
 
     /// Holds that nothing follows.
     pub fn end(&self) -> Result<(), CborError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(CborError::Trailing(self.rest.len()))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(CborError::Trailing(self.rest.len())) }
     }
 
     /// The first byte of the next item.
@@ -244,8 +237,7 @@ impl<'a> Reader<'a> {
 
     /// A byte string.
     pub fn bytes(&mut self) -> Result<&'a [u8], CborError> {
-        self.decode::<types::Bytes<&'a [u8]>>("a byte string")
-            .map(|bytes| bytes.0)
+        self.decode::<types::Bytes<&'a [u8]>>("a byte string").map(|bytes| bytes.0)
     }
 
     /// A byte string of a fixed length.
@@ -268,11 +260,7 @@ impl<'a> Reader<'a> {
     /// A length that the bytes at hand can hold, so that nothing is allocated for a lie.
     fn counted(&self, len: Option<usize>) -> Result<usize, CborError> {
         let len = len.ok_or(CborError::Indefinite)?;
-        if len > self.rest.len() {
-            Err(CborError::Truncated)
-        } else {
-            Ok(len)
-        }
+        if len > self.rest.len() { Err(CborError::Truncated) } else { Ok(len) }
     }
 
     /// Skips one item of any type, and hands out its bytes.
@@ -304,11 +292,7 @@ impl<'r, 'a> FieldReader<'r, 'a> {
     /// Reads the head of the map.
     pub fn new(reader: &'r mut Reader<'a>) -> Result<Self, CborError> {
         let left = reader.map()?;
-        Ok(Self {
-            reader,
-            left,
-            last: None,
-        })
+        Ok(Self { reader, left, last: None })
     }
 
     /// The next key, with the reader at its value; `None` at the end.
@@ -356,10 +340,7 @@ mod tests {
             Reader::new(&[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).array(),
             Err(CborError::Truncated)
         );
-        assert_eq!(
-            Reader::new(&[0x5a, 0xff, 0xff, 0xff, 0xff, 0]).bytes(),
-            Err(CborError::Truncated)
-        );
+        assert_eq!(Reader::new(&[0x5a, 0xff, 0xff, 0xff, 0xff, 0]).bytes(), Err(CborError::Truncated));
         assert_eq!(Reader::new(&[0x9f, 0xff]).array(), Err(CborError::Indefinite));
     }
 

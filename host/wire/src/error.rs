@@ -11,21 +11,23 @@ macro_rules! codes {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u16)]
         pub enum Code {
+            /// A number that this end does not know: a later release answered. Never sent.
+            Unrecognized = 0,
             $($(#[$doc])* $variant = $number,)*
         }
 
         impl Code {
-            /// Every code, in order of number.
+            /// Every code that is sent, in order of number.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The name that stands beside the number.
             pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
+                match self { Self::Unrecognized => "unrecognized", $(Self::$variant => $name,)* }
             }
 
             /// Whether the same request may succeed later, unchanged.
             pub fn retryable(self) -> bool {
-                match self { $(Self::$variant => $retryable,)* }
+                match self { Self::Unrecognized => false, $(Self::$variant => $retryable,)* }
             }
         }
     };
@@ -94,10 +96,7 @@ impl Code {
 
     /// The code of that number.
     pub fn from_number(number: u64) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|code| u64::from(code.number()) == number)
+        Self::ALL.iter().copied().find(|code| u64::from(code.number()) == number)
     }
 }
 

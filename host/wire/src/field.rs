@@ -10,7 +10,7 @@ pub(crate) const BODY: u64 = 2;
 pub(crate) const ERROR: u64 = 3;
 /// Frame: W3C trace parent.
 pub(crate) const TRACE_PARENT: u64 = 4;
-/// Frame: when the client made the request. Row of an answer: when it was committed.
+/// Frame: when the client made the request. Object of an answer: when its version was made, as the client or else the host told.
 pub(crate) const TIMESTAMP: u64 = 5;
 
 pub(crate) const CLIENT: u64 = 6;

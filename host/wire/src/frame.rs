@@ -37,7 +37,6 @@ pub fn split(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, F
         return Err(FrameError::Empty);
     }
     if buffer.len() < PREFIX_BYTES + bytes {
-        buffer.reserve(PREFIX_BYTES + bytes - buffer.len());
         return Ok(None);
     }
     buffer.advance(PREFIX_BYTES);
@@ -50,10 +49,7 @@ pub fn append(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&[0; PREFIX_BYTES]);
     body(out);
     let bytes = out.len() - start - PREFIX_BYTES;
-    assert!(
-        bytes <= FRAME_BYTES_MAX,
-        "a frame that this end writes is inside the bound"
-    );
+    assert!(bytes <= FRAME_BYTES_MAX, "a frame that this end writes is inside the bound");
     out[start..start + PREFIX_BYTES].copy_from_slice(&(bytes as u32).to_be_bytes());
 }
 
@@ -79,16 +75,7 @@ mod tests {
     #[test]
     fn a_length_over_the_bound_is_refused_before_its_bytes_arrive() {
         let mut buffer = BytesMut::from(&[0xff, 0xff, 0xff, 0xff][..]);
-        assert_eq!(
-            split(&mut buffer, 100),
-            Err(FrameError::TooLarge {
-                bytes: u32::MAX as usize,
-                bytes_max: 100
-            })
-        );
-        assert_eq!(
-            split(&mut BytesMut::from(&[0, 0, 0, 0][..]), 100),
-            Err(FrameError::Empty)
-        );
+        assert_eq!(split(&mut buffer, 100), Err(FrameError::TooLarge { bytes: u32::MAX as usize, bytes_max: 100 }));
+        assert_eq!(split(&mut BytesMut::from(&[0, 0, 0, 0][..]), 100), Err(FrameError::Empty));
     }
 }

@@ -38,10 +38,7 @@ pub struct ServerHello {
 impl ClientHello {
     /// The hello of this code.
     pub fn new(agent: impl Into<String>) -> Self {
-        Self {
-            protocol: PROTOCOL,
-            agent: agent.into(),
-        }
+        Self { protocol: PROTOCOL, agent: agent.into() }
     }
 
     /// Appends the frame's content.
@@ -64,10 +61,7 @@ impl ClientHello {
             }
         }
         reader.end()?;
-        Ok(Self {
-            protocol: protocol.ok_or(CborError::MissingKey(field::PROTOCOL))?,
-            agent,
-        })
+        Ok(Self { protocol: protocol.ok_or(CborError::MissingKey(field::PROTOCOL))?, agent })
     }
 }
 
@@ -85,18 +79,14 @@ impl ServerHello {
     /// Reads a frame's content.
     pub fn read(frame: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(frame);
-        let mut hello = Self {
-            protocol: 0,
-            agent: String::new(),
-            log: LogId::default(),
-            frame_bytes_max: 0,
-            in_flight_max: 0,
-        };
+        let mut protocol = None;
+        let mut hello =
+            Self { protocol: 0, agent: String::new(), log: LogId::default(), frame_bytes_max: 0, in_flight_max: 0 };
         let mut fields = FieldReader::new(&mut reader)?;
         while let Some((key, value)) = fields.next_field()? {
             match key {
                 field::LOG => hello.log = LogId::new(value.uint()?),
-                field::PROTOCOL => hello.protocol = value.uint()?,
+                field::PROTOCOL => protocol = Some(value.uint()?),
                 field::AGENT => hello.agent = bounded_text(value)?,
                 field::FRAME_BYTES => hello.frame_bytes_max = value.uint()?,
                 field::IN_FLIGHT => hello.in_flight_max = value.uint()?,
@@ -104,6 +94,7 @@ impl ServerHello {
             }
         }
         reader.end()?;
+        hello.protocol = protocol.ok_or(CborError::MissingKey(field::PROTOCOL))?;
         Ok(hello)
     }
 }
@@ -111,10 +102,7 @@ impl ServerHello {
 fn bounded_text(reader: &mut Reader<'_>) -> Result<String, WireError> {
     let text = reader.text()?;
     if text.len() > TEXT_BYTES_MAX {
-        return Err(WireError::new(
-            Code::Malformed,
-            format!("an agent's name is longer than {TEXT_BYTES_MAX} bytes"),
-        ));
+        return Err(WireError::new(Code::Malformed, format!("an agent's name is longer than {TEXT_BYTES_MAX} bytes")));
     }
     Ok(text.to_owned())
 }

@@ -1,6 +1,8 @@
 //! Who and what: client id, data type, name, and the object they make; action ids; trace parents.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -77,11 +79,12 @@ impl IdPart {
 ///
 /// Held as one text, the parts divided by U+0000, which no part may hold. So objects order by client, then type, then
 /// name, and the text is also the object's key on disk. Cloning is cheap.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ObjectId {
-    text: Arc<str>,
+    digest: u64,
     client_end: u16,
     type_end: u16,
+    text: Arc<str>,
 }
 
 impl ObjectId {
@@ -97,11 +100,8 @@ impl ObjectId {
         text.push('\0');
         text.push_str(name);
         let client_end = client.len() as u16;
-        Ok(Self {
-            text: text.into(),
-            client_end,
-            type_end: client_end + 1 + data_type.len() as u16,
-        })
+        let type_end = client_end + 1 + data_type.len() as u16;
+        Ok(Self { digest: xxh3_64(text.as_bytes()), client_end, type_end, text: text.into() })
     }
 
     /// Reads the text that [`ObjectId::as_text`] gave out.
@@ -134,7 +134,25 @@ impl ObjectId {
 
     /// A stable number for the object; two objects may share one.
     pub fn digest(&self) -> u64 {
-        xxh3_64(self.text.as_bytes())
+        self.digest
+    }
+}
+
+impl PartialOrd for ObjectId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ObjectId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for ObjectId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest.hash(state);
     }
 }
 
@@ -224,19 +242,14 @@ impl std::str::FromStr for TraceParent {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let part = |range: std::ops::Range<usize>| -> Option<&str> {
-            text.get(range)
-                .filter(|part| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+            text.get(range).filter(|part| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
         };
         let dashes = [2, 35, 52].iter().all(|at| text.as_bytes().get(*at) == Some(&b'-'));
         if text.len() != 55 || !dashes || part(0..2) != Some("00") {
             return Err(InvalidTraceParent);
         }
-        let trace = part(3..35)
-            .and_then(|hex| u128::from_str_radix(hex, 16).ok())
-            .filter(|trace| *trace != 0);
-        let span = part(36..52)
-            .and_then(|hex| u64::from_str_radix(hex, 16).ok())
-            .filter(|span| *span != 0);
+        let trace = part(3..35).and_then(|hex| u128::from_str_radix(hex, 16).ok()).filter(|trace| *trace != 0);
+        let span = part(36..52).and_then(|hex| u64::from_str_radix(hex, 16).ok()).filter(|span| *span != 0);
         let flags = part(53..55).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match (trace, span, flags) {
             (Some(trace), Some(span), Some(flags)) => Ok(Self { trace, span, flags }),
@@ -259,10 +272,7 @@ mod tests {
     #[test]
     fn an_object_comes_apart_as_it_was_joined() {
         let object = ObjectId::new("acme", "ec2/volume", "vol-1").unwrap();
-        assert_eq!(
-            (object.client(), object.data_type(), object.name()),
-            ("acme", "ec2/volume", "vol-1")
-        );
+        assert_eq!((object.client(), object.data_type(), object.name()), ("acme", "ec2/volume", "vol-1"));
         assert_eq!(ObjectId::from_text(object.as_text()), Ok(object));
     }
 
@@ -270,14 +280,8 @@ mod tests {
     fn ids_out_of_bounds_are_refused_by_part() {
         let long = |n| "x".repeat(n);
         assert_eq!(ObjectId::new("", "t", "n"), Err(InvalidId::Empty(IdPart::Client)));
-        assert_eq!(
-            ObjectId::new("c", &long(129), "n"),
-            Err(InvalidId::TooLong(IdPart::DataType, 128))
-        );
-        assert_eq!(
-            ObjectId::new("c", "t", &long(1025)),
-            Err(InvalidId::TooLong(IdPart::Name, 1024))
-        );
+        assert_eq!(ObjectId::new("c", &long(129), "n"), Err(InvalidId::TooLong(IdPart::DataType, 128)));
+        assert_eq!(ObjectId::new("c", "t", &long(1025)), Err(InvalidId::TooLong(IdPart::Name, 1024)));
         assert_eq!(ObjectId::new("c", "t", "a\0b"), Err(InvalidId::Control(IdPart::Name)));
         assert!(ObjectId::new(&long(256), &long(128), &long(1024)).is_ok());
     }
@@ -298,11 +302,7 @@ mod tests {
         assert_eq!(id.timestamp().get(), 0x0189_f7a2_31f0);
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(parent.parse::<TraceParent>().unwrap().to_string(), parent);
-        for bad in [
-            "",
-            "00-0-0-0",
-            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        ] {
+        for bad in ["", "00-0-0-0", "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"] {
             assert_eq!(bad.parse::<TraceParent>(), Err(InvalidTraceParent));
         }
     }

@@ -52,9 +52,7 @@ fn read(json: &serde_json::Value, depth_left: usize) -> Result<Value, InvalidJso
             }
             _ => {
                 let deeper = deeper?;
-                let pairs = object
-                    .iter()
-                    .map(|(key, value)| Ok((key.clone(), read(value, deeper)?)));
+                let pairs = object.iter().map(|(key, value)| Ok((key.clone(), read(value, deeper)?)));
                 Value::Map(pairs.collect::<Result<Map, _>>()?)
             }
         },
@@ -96,14 +94,8 @@ mod tests {
     #[test]
     fn json_that_has_no_value_is_refused_by_name() {
         let big: serde_json::Value = serde_json::from_str("18446744073709551615").unwrap();
-        assert_eq!(
-            from_json(&big),
-            Err(InvalidJson::IntegerRange("18446744073709551615".into()))
-        );
-        assert_eq!(
-            from_json(&serde_json::json!({"$base64": "*"})),
-            Err(InvalidJson::NotBase64)
-        );
+        assert_eq!(from_json(&big), Err(InvalidJson::IntegerRange("18446744073709551615".into())));
+        assert_eq!(from_json(&serde_json::json!({"$base64": "*"})), Err(InvalidJson::NotBase64));
         let deep = (0..65).fold(serde_json::json!({}), |inner, _| serde_json::json!({ "a": inner }));
         assert_eq!(from_json(&deep), Err(InvalidJson::TooDeep));
     }

@@ -44,9 +44,7 @@ pub enum OnConflict {
 impl ActionKind {
     /// The kind of that number.
     pub fn from_number(number: u64) -> Option<Self> {
-        [Self::Put, Self::Merge, Self::Add, Self::Delete, Self::Custom]
-            .into_iter()
-            .find(|kind| *kind as u64 == number)
+        [Self::Put, Self::Merge, Self::Add, Self::Delete, Self::Custom].into_iter().find(|kind| *kind as u64 == number)
     }
 
     /// Its name, as on the command line.
@@ -88,8 +86,6 @@ impl PolicyKind {
 impl OnConflict {
     /// The choice of that number.
     pub fn from_number(number: u64) -> Option<Self> {
-        [Self::Reject, Self::Reconcile, Self::Detach]
-            .into_iter()
-            .find(|choice| *choice as u64 == number)
+        [Self::Reject, Self::Reconcile, Self::Detach].into_iter().find(|choice| *choice as u64 == number)
     }
 }

@@ -39,9 +39,7 @@ pub struct Payload {
 impl PayloadFormat {
     /// The format of that number.
     pub fn from_number(number: u64) -> Option<Self> {
-        [Self::Bytes, Self::Structured]
-            .into_iter()
-            .find(|format| *format as u64 == number)
+        [Self::Bytes, Self::Structured].into_iter().find(|format| *format as u64 == number)
     }
 }
 

@@ -38,11 +38,7 @@ impl Position {
     /// Reads a token.
     pub fn from_bytes(bytes: [u8; POSITION_BYTES]) -> Self {
         let mut rest = &bytes[..];
-        Self {
-            log: LogId::new(rest.get_u64()),
-            revision: Revision::new(rest.get_u64()),
-            index: rest.get_u32(),
-        }
+        Self { log: LogId::new(rest.get_u64()), revision: Revision::new(rest.get_u64()), index: rest.get_u32() }
     }
 }
 
@@ -74,11 +70,8 @@ mod tests {
 
     #[test]
     fn a_token_reads_back_as_the_same_place() {
-        let position = Position {
-            log: LogId::new(0x0102_0304_0506_0708),
-            revision: Revision::new(u64::MAX - 1),
-            index: 77,
-        };
+        let position =
+            Position { log: LogId::new(0x0102_0304_0506_0708), revision: Revision::new(u64::MAX - 1), index: 77 };
         assert_eq!(Position::from_bytes(position.to_bytes()), position);
         assert_eq!(position.to_string().parse(), Ok(position));
     }

@@ -214,12 +214,7 @@ impl Request {
         let number = number.ok_or(CborError::MissingKey(field::OPERATION))?;
         let body = body.ok_or(CborError::MissingKey(field::BODY))?;
         let operation = read_body(number, Body::read(body, frame)?)?;
-        Ok(Self {
-            id,
-            trace_parent,
-            timestamp,
-            operation,
-        })
+        Ok(Self { id, trace_parent, timestamp, operation })
     }
 }
 
@@ -387,10 +382,7 @@ impl<'a> Body<'a> {
             return Err(CborError::MissingKey(missing).into());
         }
         let object = ObjectId::new(self.client, self.data_type.unwrap_or_default(), self.name)?;
-        Ok(Target {
-            object,
-            shard_key: self.shard_key,
-        })
+        Ok(Target { object, shard_key: self.shard_key })
     }
 
     fn payload(&mut self) -> Result<Payload, WireError> {
@@ -430,54 +422,31 @@ fn read_body(number: u64, body: Body<'_>) -> Result<Operation, WireError> {
         7 => Operation::Reconcile(read_perform(body)?),
         8 | 9 => {
             body.only(&[])?;
-            if number == 8 {
-                Operation::ShardMap
-            } else {
-                Operation::Info
-            }
+            if number == 8 { Operation::ShardMap } else { Operation::Info }
         }
         unknown => {
-            return Err(WireError::new(
-                Code::UnknownRequest,
-                format!("no request has the number {unknown}"),
-            ));
+            return Err(WireError::new(Code::UnknownRequest, format!("no request has the number {unknown}")));
         }
     })
 }
 
 fn read_list(body: Body<'_>) -> Result<List, WireError> {
-    body.only(&[
-        field::CLIENT,
-        field::DATA_TYPE,
-        field::PREFIX,
-        field::LIMIT,
-        field::TOKEN,
-        field::WITH_PAYLOADS,
-    ])?;
+    body.only(&[field::CLIENT, field::DATA_TYPE, field::PREFIX, field::LIMIT, field::TOKEN, field::WITH_PAYLOADS])?;
     if body.present & 1 << field::CLIENT == 0 {
         return Err(CborError::MissingKey(field::CLIENT).into());
     }
     IdPart::Client.check(body.client)?;
-    body.data_type
-        .map(|data_type| IdPart::DataType.check(data_type))
-        .transpose()?;
-    body.prefix
-        .map(|prefix| IdPart::Name.check_prefix(prefix))
-        .transpose()?;
+    body.data_type.map(|data_type| IdPart::DataType.check(data_type)).transpose()?;
+    body.prefix.map(|prefix| IdPart::Name.check_prefix(prefix)).transpose()?;
     if body.prefix.is_some() && body.data_type.is_none() {
         return Err(malformed("a name prefix wants a data type"));
     }
     let limit = body.limit.unwrap_or(PAGE_ITEMS_DEFAULT as u64);
     if limit == 0 || limit > PAGE_ITEMS_MAX as u64 {
-        return Err(malformed(format!(
-            "a page has 1 to {PAGE_ITEMS_MAX} objects, not {limit}"
-        )));
+        return Err(malformed(format!("a page has 1 to {PAGE_ITEMS_MAX} objects, not {limit}")));
     }
     if body.token.as_ref().is_some_and(|token| token.len() > TOKEN_BYTES_MAX) {
-        return Err(WireError::new(
-            Code::InvalidToken,
-            "the page token is longer than any that a host makes",
-        ));
+        return Err(WireError::new(Code::InvalidToken, "the page token is longer than any that a host makes"));
     }
     Ok(List {
         client: body.client.to_owned(),
@@ -491,15 +460,7 @@ fn read_list(body: Body<'_>) -> Result<List, WireError> {
 
 fn read_conditional_write(mut body: Body<'_>) -> Result<ConditionalWrite, WireError> {
     let [client, data_type, name, shard_key] = TARGET;
-    body.only(&[
-        client,
-        data_type,
-        name,
-        shard_key,
-        field::NEW_VERSION,
-        field::PAYLOAD,
-        field::ACTION_ID,
-    ])?;
+    body.only(&[client, data_type, name, shard_key, field::NEW_VERSION, field::PAYLOAD, field::ACTION_ID])?;
     Ok(ConditionalWrite {
         target: body.target()?,
         new_version: body.new_version.ok_or(CborError::MissingKey(field::NEW_VERSION))?,
@@ -510,22 +471,10 @@ fn read_conditional_write(mut body: Body<'_>) -> Result<ConditionalWrite, WireEr
 
 fn read_perform(mut body: Body<'_>) -> Result<Perform, WireError> {
     let [client, data_type, name, shard_key] = TARGET;
-    let common = [
-        client,
-        data_type,
-        name,
-        shard_key,
-        field::KNOWN_VERSION,
-        field::ACTION_ID,
-        field::KIND,
-    ];
+    let common = [client, data_type, name, shard_key, field::KNOWN_VERSION, field::ACTION_ID, field::KIND];
     let number = body.kind.ok_or(CborError::MissingKey(field::KIND))?;
-    let kind = ActionKind::from_number(number).ok_or_else(|| {
-        WireError::new(
-            Code::UnknownRequest,
-            format!("no kind of action has the number {number}"),
-        )
-    })?;
+    let kind = ActionKind::from_number(number)
+        .ok_or_else(|| WireError::new(Code::UnknownRequest, format!("no kind of action has the number {number}")))?;
     let own: &[u64] = match kind {
         ActionKind::Delete => &[],
         ActionKind::Custom => &[field::PAYLOAD, field::CUSTOM_KIND],
@@ -544,10 +493,7 @@ fn read_perform(mut body: Body<'_>) -> Result<Perform, WireError> {
                 let message = format!("a custom action's kind has 1 to {CUSTOM_KIND_BYTES_MAX} bytes");
                 return Err(malformed(message));
             }
-            Action::Custom {
-                kind: kind.to_owned(),
-                body: body.payload()?,
-            }
+            Action::Custom { kind: kind.to_owned(), body: body.payload()? }
         }
     };
     let on_conflict = body.on_conflict.unwrap_or(OnConflict::Reject as u64);

@@ -1,14 +1,14 @@
 //! Structured values: what a structured payload, a patch and an `info` answer are made of.
 //!
 //! On the wire they are CBOR with these rules: definite lengths; map keys are text, none twice; integers fit 64 bits with a
-//! sign; floats are finite; no tags, no `undefined`; at most [`PAYLOAD_DEPTH_MAX`] levels. [`check`] holds bytes to
-//! the rules without building anything.
+//! sign; floats are finite; no tags, no `undefined`; at most [`PAYLOAD_DEPTH_MAX`] levels and [`PAYLOAD_VALUES_MAX`]
+//! values. [`check`] holds bytes to the rules without building anything.
 
 use std::collections::BTreeMap;
 
 use cbor4ii::core::{major, marker};
 
-use crate::bounds::PAYLOAD_DEPTH_MAX;
+use crate::bounds::{PAYLOAD_DEPTH_MAX, PAYLOAD_VALUES_MAX};
 use crate::cbor::{self, CborError, Reader};
 
 /// One structured value.
@@ -56,6 +56,9 @@ pub enum InvalidValue {
     /// An infinite float, or not a number.
     #[error("a float is not finite")]
     NotFinite,
+    /// More values than the bound, nested ones counted.
+    #[error("more than {PAYLOAD_VALUES_MAX} values, nested ones counted")]
+    TooMany,
     /// A tag, `undefined`, a half float or a simple value.
     #[error("a tag, half float or simple value has no place here")]
     NotAllowed,
@@ -67,18 +70,25 @@ pub fn check(bytes: &[u8]) -> Result<(), InvalidValue> {
     if reader.peek()? >> 5 != major::MAP {
         return Err(InvalidValue::NotAMap);
     }
-    check_item(&mut reader, PAYLOAD_DEPTH_MAX)?;
+    check_item(&mut reader, PAYLOAD_DEPTH_MAX, &mut PAYLOAD_VALUES_MAX.clone())?;
     Ok(reader.end()?)
 }
 
-fn check_item(reader: &mut Reader<'_>, depth_left: usize) -> Result<(), InvalidValue> {
+/// Counts one value.
+fn count(values_left: &mut usize) -> Result<(), InvalidValue> {
+    *values_left = values_left.checked_sub(1).ok_or(InvalidValue::TooMany)?;
+    Ok(())
+}
+
+fn check_item(reader: &mut Reader<'_>, depth_left: usize, values_left: &mut usize) -> Result<(), InvalidValue> {
+    count(values_left)?;
     let deeper = depth_left.checked_sub(1).ok_or(CborError::TooDeep);
     match item(reader)? {
         Item::Leaf(_) => {}
         Item::Array(len) => {
             let deeper = deeper?;
             for _ in 0..len {
-                check_item(reader, deeper)?;
+                check_item(reader, deeper, values_left)?;
             }
         }
         Item::Map(len) => {
@@ -86,7 +96,7 @@ fn check_item(reader: &mut Reader<'_>, depth_left: usize) -> Result<(), InvalidV
             let mut keys = Vec::with_capacity(len.min(16));
             for _ in 0..len {
                 keys.push(key(reader)?);
-                check_item(reader, deeper)?;
+                check_item(reader, deeper, values_left)?;
             }
             keys.sort_unstable();
             if let Some(twice) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -135,11 +145,7 @@ fn item<'a>(reader: &mut Reader<'a>) -> Result<Item<'a>, InvalidValue> {
                 Leaf::Null
             }
             marker::F32 | marker::F64 => {
-                let number = if first == marker::F32 {
-                    f64::from(reader.float32()?)
-                } else {
-                    reader.float()?
-                };
+                let number = if first == marker::F32 { f64::from(reader.float32()?) } else { reader.float()? };
                 if !number.is_finite() {
                     return Err(InvalidValue::NotFinite);
                 }
@@ -162,12 +168,13 @@ impl Value {
     /// Reads one value and holds that nothing follows. The value need not be a map.
     pub fn from_cbor(bytes: &[u8]) -> Result<Self, InvalidValue> {
         let mut reader = Reader::with_depth(bytes, PAYLOAD_DEPTH_MAX);
-        let value = Self::read(&mut reader, PAYLOAD_DEPTH_MAX)?;
+        let value = Self::read(&mut reader, PAYLOAD_DEPTH_MAX, &mut PAYLOAD_VALUES_MAX.clone())?;
         reader.end()?;
         Ok(value)
     }
 
-    fn read(reader: &mut Reader<'_>, depth_left: usize) -> Result<Self, InvalidValue> {
+    fn read(reader: &mut Reader<'_>, depth_left: usize, values_left: &mut usize) -> Result<Self, InvalidValue> {
+        count(values_left)?;
         let deeper = depth_left.checked_sub(1).ok_or(CborError::TooDeep);
         Ok(match item(reader)? {
             Item::Leaf(Leaf::Null) => Self::Null,
@@ -180,7 +187,7 @@ impl Value {
                 let deeper = deeper?;
                 let mut items = Vec::with_capacity(len.min(64));
                 for _ in 0..len {
-                    items.push(Self::read(reader, deeper)?);
+                    items.push(Self::read(reader, deeper, values_left)?);
                 }
                 Self::Array(items)
             }
@@ -189,7 +196,7 @@ impl Value {
                 let mut map = Map::new();
                 for _ in 0..len {
                     let key = key(reader)?;
-                    if map.insert(key.to_owned(), Self::read(reader, deeper)?).is_some() {
+                    if map.insert(key.to_owned(), Self::read(reader, deeper, values_left)?).is_some() {
                         return Err(InvalidValue::KeyTwice(key.to_owned()));
                     }
                 }
@@ -245,18 +252,9 @@ mod tests {
     fn what_breaks_a_rule_is_refused_by_name() {
         refused(&[0x01], InvalidValue::NotAMap);
         refused(&[0xa1, 0x01, 0x01], InvalidValue::KeyNotText);
-        refused(
-            &[0xa2, 0x61, b'a', 1, 0x61, b'a', 2],
-            InvalidValue::KeyTwice("a".into()),
-        );
-        refused(
-            &[0xa1, 0x61, b'a', 0x1b, 0x80, 0, 0, 0, 0, 0, 0, 0],
-            InvalidValue::IntegerRange,
-        );
-        refused(
-            &[0xa1, 0x61, b'a', 0xfb, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0],
-            InvalidValue::NotFinite,
-        );
+        refused(&[0xa2, 0x61, b'a', 1, 0x61, b'a', 2], InvalidValue::KeyTwice("a".into()));
+        refused(&[0xa1, 0x61, b'a', 0x1b, 0x80, 0, 0, 0, 0, 0, 0, 0], InvalidValue::IntegerRange);
+        refused(&[0xa1, 0x61, b'a', 0xfb, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0], InvalidValue::NotFinite);
         refused(&[0xa1, 0x61, b'a', 0xc0, 0x60], InvalidValue::NotAllowed);
         refused(&[0xa1, 0x61, b'a', 0xf7], InvalidValue::NotAllowed);
         refused(&[0xa1, 0x61, b'a', 0x61, 0xff], InvalidValue::Cbor(CborError::NotUtf8));
@@ -275,10 +273,19 @@ mod tests {
         assert_eq!(check(&nested(PAYLOAD_DEPTH_MAX)), Ok(()));
         assert!(Value::from_cbor(&nested(PAYLOAD_DEPTH_MAX)).is_ok());
         refused(&nested(PAYLOAD_DEPTH_MAX + 1), InvalidValue::Cbor(CborError::TooDeep));
-        refused(
-            &[0xa1, 0x61, b'a'].repeat(100_000),
-            InvalidValue::Cbor(CborError::TooDeep),
-        );
+        refused(&[0xa1, 0x61, b'a'].repeat(100_000), InvalidValue::Cbor(CborError::TooDeep));
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded_exactly() {
+        let holding = |values: usize| {
+            let mut bytes = vec![0xa1, 0x61, b'a', 0x9a];
+            bytes.extend_from_slice(&((values - 2) as u32).to_be_bytes());
+            bytes.extend(std::iter::repeat_n(0, values - 2));
+            bytes
+        };
+        assert_eq!(check(&holding(PAYLOAD_VALUES_MAX)), Ok(()));
+        refused(&holding(PAYLOAD_VALUES_MAX + 1), InvalidValue::TooMany);
     }
 
     #[test]
@@ -286,10 +293,7 @@ mod tests {
         let value = Value::Map(Map::from([
             ("float".into(), Value::Float(1.5)),
             ("least".into(), Value::Integer(i64::MIN)),
-            (
-                "list".into(),
-                Value::Array(vec![Value::Null, Value::Bool(true), Value::Bytes(vec![1, 2])]),
-            ),
+            ("list".into(), Value::Array(vec![Value::Null, Value::Bool(true), Value::Bytes(vec![1, 2])])),
             ("text".into(), Value::Text("ü".into())),
         ]));
         assert_eq!(check(&value.to_cbor()), Ok(()));

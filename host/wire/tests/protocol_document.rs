@@ -69,17 +69,11 @@ fn volume(name: &str) -> ObjectId {
 }
 
 fn target() -> Target {
-    Target {
-        object: volume("vol-1"),
-        shard_key: None,
-    }
+    Target { object: volume("vol-1"), shard_key: None }
 }
 
 fn structured(pairs: &[(&str, Value)]) -> Payload {
-    let map: Map = pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), value.clone()))
-        .collect();
+    let map: Map = pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     Payload::from_value(&Value::Map(map)).unwrap()
 }
 
@@ -91,11 +85,7 @@ fn decided(shard: Option<u32>, revision: u64, generations: Generations) -> Decid
     Decided {
         shard: shard.map(ShardId::new),
         epoch: MapEpoch::new(1),
-        position: Position {
-            log: LogId::new(0x0123_4567_89ab_cdef),
-            revision: Revision::new(revision),
-            index: 0,
-        },
+        position: Position { log: LogId::new(0x0123_4567_89ab_cdef), revision: Revision::new(revision), index: 0 },
         generations,
     }
 }
@@ -105,22 +95,11 @@ fn here() -> Decided {
 }
 
 fn request(id: u64, operation: Operation) -> Frame {
-    Frame::Request(Request {
-        id,
-        trace_parent: None,
-        timestamp: None,
-        operation,
-    })
+    Frame::Request(Request { id, trace_parent: None, timestamp: None, operation })
 }
 
 fn perform(action: Action) -> Perform {
-    Perform {
-        target: target(),
-        action,
-        known: None,
-        action_id: None,
-        on_conflict: OnConflict::Reject,
-    }
+    Perform { target: target(), action, known: None, action_id: None, on_conflict: OnConflict::Reject }
 }
 
 fn list() -> List {
@@ -156,30 +135,19 @@ fn hellos() -> Vec<(&'static str, Frame)> {
 
 fn requests() -> Vec<(&'static str, Frame)> {
     let conditional_write = ConditionalWrite {
-        target: Target {
-            shard_key: Some(KEY),
-            ..target()
-        },
+        target: Target { shard_key: Some(KEY), ..target() },
         new_version: Version::new(4),
         payload: size(10),
         action_id: Some(ACTION_ID),
     };
-    let put = Perform {
-        known: Some(Version::ABSENT),
-        ..perform(Action::Put(Payload::bytes(&b"\x00\x01\x02"[..]).unwrap()))
-    };
+    let put =
+        Perform { known: Some(Version::ABSENT), ..perform(Action::Put(Payload::bytes(&b"\x00\x01\x02"[..]).unwrap())) };
     let merge = Perform {
         known: Some(Version::new(3)),
         action_id: Some(ACTION_ID),
-        ..perform(Action::Merge(structured(&[
-            ("size", Value::Integer(20)),
-            ("state", Value::Null),
-        ])))
+        ..perform(Action::Merge(structured(&[("size", Value::Integer(20)), ("state", Value::Null)])))
     };
-    let custom = Action::Custom {
-        kind: "resize".into(),
-        body: size(30),
-    };
+    let custom = Action::Custom { kind: "resize".into(), body: size(30) };
     vec![
         (
             "request/get-shard-key",
@@ -195,61 +163,30 @@ fn requests() -> Vec<(&'static str, Frame)> {
             "request/read",
             Frame::Request(Request {
                 id: 3,
-                trace_parent: Some(
-                    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-                        .parse()
-                        .unwrap(),
-                ),
+                trace_parent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap()),
                 timestamp: None,
                 operation: Operation::Read(target()),
             }),
         ),
         ("request/list", request(4, Operation::List(list()))),
-        (
-            "request/list-next-page",
-            request(
-                5,
-                Operation::List(List {
-                    token: Some(token()),
-                    ..list()
-                }),
-            ),
-        ),
-        (
-            "request/perform-conditional-write",
-            request(6, Operation::ConditionalWrite(conditional_write)),
-        ),
+        ("request/list-next-page", request(5, Operation::List(List { token: Some(token()), ..list() }))),
+        ("request/perform-conditional-write", request(6, Operation::ConditionalWrite(conditional_write))),
         ("request/put", request(7, Operation::Perform(put))),
         ("request/merge", request(8, Operation::Perform(merge))),
         (
             "request/add",
-            request(
-                9,
-                Operation::Perform(perform(Action::Add(structured(&[("/size", Value::Integer(-5))])))),
-            ),
+            request(9, Operation::Perform(perform(Action::Add(structured(&[("/size", Value::Integer(-5))]))))),
         ),
-        (
-            "request/delete",
-            request(10, Operation::Perform(perform(Action::Delete))),
-        ),
+        ("request/delete", request(10, Operation::Perform(perform(Action::Delete)))),
         (
             "request/custom",
-            request(
-                11,
-                Operation::Perform(Perform {
-                    on_conflict: OnConflict::Detach,
-                    ..perform(custom)
-                }),
-            ),
+            request(11, Operation::Perform(Perform { on_conflict: OnConflict::Detach, ..perform(custom) })),
         ),
         (
             "request/reconcile-control-plane-action",
             request(
                 12,
-                Operation::Reconcile(Perform {
-                    on_conflict: OnConflict::Reconcile,
-                    ..perform(Action::Put(size(40)))
-                }),
+                Operation::Reconcile(Perform { on_conflict: OnConflict::Reconcile, ..perform(Action::Put(size(40))) }),
             ),
         ),
         ("request/shard-map", request(13, Operation::ShardMap)),
@@ -273,33 +210,16 @@ fn page_item(name: &str, version: u64, payload: Option<Payload>) -> PageItem {
 }
 
 fn range(shard: u32, start: u64, end: u64) -> ShardRange {
-    ShardRange {
-        shard: ShardId::new(shard),
-        start: ShardKey::new(start),
-        end: ShardKey::new(end),
-        owner: 0,
-    }
+    ShardRange { shard: ShardId::new(shard), start: ShardKey::new(start), end: ShardKey::new(end), owner: 0 }
 }
 
 fn read_answers() -> Vec<(&'static str, Frame)> {
     let placed = Placed {
         shard_key: KEY,
         recorded: false,
-        decided: decided(
-            Some(8),
-            17,
-            Generations {
-                shard_key: Some(Generation::FIRST),
-                ..Generations::default()
-            },
-        ),
+        decided: decided(Some(8), 17, Generations { shard_key: Some(Generation::FIRST), ..Generations::default() }),
     };
-    let stored = Stored {
-        version: Version::new(3),
-        revision: Revision::new(16),
-        shard_key: KEY,
-        decided: here(),
-    };
+    let stored = Stored { version: Version::new(3), revision: Revision::new(16), shard_key: KEY, decided: here() };
     let object = Object {
         version: Version::new(3),
         revision: Revision::new(16),
@@ -311,10 +231,7 @@ fn read_answers() -> Vec<(&'static str, Frame)> {
     };
     let bytes = Payload::bytes(&b"\x00\x01\x02"[..]).unwrap();
     let page = Page {
-        items: vec![
-            page_item("vol-1", 3, Some(size(10))),
-            page_item("vol-2", 1, Some(bytes)),
-        ],
+        items: vec![page_item("vol-1", 3, Some(size(10))), page_item("vol-2", 1, Some(bytes))],
         token: Some(token()),
         decided: decided(None, 17, Generations::default()),
     };
@@ -346,20 +263,10 @@ fn write_answers() -> Vec<(&'static str, Frame)> {
         revision: Revision::new(18),
         shard_key: KEY,
         repeated: false,
-        decided: decided(
-            Some(8),
-            18,
-            Generations {
-                prediction: Some(Generation::new(2)),
-                ..Generations::default()
-            },
-        ),
+        decided: decided(Some(8), 18, Generations { prediction: Some(Generation::new(2)), ..Generations::default() }),
     };
-    let repeated = Committed {
-        repeated: true,
-        decided: decided(Some(8), 18, Generations::default()),
-        ..committed.clone()
-    };
+    let repeated =
+        Committed { repeated: true, decided: decided(Some(8), 18, Generations::default()), ..committed.clone() };
     vec![
         ("answer/committed", answer(6, Reply::Committed(committed))),
         ("answer/committed-repeated", answer(6, Reply::Committed(repeated))),
@@ -367,19 +274,11 @@ fn write_answers() -> Vec<(&'static str, Frame)> {
 }
 
 fn error(id: u64, error: WireError) -> Frame {
-    Frame::Answer(Answer {
-        id,
-        outcome: Err(error),
-    })
+    Frame::Answer(Answer { id, outcome: Err(error) })
 }
 
 fn errors() -> Vec<(&'static str, Frame)> {
-    let winner = |version, payload| {
-        Some(Winner {
-            version: Version::new(version),
-            payload,
-        })
-    };
+    let winner = |version, payload| Some(Winner { version: Version::new(version), payload });
     let conflict = WireError {
         winner: winner(5, Some(size(15))),
         decided: Some(here()),
@@ -405,10 +304,7 @@ fn errors() -> Vec<(&'static str, Frame)> {
         decided: Some(here()),
         ..WireError::new(Code::WrongShardKey, "recorded under another key")
     };
-    let overloaded = WireError {
-        retry_after_ms: Some(20),
-        ..WireError::new(Code::Overloaded, "too much is waiting")
-    };
+    let overloaded = WireError { retry_after_ms: Some(20), ..WireError::new(Code::Overloaded, "too much is waiting") };
     let old = WireError::new(Code::UnsupportedProtocol, "protocol 2 is not spoken here");
     vec![
         ("error/unsupported-protocol", error(0, old)),
@@ -418,18 +314,12 @@ fn errors() -> Vec<(&'static str, Frame)> {
         ("error/version-gap", error(6, gap)),
         ("error/wrong-shard-key", error(6, wrong_key)),
         ("error/overloaded", error(8, overloaded)),
-        (
-            "error/malformed",
-            error(9, WireError::new(Code::Malformed, "unknown key 23")),
-        ),
+        ("error/malformed", error(9, WireError::new(Code::Malformed, "unknown key 23"))),
     ]
 }
 
 fn frames() -> Vec<(&'static str, Frame)> {
-    [hellos(), requests(), read_answers(), write_answers(), errors()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [hellos(), requests(), read_answers(), write_answers(), errors()].into_iter().flatten().collect()
 }
 
 /// The vectors of the document, by name.
@@ -465,21 +355,13 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The rows of the table under a heading, cell by cell, code marks taken off; without its head.
 fn table(document: &str, heading: &str) -> Vec<Vec<String>> {
-    let section = document
-        .lines()
-        .skip_while(|line| *line != heading)
-        .skip(1)
-        .take_while(|line| !line.starts_with("## "));
+    let section =
+        document.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.starts_with("## "));
     let rows: Vec<Vec<String>> = section
         .skip_while(|line| !line.starts_with('|'))
         .take_while(|line| line.starts_with('|'))
         .skip(2)
-        .map(|line| {
-            line.trim_matches('|')
-                .split('|')
-                .map(|cell| cell.trim().trim_matches('`').to_owned())
-                .collect()
-        })
+        .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect())
         .collect();
     assert!(!rows.is_empty(), "no table under {heading:?}");
     rows
@@ -493,11 +375,7 @@ fn every_vector_encodes_to_its_bytes_and_decodes_to_its_value() {
             .get(name)
             .unwrap_or_else(|| panic!("the vector {name} is not in the document: {}", hex(&frame.encode())));
         assert_eq!(hex(&frame.encode()), hex(wire), "{name}: the code encodes other bytes");
-        assert_eq!(
-            frame.decode_like(wire),
-            frame,
-            "{name}: the bytes decode to another value"
-        );
+        assert_eq!(frame.decode_like(wire), frame, "{name}: the bytes decode to another value");
     }
 }
 
@@ -532,15 +410,10 @@ fn the_table_of_requests_is_what_the_code_takes() {
         !matches!(Request::read(&frame), Err((_, error)) if error.code == Code::UnknownRequest)
     });
     let taken: Vec<_> = taken.map(|number| number.to_string()).collect();
-    let documented: Vec<_> = table(&document(), "## Requests")
-        .into_iter()
-        .map(|row| row[0].clone())
-        .collect();
+    let documented: Vec<_> = table(&document(), "## Requests").into_iter().map(|row| row[0].clone()).collect();
     assert_eq!(documented, taken);
-    let operations: BTreeMap<_, _> = table(&document(), "## Requests")
-        .into_iter()
-        .map(|row| (row[0].clone(), row[1].clone()))
-        .collect();
+    let operations: BTreeMap<_, _> =
+        table(&document(), "## Requests").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
     for (name, frame) in requests() {
         let Frame::Request(request) = frame else { continue };
         let operation = &operations[&request.operation.number().to_string()];
@@ -561,10 +434,7 @@ fn the_table_of_fields_has_every_number_in_order() {
         .map(|(_, number)| number.trim_end_matches(';').parse().unwrap())
         .collect();
     defined.sort_unstable();
-    let documented: Vec<u64> = table(&document(), "## Fields")
-        .into_iter()
-        .map(|row| row[0].parse().unwrap())
-        .collect();
+    let documented: Vec<u64> = table(&document(), "## Fields").into_iter().map(|row| row[0].parse().unwrap()).collect();
     assert_eq!(documented, defined);
 }
 
@@ -584,15 +454,9 @@ fn the_table_of_bounds_says_what_the_code_holds() {
         ("objects on a page", bounds::PAGE_ITEMS_MAX as u64),
         ("objects on a page, by default", bounds::PAGE_ITEMS_DEFAULT as u64),
         ("page token", bounds::TOKEN_BYTES_MAX as u64),
-        (
-            "open streams of a connection",
-            bounds::STREAMS_PER_CONNECTION_MAX.into(),
-        ),
+        ("open streams of a connection", bounds::STREAMS_PER_CONNECTION_MAX.into()),
         ("requests in work, of a stream", bounds::IN_FLIGHT_PER_STREAM_MAX as u64),
-        (
-            "requests in work, of a connection",
-            bounds::IN_FLIGHT_PER_CONNECTION_MAX as u64,
-        ),
+        ("requests in work, of a connection", bounds::IN_FLIGHT_PER_CONNECTION_MAX as u64),
         ("receive window of a stream", bounds::STREAM_WINDOW_BYTES.into()),
         ("receive window of a connection", bounds::CONNECTION_WINDOW_BYTES.into()),
         ("send window of a connection", bounds::SEND_WINDOW_BYTES),
@@ -603,13 +467,8 @@ fn the_table_of_bounds_says_what_the_code_holds() {
         ("idle timeout", bounds::IDLE_TIMEOUT_MS),
         ("lead of an action id over the host's clock", bounds::ACTION_ID_AHEAD_MS),
     ];
-    let documented: Vec<_> = table(&document(), "## Bounds")
-        .into_iter()
-        .map(|row| (row[0].clone(), row[1].replace(',', "")))
-        .collect();
-    let held: Vec<_> = bounds
-        .iter()
-        .map(|(name, bound)| ((*name).to_owned(), bound.to_string()))
-        .collect();
+    let documented: Vec<_> =
+        table(&document(), "## Bounds").into_iter().map(|row| (row[0].clone(), row[1].replace(',', ""))).collect();
+    let held: Vec<_> = bounds.iter().map(|(name, bound)| ((*name).to_owned(), bound.to_string())).collect();
     assert_eq!(documented, held);
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ostrakon_store::{Change, Durable, Head};
+use ostrakon_store::{Change, Durable, Head, Place};
 use ostrakon_wire::bounds::{HEAD_CACHE_BYTES, HEAD_PAYLOAD_BYTES_MAX};
 use ostrakon_wire::{ActionId, ObjectId, Payload, Revision, ShardKey, TimestampMs, Version};
 use quick_cache::Weighter;
@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 /// What is known of an object at one version.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
-    /// The key it is recorded under; `None` for an object that never was.
-    pub(crate) shard_key: Option<ShardKey>,
+    /// Where its rows stand; `None` for an object that never was.
+    pub(crate) place: Option<Place>,
     /// The stored version: a live object's, a tombstone's, or 0.
     pub(crate) version: Version,
     row: Option<Arc<KnownRow>>,
@@ -47,15 +47,11 @@ pub(crate) struct Live<'a> {
 impl Known {
     /// An object that never was.
     pub(crate) fn absent() -> Self {
-        Self {
-            shard_key: None,
-            version: Version::ABSENT,
-            row: None,
-        }
+        Self { place: None, version: Version::ABSENT, row: None }
     }
 
     /// What a read view holds.
-    pub(crate) fn stored(shard_key: ShardKey, head: Head) -> Self {
+    pub(crate) fn stored(place: Place, head: Head) -> Self {
         let content = head.row.payload.map_or(Content::Tombstone, Content::Payload);
         let row = KnownRow {
             revision: head.row.revision,
@@ -63,11 +59,7 @@ impl Known {
             action_id: head.row.action_id,
             content,
         };
-        Self {
-            shard_key: Some(shard_key),
-            version: head.version,
-            row: Some(Arc::new(row)),
-        }
+        Self { place: Some(place), version: head.version, row: Some(Arc::new(row)) }
     }
 
     /// What a change makes; its revision is known once it is durable.
@@ -79,26 +71,22 @@ impl Known {
             action_id: change.identity.map(|identity| identity.id),
             content,
         };
-        Self {
-            shard_key: Some(change.shard_key),
-            version: change.version,
-            row: Some(Arc::new(row)),
-        }
+        Self { place: Some(change.place), version: change.version, row: Some(Arc::new(row)) }
+    }
+
+    /// The key it is recorded under.
+    pub(crate) fn shard_key(&self) -> Option<ShardKey> {
+        self.place.map(|place| place.shard_key)
     }
 
     /// Whether a live object stands there.
     pub(crate) fn is_live(&self) -> bool {
-        self.row
-            .as_ref()
-            .is_some_and(|row| !matches!(row.content, Content::Tombstone))
+        self.row.as_ref().is_some_and(|row| !matches!(row.content, Content::Tombstone))
     }
 
     /// Whether nothing of it is left out.
     pub(crate) fn is_whole(&self) -> bool {
-        !self
-            .row
-            .as_ref()
-            .is_some_and(|row| matches!(row.content, Content::Large))
+        !self.row.as_ref().is_some_and(|row| matches!(row.content, Content::Large))
     }
 
     /// The commit unit that made it; of a live object only.
@@ -112,12 +100,7 @@ impl Known {
         let Content::Payload(payload) = &row.content else {
             return None;
         };
-        Some(Live {
-            revision: row.revision,
-            timestamp: row.timestamp,
-            action_id: row.action_id,
-            payload,
-        })
+        Some(Live { revision: row.revision, timestamp: row.timestamp, action_id: row.action_id, payload })
     }
 
     /// The same without a payload that is too large to be kept. A payload that is kept is copied out of the frame or the
@@ -133,17 +116,8 @@ impl Known {
             Content::Tombstone => Content::Tombstone,
             Content::Large => Content::Large,
         };
-        let row = KnownRow {
-            revision: row.revision,
-            timestamp: row.timestamp,
-            action_id: row.action_id,
-            content,
-        };
-        Self {
-            shard_key: self.shard_key,
-            version: self.version,
-            row: Some(Arc::new(row)),
-        }
+        let row = KnownRow { revision: row.revision, timestamp: row.timestamp, action_id: row.action_id, content };
+        Self { place: self.place, version: self.version, row: Some(Arc::new(row)) }
     }
 
     fn payload_bytes(&self) -> usize {
@@ -243,12 +217,13 @@ impl Stripe {
         assert!(before.is_none(), "a load begins where nothing is under way");
     }
 
-    /// Ends a load, if it has not ended before.
+    /// Ends a load.
     pub(crate) fn end_load(&mut self, object: &ObjectId, known: Option<&Known>) {
-        if !matches!(self.under_way.get(object), Some(UnderWay::Loading(_))) {
-            return;
-        }
-        self.under_way.remove(object);
+        let loading = self.under_way.remove(object);
+        assert!(
+            matches!(loading, Some(UnderWay::Loading(_))),
+            "nothing else is done to an object that is being loaded"
+        );
         if let Some(known) = known {
             self.heads.insert(object.clone(), known.kept());
         }
@@ -263,13 +238,8 @@ impl Stripe {
             }
             Some(UnderWay::Loading(_)) => unreachable!("nothing is queued for an object that is being loaded"),
             None => {
-                self.heads.remove(&object);
-                let tip = Tip {
-                    head: tip,
-                    durable: head,
-                    in_flight: 1,
-                    waiters: Vec::new(),
-                };
+                // The head in the cache stays: nobody looks at it while a tip is under way, and the next one takes its place.
+                let tip = Tip { head: tip, durable: head, in_flight: 1, waiters: Vec::new() };
                 self.under_way.insert(object, UnderWay::Tip(tip));
             }
         }
@@ -284,13 +254,14 @@ impl Stripe {
         if durable.is_some() {
             tip.durable = Known::of_change(change, durable);
         }
-        tip.waiters
-            .retain(|(version, settled)| *version > change.version && !settled.is_closed());
+        tip.waiters.retain(|(version, settled)| *version > change.version && !settled.is_closed());
         if tip.in_flight == 0 {
             let known = tip.durable.kept();
             self.under_way.remove(&change.object);
             if durable.is_some() {
                 self.heads.insert(change.object.clone(), known);
+            } else {
+                self.heads.remove(&change.object);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Whether an action may be done to what stands there, and what it makes of it.
 
 use ostrakon_core::action::{self, ActionError};
+use ostrakon_wire::bounds::VERSION_MAX;
 use ostrakon_wire::{Action, Payload, ShardKey, Version};
 
 use super::{Intent, Known};
@@ -34,11 +35,7 @@ pub(crate) enum Refusal {
 }
 
 pub(super) enum Judged {
-    Write {
-        shard_key: ShardKey,
-        version: Version,
-        payload: Option<Payload>,
-    },
+    Write { shard_key: ShardKey, version: Version, payload: Option<Payload> },
     Refused(Refusal),
     NoKey,
 }
@@ -67,7 +64,7 @@ impl Condition {
 
 /// Whether the key or the condition forbids it, whatever the action.
 pub(super) fn check(intent: &Intent<'_>, head: &Known) -> Option<Refusal> {
-    match (intent.claimed_key, head.shard_key) {
+    match (intent.claimed_key, head.shard_key()) {
         (Some(claimed), Some(recorded)) if claimed != recorded => Some(Refusal::WrongKey),
         _ => intent.condition.check(head.version, head.is_live()),
     }
@@ -81,15 +78,10 @@ pub(super) fn judge(intent: &Intent<'_>, head: &Known) -> Judged {
         Ok(payload) => payload,
         Err(refusal) => return Judged::Refused(refusal),
     };
-    let Some(version) = head.version.next() else {
-        return Judged::Refused(Refusal::VersionsSpent);
-    };
-    match head.shard_key.or(intent.claimed_key).or(intent.new_key) {
-        Some(shard_key) => Judged::Write {
-            shard_key,
-            version,
-            payload,
-        },
+    let version = head.version.next().filter(|version| version.get() <= VERSION_MAX);
+    let Some(version) = version else { return Judged::Refused(Refusal::VersionsSpent) };
+    match head.shard_key().or(intent.claimed_key).or(intent.new_key) {
+        Some(shard_key) => Judged::Write { shard_key, version, payload },
         None => Judged::NoKey,
     }
 }
@@ -128,11 +120,7 @@ mod tests {
         assert_eq!(known(0, 7, false), None);
         assert_eq!(known(0, 7, true), Some(Refusal::Conflict));
         assert_eq!(known(7, 7, true), None);
-        assert_eq!(
-            known(7, 7, false),
-            Some(Refusal::Conflict),
-            "a tombstone is not the object that was known"
-        );
+        assert_eq!(known(7, 7, false), Some(Refusal::Conflict), "a tombstone is not the object that was known");
         assert_eq!(known(6, 7, true), Some(Refusal::Conflict));
     }
 }

@@ -34,7 +34,7 @@ impl Sink for OwnerSink {
         let stripe = &self.stripes[stripe_of(&change.object, self.stripes.len())];
         stripe.lock().settle(change, outcome.as_ref().ok().copied());
         if let (Some(claim), Ok(durable)) = (token.claim, &outcome) {
-            claim.record(durable.revision, change.version, change.shard_key);
+            claim.record(durable.revision, change.version, change.place.shard_key);
         }
         // The one who asked may have gone; the change stands all the same.
         let _ = token.reply.send(outcome);

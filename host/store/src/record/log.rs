@@ -56,9 +56,7 @@ pub fn key(first: Revision) -> [u8; 8] {
 
 /// The revision of a key.
 pub fn parse_key(key: &[u8]) -> Result<Revision, DamagedRecord> {
-    let bytes = key
-        .try_into()
-        .map_err(|_| DamagedRecord::new(KIND, "its key is not 8 bytes"))?;
+    let bytes = key.try_into().map_err(|_| DamagedRecord::new(KIND, "its key is not 8 bytes"))?;
     Ok(Revision::new(u64::from_be_bytes(bytes)))
 }
 
@@ -138,22 +136,12 @@ fn decode_entry(cut: &mut Cut<'_>) -> Result<Entry, DamagedRecord> {
     let identity = if flags & IDENTIFIED == 0 {
         None
     } else {
-        Some(Identity {
-            id: ActionId::from_bits(cut.u128()?),
-            intent: cut.u128()?,
-        })
+        Some(Identity { id: ActionId::from_bits(cut.u128()?), intent: cut.u128()? })
     };
     let len = cut.u16()?;
     let text = cut.text(len.into())?;
     let object = ObjectId::from_text(text).map_err(|_| cut.damaged("its object is no object"))?;
-    Ok(Entry {
-        object,
-        shard_key,
-        version,
-        kind,
-        tombstone: flags & TOMBSTONE != 0,
-        identity,
-    })
+    Ok(Entry { object, shard_key, version, kind, tombstone: flags & TOMBSTONE != 0, identity })
 }
 
 #[cfg(test)]
@@ -164,25 +152,16 @@ mod tests {
 
     fn entry() -> impl Strategy<Value = Entry> {
         let identity = proptest::option::of((any::<u128>(), any::<u128>()));
-        (
-            "[a-z]{1,9}",
-            any::<u64>(),
-            any::<u64>(),
-            1..=5_u64,
-            any::<bool>(),
-            identity,
-        )
-            .prop_map(|(name, key, version, kind, tombstone, identity)| Entry {
+        ("[a-z]{1,9}", any::<u64>(), any::<u64>(), 1..=5_u64, any::<bool>(), identity).prop_map(
+            |(name, key, version, kind, tombstone, identity)| Entry {
                 object: ObjectId::new("client", "type", &name).unwrap(),
                 shard_key: ShardKey::new(key),
                 version: Version::new(version),
                 kind: ActionKind::from_number(kind).unwrap(),
                 tombstone,
-                identity: identity.map(|(id, intent)| Identity {
-                    id: ActionId::from_bits(id),
-                    intent,
-                }),
-            })
+                identity: identity.map(|(id, intent)| Identity { id: ActionId::from_bits(id), intent }),
+            },
+        )
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 //!
 //! `store`: tag, log id (8), versions that history keeps (4).
 //! `map`: tag, epoch (8), number of shards (4), then for each its id (4), first key (8) and owner (4).
+//! `numbers`: tag, first object number that was never given out (8).
 //! `floors`: tag, revision that the log begins with (8), floor of the action ids (8), number of clients that ran ahead
 //! (4), then for each its floor (8), the length of its id (2) and the id.
 
@@ -20,6 +21,8 @@ const TAG: u8 = 1;
 pub const STORE_KEY: &str = "store";
 /// Key of the shard map.
 pub const MAP_KEY: &str = "map";
+/// Key of the object numbers' mark.
+pub const NUMBERS_KEY: &str = "numbers";
 /// Key of [`LogStart`].
 pub const FLOORS_KEY: &str = "floors";
 
@@ -53,10 +56,7 @@ impl StoreFacts {
     /// Decodes the value.
     pub fn decode(value: &[u8]) -> Result<Self, DamagedRecord> {
         let mut cut = Cut::new(KIND, value, TAG)?;
-        let facts = Self {
-            log: LogId::new(cut.u64()?),
-            history_versions: cut.u32()?,
-        };
+        let facts = Self { log: LogId::new(cut.u64()?), history_versions: cut.u32()? };
         cut.end()?;
         Ok(facts)
     }
@@ -82,14 +82,23 @@ pub fn decode_map(value: &[u8]) -> Result<ShardMap, DamagedRecord> {
     let mut ranges = Vec::new();
     for _ in 0..cut.u32()? {
         let shard = ShardId::new(cut.u32()?);
-        ranges.push(ShardRange {
-            shard,
-            start: ShardKey::new(cut.u64()?),
-            owner: cut.u32()?,
-        });
+        ranges.push(ShardRange { shard, start: ShardKey::new(cut.u64()?), owner: cut.u32()? });
     }
     cut.end()?;
     ShardMap::new(epoch, ranges).map_err(|_| cut.damaged("its ranges make no shard map"))
+}
+
+/// Encodes the object numbers' mark.
+pub fn encode_numbers(mark: u64) -> Vec<u8> {
+    [&[TAG][..], &mark.to_be_bytes()].concat()
+}
+
+/// Decodes the object numbers' mark.
+pub fn decode_numbers(value: &[u8]) -> Result<u64, DamagedRecord> {
+    let mut cut = Cut::new(KIND, value, TAG)?;
+    let mark = cut.u64()?;
+    cut.end()?;
+    Ok(mark)
 }
 
 impl LogStart {
@@ -119,10 +128,7 @@ impl LogStart {
             ahead.insert(cut.text(len.into())?.to_owned(), floor);
         }
         cut.end()?;
-        Ok(Self {
-            first,
-            floors: Floors { all, ahead },
-        })
+        Ok(Self { first, floors: Floors { all, ahead } })
     }
 }
 
@@ -138,6 +144,7 @@ mod tests {
                            ahead in proptest::collection::hash_map("[a-z]{1,9}", any::<u64>(), 0..5)) {
             let facts = StoreFacts { log: LogId::new(log), history_versions };
             prop_assert_eq!(StoreFacts::decode(&facts.encode()), Ok(facts));
+            prop_assert_eq!(decode_numbers(&encode_numbers(log)), Ok(log));
             let map = ShardMap::equal(shards);
             prop_assert_eq!(decode_map(&encode_map(&map)), Ok(map));
             let ahead = ahead.into_iter().map(|(client, floor)| (client, TimestampMs::new(floor))).collect();

@@ -1,11 +1,15 @@
 //! Row: one version of one object; the newest is the object's head, the others are its history.
 //!
-//! Key: shard key (8 bytes), the object's text, U+0000, the version's complement (8 bytes); all big-endian. So a shard's
-//! rows order by key, the versions of an object stand together, and the first of them is the head.
-//! Value: tag, flags, revision (8), timestamp (8), action id (16, if flagged), payload.
+//! Key, 20 bytes, big-endian: shard key (8), object number (6), the version's complement (6). So a shard's rows order by
+//! key, the versions of an object stand together, and the first of them is the head. (20 bytes are what the engine below
+//! holds inline: comparing two keys chases no pointer, which is most of what a write costs there.)
+//! Value: tag, flags, revision (8), timestamp (8), action id (16, if flagged), length of the object's text (2), the text,
+//! payload.
 
+use ostrakon_wire::bounds::VERSION_MAX;
 use ostrakon_wire::{ActionId, ObjectId, Payload, PayloadFormat, Revision, ShardKey, TimestampMs, Version};
 
+use super::locator::{ObjectNumber, Place};
 use super::{Cut, DamagedRecord};
 
 const KIND: &str = "row";
@@ -13,6 +17,11 @@ const TAG: u8 = 1;
 const TOMBSTONE: u8 = 1;
 const STRUCTURED: u8 = 2;
 const IDENTIFIED: u8 = 4;
+
+/// Bytes of a row's key.
+pub const KEY_BYTES: usize = 20;
+/// Bytes of what the keys of an object's versions begin with.
+pub const PREFIX_BYTES: usize = 14;
 
 /// One version of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,67 +32,68 @@ pub struct Row {
     pub timestamp: TimestampMs,
     /// The action that made it.
     pub action_id: Option<ActionId>,
+    /// The object.
+    pub object: ObjectId,
     /// What the object holds; `None` for a tombstone.
     pub payload: Option<Payload>,
 }
 
 /// What the keys of all versions of an object begin with.
-pub fn prefix(shard_key: ShardKey, object: &ObjectId) -> Vec<u8> {
-    let text = object.as_text().as_bytes();
-    let mut key = Vec::with_capacity(8 + text.len() + 1 + 8);
-    key.extend_from_slice(&shard_key.get().to_be_bytes());
-    key.extend_from_slice(text);
-    key.push(0);
-    key
+pub fn prefix(place: Place) -> [u8; PREFIX_BYTES] {
+    let mut prefix = [0; PREFIX_BYTES];
+    prefix[..8].copy_from_slice(&place.shard_key.get().to_be_bytes());
+    prefix[8..].copy_from_slice(&place.number.get().to_be_bytes()[2..]);
+    prefix
 }
 
 /// The key of one version.
-pub fn key(shard_key: ShardKey, object: &ObjectId, version: Version) -> Vec<u8> {
-    let mut key = prefix(shard_key, object);
-    key.extend_from_slice(&(!version.get()).to_be_bytes());
+pub fn key(place: Place, version: Version) -> [u8; KEY_BYTES] {
+    assert!(version.get() <= VERSION_MAX, "versions end before their bits do");
+    let mut key = [0; KEY_BYTES];
+    key[..PREFIX_BYTES].copy_from_slice(&prefix(place));
+    key[PREFIX_BYTES..].copy_from_slice(&(!version.get()).to_be_bytes()[2..]);
     key
 }
 
 /// The parts of a key.
-pub fn parse_key(key: &[u8]) -> Result<(ShardKey, ObjectId, Version), DamagedRecord> {
-    let damaged = |what| DamagedRecord::new(KIND, what);
-    let (shard_key, rest) = key.split_first_chunk::<8>().ok_or(damaged("its key is too short"))?;
-    let (rest, version) = rest.split_last_chunk::<8>().ok_or(damaged("its key is too short"))?;
-    let text = rest.strip_suffix(&[0]).ok_or(damaged("its key has no separator"))?;
-    let text = std::str::from_utf8(text).map_err(|_| damaged("its key is not UTF-8"))?;
-    let object = ObjectId::from_text(text).map_err(|_| damaged("its key is no object"))?;
-    Ok((
-        ShardKey::new(u64::from_be_bytes(*shard_key)),
-        object,
-        Version::new(!u64::from_be_bytes(*version)),
-    ))
+pub fn parse_key(key: &[u8]) -> Result<(Place, Version), DamagedRecord> {
+    let mut cut = Cut { kind: KIND, rest: key };
+    let shard_key = ShardKey::new(cut.u64()?);
+    let number = ObjectNumber::new(cut.u48()?).ok_or(cut.damaged("its object number is too large"))?;
+    let version = Version::new(!cut.u48()? & VERSION_MAX);
+    cut.end()?;
+    Ok((Place { shard_key, number }, version))
+}
+
+/// Encodes a row's value from its parts.
+pub fn encode(
+    revision: Revision,
+    timestamp: TimestampMs,
+    action_id: Option<ActionId>,
+    object: &ObjectId,
+    payload: Option<&Payload>,
+) -> Vec<u8> {
+    let content = payload.map_or(&[][..], |payload| payload.as_bytes());
+    let structured = payload.is_some_and(|payload| payload.format() == PayloadFormat::Structured);
+    let text = object.as_text().as_bytes();
+    let flag = |on: bool, flag: u8| if on { flag } else { 0 };
+    let mut value = Vec::with_capacity(2 + 8 + 8 + 16 + 2 + text.len() + content.len());
+    value.push(TAG);
+    value.push(
+        flag(payload.is_none(), TOMBSTONE) | flag(structured, STRUCTURED) | flag(action_id.is_some(), IDENTIFIED),
+    );
+    value.extend_from_slice(&revision.get().to_be_bytes());
+    value.extend_from_slice(&timestamp.get().to_be_bytes());
+    if let Some(action_id) = action_id {
+        value.extend_from_slice(&action_id.bits().to_be_bytes());
+    }
+    value.extend_from_slice(&(text.len() as u16).to_be_bytes());
+    value.extend_from_slice(text);
+    value.extend_from_slice(content);
+    value
 }
 
 impl Row {
-    /// Encodes the value.
-    pub fn encode(&self) -> Vec<u8> {
-        let payload = self.payload.as_ref().map_or(&[][..], |payload| payload.as_bytes());
-        let structured = self
-            .payload
-            .as_ref()
-            .is_some_and(|payload| payload.format() == PayloadFormat::Structured);
-        let flag = |on: bool, flag: u8| if on { flag } else { 0 };
-        let mut value = Vec::with_capacity(2 + 8 + 8 + 16 + payload.len());
-        value.push(TAG);
-        value.push(
-            flag(self.payload.is_none(), TOMBSTONE)
-                | flag(structured, STRUCTURED)
-                | flag(self.action_id.is_some(), IDENTIFIED),
-        );
-        value.extend_from_slice(&self.revision.get().to_be_bytes());
-        value.extend_from_slice(&self.timestamp.get().to_be_bytes());
-        if let Some(action_id) = self.action_id {
-            value.extend_from_slice(&action_id.bits().to_be_bytes());
-        }
-        value.extend_from_slice(payload);
-        value
-    }
-
     /// Decodes the value.
     pub fn decode(value: &[u8]) -> Result<Self, DamagedRecord> {
         let mut cut = Cut::new(KIND, value, TAG)?;
@@ -93,27 +103,17 @@ impl Row {
         }
         let revision = Revision::new(cut.u64()?);
         let timestamp = TimestampMs::new(cut.u64()?);
-        let action_id = (flags & IDENTIFIED != 0)
-            .then(|| cut.u128())
-            .transpose()?
-            .map(ActionId::from_bits);
+        let action_id = (flags & IDENTIFIED != 0).then(|| cut.u128()).transpose()?.map(ActionId::from_bits);
+        let len = cut.u16()?;
+        let object = ObjectId::from_text(cut.text(len.into())?).map_err(|_| cut.damaged("its object is no object"))?;
         let payload = if flags & TOMBSTONE == 0 {
-            let format = if flags & STRUCTURED == 0 {
-                PayloadFormat::Bytes
-            } else {
-                PayloadFormat::Structured
-            };
+            let format = if flags & STRUCTURED == 0 { PayloadFormat::Bytes } else { PayloadFormat::Structured };
             Some(Payload::from_checked(format, bytes::Bytes::copy_from_slice(cut.rest)))
         } else {
             cut.end()?;
             None
         };
-        Ok(Self {
-            revision,
-            timestamp,
-            action_id,
-            payload,
-        })
+        Ok(Self { revision, timestamp, action_id, object, payload })
     }
 }
 
@@ -123,19 +123,25 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn place(shard_key: u64, number: u64) -> Place {
+        Place { shard_key: ShardKey::new(shard_key), number: ObjectNumber::new(number).unwrap() }
+    }
+
     proptest! {
         #[test]
-        fn a_row_reads_back(revision: u64, at: u64, id: Option<u128>, bytes: Option<Vec<u8>>, version: u64) {
+        fn a_row_reads_back(revision: u64, at: u64, id: Option<u128>, bytes: Option<Vec<u8>>,
+                            version in 0..=VERSION_MAX, number in 0..1_u64 << 48) {
             let row = Row {
                 revision: Revision::new(revision),
                 timestamp: TimestampMs::new(at),
                 action_id: id.map(ActionId::from_bits),
+                object: ObjectId::new("c", "t", "n").unwrap(),
                 payload: bytes.map(|bytes| Payload::bytes(bytes).unwrap()),
             };
-            prop_assert_eq!(Row::decode(&row.encode()), Ok(row));
-            let object = ObjectId::new("c", "t", "n").unwrap();
-            let parts = (ShardKey::new(at), object, Version::new(version));
-            prop_assert_eq!(parse_key(&key(parts.0, &parts.1, parts.2)), Ok(parts));
+            let value = encode(row.revision, row.timestamp, row.action_id, &row.object, row.payload.as_ref());
+            prop_assert_eq!(Row::decode(&value), Ok(row));
+            let parts = (place(at, number), Version::new(version));
+            prop_assert_eq!(parse_key(&key(parts.0, parts.1)), Ok(parts));
         }
 
         #[test]
@@ -147,8 +153,7 @@ mod tests {
 
     #[test]
     fn newer_versions_stand_first() {
-        let object = ObjectId::new("c", "t", "n").unwrap();
-        let of = |version| key(ShardKey::new(1), &object, Version::new(version));
-        assert!(of(2) < of(1) && of(300) < of(255));
+        let of = |version| key(place(1, 1), Version::new(version));
+        assert!(of(2) < of(1) && of(300) < of(255) && of(VERSION_MAX) < of(0));
     }
 }

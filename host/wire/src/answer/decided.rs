@@ -34,9 +34,7 @@ pub struct Generations {
 impl Generations {
     /// Kind by kind.
     pub fn iter(&self) -> impl Iterator<Item = (PolicyKind, Generation)> {
-        PolicyKind::ALL
-            .into_iter()
-            .filter_map(|kind| Some((kind, (*self.of(kind))?)))
+        PolicyKind::ALL.into_iter().filter_map(|kind| Some((kind, (*self.of(kind))?)))
     }
 
     fn of(&self, kind: PolicyKind) -> &Option<Generation> {

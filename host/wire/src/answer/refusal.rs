@@ -53,9 +53,7 @@ pub(super) fn read(reader: &mut Reader<'_>, frame: &Bytes) -> Result<WireError, 
             field::VERSION => error.stored = Some(Version::new(value.uint()?)),
             field::DECIDED => error.decided = Some(Decided::read(value)?),
             field::CODE => {
-                let number = value.uint()?;
-                let known = Code::from_number(number);
-                code = Some(known.ok_or_else(|| WireError::new(Code::Malformed, format!("no error code {number}")))?);
+                code = Some(Code::from_number(value.uint()?).unwrap_or(Code::Unrecognized));
             }
             field::MESSAGE => error.message = value.text()?.to_owned(),
             field::RETRY_AFTER_MS => error.retry_after_ms = Some(value.uint32()?),
@@ -68,10 +66,7 @@ pub(super) fn read(reader: &mut Reader<'_>, frame: &Bytes) -> Result<WireError, 
 }
 
 fn read_winner(reader: &mut Reader<'_>, frame: &Bytes) -> Result<Winner, WireError> {
-    let mut winner = Winner {
-        version: Version::ABSENT,
-        payload: None,
-    };
+    let mut winner = Winner { version: Version::ABSENT, payload: None };
     let mut fields = FieldReader::new(reader)?;
     while let Some((key, value)) = fields.next_field()? {
         match key {

@@ -20,10 +20,7 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
 }
 
 fn config() -> Config {
-    Config {
-        failure_persistence: None,
-        ..Config::with_cases(400)
-    }
+    Config { failure_persistence: None, ..Config::with_cases(400) }
 }
 
 proptest! {

@@ -58,10 +58,7 @@ impl Draft {
 
     /// The same with a body of its own.
     fn with_body(operation: u64, body: &[(u64, Vec<u8>)]) -> Self {
-        Self {
-            body: body.to_vec(),
-            ..Self::of(operation)
-        }
+        Self { body: body.to_vec(), ..Self::of(operation) }
     }
 
     /// Sets a field of the body, in its place.
@@ -131,10 +128,7 @@ fn a_frame_without_a_readable_id_says_so() {
     without_id("a negative id", vec![0xa1, 0x00, 0x26]);
     without_id("an id that is a float", vec![0xa1, 0x00, 0xf9, 0x47, 0x00]);
     without_id("an id that is cut off", vec![0xa1, 0x00, 0x18]);
-    without_id(
-        "a map of more pairs than bytes",
-        vec![0xbb, 0, 0, 0, 1, 0, 0, 0, 0, 0x00, 0x07],
-    );
+    without_id("a map of more pairs than bytes", vec![0xbb, 0, 0, 0, 1, 0, 0, 0, 0, 0x00, 0x07]);
     without_id("the id is not the first pair", vec![0xa2, 0x01, 0x08, 0x00, 0x07]);
     without_id("nothing", vec![]);
 }
@@ -146,40 +140,16 @@ fn a_frame_that_is_no_request_is_malformed_under_its_id() {
     trailing.push(0x00);
     refused("trailing bytes", trailing, Code::Malformed);
     refused("cut off", sound.slice(..sound.len() - 1), Code::Malformed);
-    refused(
-        "no operation",
-        pairs(&[(0, uint(ID)), (2, vec![0xa0])]),
-        Code::Malformed,
-    );
+    refused("no operation", pairs(&[(0, uint(ID)), (2, vec![0xa0])]), Code::Malformed);
     refused("no body", pairs(&[(0, uint(ID)), (1, uint(9))]), Code::Malformed);
-    refused(
-        "a body of null",
-        Draft::of(9).framed(2, vec![0xf6]).bytes(),
-        Code::Malformed,
-    );
+    refused("a body of null", Draft::of(9).framed(2, vec![0xf6]).bytes(), Code::Malformed);
     refused("the id twice", pairs(&[(0, uint(ID)), (0, uint(ID))]), Code::Malformed);
     let descending = pairs(&[(0, uint(ID)), (2, vec![0xa0]), (1, uint(9))]);
     refused("keys out of order", descending, Code::Malformed);
-    refused(
-        "an unknown frame key",
-        Draft::of(3).framed(46, uint(0)).bytes(),
-        Code::Malformed,
-    );
-    refused(
-        "an error in a request",
-        Draft::of(3).framed(3, vec![0xa0]).bytes(),
-        Code::Malformed,
-    );
-    refused(
-        "a timestamp of null",
-        Draft::of(3).framed(5, vec![0xf6]).bytes(),
-        Code::Malformed,
-    );
-    refused(
-        "a negative timestamp",
-        Draft::of(3).framed(5, vec![0x20]).bytes(),
-        Code::Malformed,
-    );
+    refused("an unknown frame key", Draft::of(3).framed(46, uint(0)).bytes(), Code::Malformed);
+    refused("an error in a request", Draft::of(3).framed(3, vec![0xa0]).bytes(), Code::Malformed);
+    refused("a timestamp of null", Draft::of(3).framed(5, vec![0xf6]).bytes(), Code::Malformed);
+    refused("a negative timestamp", Draft::of(3).framed(5, vec![0x20]).bytes(), Code::Malformed);
     for parent in [
         "",
         "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
@@ -195,81 +165,33 @@ fn a_frame_that_is_no_request_is_malformed_under_its_id() {
 #[test]
 fn a_body_that_is_not_its_requests_is_malformed() {
     refused("an unknown key", Draft::of(3).set(46, uint(0)).bytes(), Code::Malformed);
-    refused(
-        "a key beyond 64",
-        Draft::of(3).set(1 << 40, uint(0)).bytes(),
-        Code::Malformed,
-    );
-    refused(
-        "a field of another request",
-        Draft::of(3).set(19, uint(1)).bytes(),
-        Code::Malformed,
-    );
-    refused(
-        "a field of an answer",
-        Draft::of(3).set(10, uint(1)).bytes(),
-        Code::Malformed,
-    );
+    refused("a key beyond 64", Draft::of(3).set(1 << 40, uint(0)).bytes(), Code::Malformed);
+    refused("a field of another request", Draft::of(3).set(19, uint(1)).bytes(), Code::Malformed);
+    refused("a field of an answer", Draft::of(3).set(10, uint(1)).bytes(), Code::Malformed);
     refused("fields where there are none", Draft::of(9).bytes(), Code::Malformed);
     for key in [6, 7, 8] {
-        refused(
-            "a part of the id is missing",
-            Draft::of(1).without(key).bytes(),
-            Code::Malformed,
-        );
+        refused("a part of the id is missing", Draft::of(1).without(key).bytes(), Code::Malformed);
     }
     let twice = [(6, text("acme")), (6, text("acme"))];
     refused("a key twice", Draft::with_body(4, &twice).bytes(), Code::Malformed);
-    refused(
-        "a negative key",
-        Draft::of(9).framed(2, vec![0xa1, 0x20, 0x00]).bytes(),
-        Code::Malformed,
-    );
-    refused(
-        "a text of bytes",
-        Draft::of(3).set(6, vec![0x41, b'a']).bytes(),
-        Code::Malformed,
-    );
-    refused(
-        "a text of no UTF-8",
-        Draft::of(3).set(6, vec![0x61, 0xff]).bytes(),
-        Code::Malformed,
-    );
+    refused("a negative key", Draft::of(9).framed(2, vec![0xa1, 0x20, 0x00]).bytes(), Code::Malformed);
+    refused("a text of bytes", Draft::of(3).set(6, vec![0x41, b'a']).bytes(), Code::Malformed);
+    refused("a text of no UTF-8", Draft::of(3).set(6, vec![0x61, 0xff]).bytes(), Code::Malformed);
     let indefinite = vec![0x7f, 0x61, b'a', 0xff];
-    refused(
-        "an indefinite text",
-        Draft::of(3).set(6, indefinite).bytes(),
-        Code::Malformed,
-    );
-    refused(
-        "a tagged text",
-        Draft::of(3).set(6, vec![0xc0, 0x61, b'a']).bytes(),
-        Code::Malformed,
-    );
-    refused(
-        "a shard key of null",
-        Draft::of(3).set(9, vec![0xf6]).bytes(),
-        Code::Malformed,
-    );
+    refused("an indefinite text", Draft::of(3).set(6, indefinite).bytes(), Code::Malformed);
+    refused("a tagged text", Draft::of(3).set(6, vec![0xc0, 0x61, b'a']).bytes(), Code::Malformed);
+    refused("a shard key of null", Draft::of(3).set(9, vec![0xf6]).bytes(), Code::Malformed);
 }
 
 #[test]
 fn what_does_not_exist_is_unknown_whatever_it_carries() {
     for operation in [0, 10, 255, u64::MAX] {
-        refused(
-            "a request",
-            Draft::with_body(operation, &[]).bytes(),
-            Code::UnknownRequest,
-        );
+        refused("a request", Draft::with_body(operation, &[]).bytes(), Code::UnknownRequest);
         let newer = Draft::of(operation).set(46, text("newer"));
         refused("a request with a newer field", newer.bytes(), Code::UnknownRequest);
     }
     for kind in [0, 6, 1 << 40] {
-        refused(
-            "a kind",
-            Draft::put(0, b"").set(15, uint(kind)).bytes(),
-            Code::UnknownRequest,
-        );
+        refused("a kind", Draft::put(0, b"").set(15, uint(kind)).bytes(), Code::UnknownRequest);
         let newer = Draft::put(0, b"").set(15, uint(kind)).set(46, uint(1));
         refused("a kind with a newer field", newer.bytes(), Code::UnknownRequest);
     }
@@ -277,21 +199,13 @@ fn what_does_not_exist_is_unknown_whatever_it_carries() {
 
 #[test]
 fn ids_are_held_to_their_rules() {
-    for (key, bytes_max) in [
-        (6, bounds::CLIENT_BYTES_MAX),
-        (7, bounds::TYPE_BYTES_MAX),
-        (8, bounds::NAME_BYTES_MAX),
-    ] {
+    for (key, bytes_max) in [(6, bounds::CLIENT_BYTES_MAX), (7, bounds::TYPE_BYTES_MAX), (8, bounds::NAME_BYTES_MAX)] {
         let with = |part: &str| Draft::of(3).set(key, text(part)).bytes();
         taken("of the greatest length", with(&"x".repeat(bytes_max)));
         taken("beyond ASCII", with("größe \u{85}"));
         refused("empty", with(""), Code::InvalidId);
         refused("too long", with(&"x".repeat(bytes_max + 1)), Code::InvalidId);
-        refused(
-            "too long in bytes",
-            with(&"ü".repeat(bytes_max / 2 + 1)),
-            Code::InvalidId,
-        );
+        refused("too long in bytes", with(&"ü".repeat(bytes_max / 2 + 1)), Code::InvalidId);
         for control in ["a\0b", "a\nb", "\u{1f}", "\u{7f}"] {
             refused("a control character", with(control), Code::InvalidId);
         }
@@ -303,16 +217,8 @@ fn payloads_are_held_to_their_rules() {
     let largest = vec![0; bounds::PAYLOAD_BYTES_MAX];
     let too_large = vec![0; bounds::PAYLOAD_BYTES_MAX + 1];
     taken("the largest payload", Draft::put(0, &largest).bytes());
-    refused(
-        "a payload too large",
-        Draft::put(0, &too_large).bytes(),
-        Code::PayloadTooLarge,
-    );
-    refused(
-        "the same, structured",
-        Draft::put(1, &too_large).bytes(),
-        Code::PayloadTooLarge,
-    );
+    refused("a payload too large", Draft::put(0, &too_large).bytes(), Code::PayloadTooLarge);
+    refused("the same, structured", Draft::put(1, &too_large).bytes(), Code::PayloadTooLarge);
     refused("an unknown format", Draft::put(2, b"").bytes(), Code::Malformed);
     let with = |payload: &[u8]| Draft::put(0, b"").set(13, payload.to_vec()).bytes();
     refused("an array of one", with(&[0x81, 0x00]), Code::Malformed);
@@ -329,14 +235,8 @@ fn payloads_are_held_to_their_rules() {
         ("a key twice", &[0xa2, 0x61, b'a', 0x01, 0x61, b'a', 0x02]),
         ("an indefinite map", &[0xbf, 0xff]),
         ("an indefinite text", &[0xa1, 0x61, b'a', 0x7f, 0xff]),
-        (
-            "an integer above the range",
-            &[0xa1, 0x61, b'a', 0x1b, 0x80, 0, 0, 0, 0, 0, 0, 0],
-        ),
-        (
-            "an integer below the range",
-            &[0xa1, 0x61, b'a', 0x3b, 0x80, 0, 0, 0, 0, 0, 0, 0],
-        ),
+        ("an integer above the range", &[0xa1, 0x61, b'a', 0x1b, 0x80, 0, 0, 0, 0, 0, 0, 0]),
+        ("an integer below the range", &[0xa1, 0x61, b'a', 0x3b, 0x80, 0, 0, 0, 0, 0, 0, 0]),
         ("an infinite float", &[0xa1, 0x61, b'a', 0xfa, 0x7f, 0x80, 0, 0]),
         ("no number", &[0xa1, 0x61, b'a', 0xfb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0]),
         ("a half float", &[0xa1, 0x61, b'a', 0xf9, 0x3c, 0x00]),
@@ -348,10 +248,7 @@ fn payloads_are_held_to_their_rules() {
         refused(what, Draft::put(1, content).bytes(), Code::InvalidPayload);
     }
     let unsorted = [0xa2, 0x61, b'b', 0x18, 0x01, 0x61, b'a', 0xfa, 0x3f, 0x80, 0, 0];
-    taken(
-        "unsorted keys, long integers, 32-bit floats",
-        Draft::put(1, &unsorted).bytes(),
-    );
+    taken("unsorted keys, long integers, 32-bit floats", Draft::put(1, &unsorted).bytes());
 }
 
 #[test]
@@ -360,23 +257,11 @@ fn nesting_is_bounded_in_payloads_and_in_frames() {
     taken("64 levels", Draft::put(1, &nested(bounds::PAYLOAD_DEPTH_MAX)).bytes());
     let deeper = nested(bounds::PAYLOAD_DEPTH_MAX + 1);
     refused("65 levels", Draft::put(1, &deeper).bytes(), Code::InvalidPayload);
-    refused(
-        "300,000 levels",
-        Draft::put(1, &nested(300_000)).bytes(),
-        Code::InvalidPayload,
-    );
+    refused("300,000 levels", Draft::put(1, &nested(300_000)).bytes(), Code::InvalidPayload);
     for head in [0x81, 0xa1, 0xc1, 0x9f] {
         let deep = vec![head; 500_000];
-        refused(
-            "a deep body",
-            Draft::of(9).framed(2, deep.clone()).bytes(),
-            Code::Malformed,
-        );
-        refused(
-            "a deep unknown field",
-            Draft::of(3).set(46, deep).bytes(),
-            Code::Malformed,
-        );
+        refused("a deep body", Draft::of(9).framed(2, deep.clone()).bytes(), Code::Malformed);
+        refused("a deep unknown field", Draft::of(3).set(46, deep).bytes(), Code::Malformed);
     }
     let arrays = |levels: usize| [vec![0x81; levels - 1], vec![0x80]].concat();
     let answer = |levels| pairs(&[(0, uint(ID)), (3, pairs(&[(34, uint(1))])), (46, arrays(levels))]);
@@ -390,21 +275,9 @@ fn a_length_that_lies_is_refused_before_anything_is_allocated_for_it() {
     for head in LYING_HEADS {
         without_id("a frame", head.to_vec());
         refused("a body", Draft::of(9).framed(2, head.to_vec()).bytes(), Code::Malformed);
-        refused(
-            "a client id",
-            Draft::of(3).set(6, head.to_vec()).bytes(),
-            Code::Malformed,
-        );
-        refused(
-            "a payload",
-            Draft::put(0, b"").set(13, head.to_vec()).bytes(),
-            Code::Malformed,
-        );
-        refused(
-            "a payload's content",
-            Draft::put(1, &head).bytes(),
-            Code::InvalidPayload,
-        );
+        refused("a client id", Draft::of(3).set(6, head.to_vec()).bytes(), Code::Malformed);
+        refused("a payload", Draft::put(0, b"").set(13, head.to_vec()).bytes(), Code::Malformed);
+        refused("a payload's content", Draft::put(1, &head).bytes(), Code::InvalidPayload);
         let inside = [&[0xa1, 0x61, b'a'][..], &head].concat();
         refused("inside a payload", Draft::put(1, &inside).bytes(), Code::InvalidPayload);
     }
@@ -418,23 +291,11 @@ fn writes_are_held_to_their_fields() {
     let zero = taken("new version 0", write().set(11, uint(0)).bytes());
     assert!(matches!(&zero.operation, Operation::ConditionalWrite(write) if write.new_version == Version::ABSENT));
     refused("no new version", write().without(11).bytes(), Code::Malformed);
-    refused(
-        "a negative new version",
-        write().set(11, vec![0x20]).bytes(),
-        Code::Malformed,
-    );
+    refused("a negative new version", write().set(11, vec![0x20]).bytes(), Code::Malformed);
     refused("no payload", write().without(13).bytes(), Code::Malformed);
     refused("a known version", write().set(12, uint(1)).bytes(), Code::Malformed);
-    refused(
-        "an action id of 15 bytes",
-        write().set(14, vec![0x4f; 16]).bytes(),
-        Code::Malformed,
-    );
-    refused(
-        "an action id of 17 bytes",
-        write().set(14, vec![0x51; 18]).bytes(),
-        Code::Malformed,
-    );
+    refused("an action id of 15 bytes", write().set(14, vec![0x4f; 16]).bytes(), Code::Malformed);
+    refused("an action id of 17 bytes", write().set(14, vec![0x51; 18]).bytes(), Code::Malformed);
     taken("an action id of 16 bytes", write().set(14, vec![0x50; 17]).bytes());
 }
 
@@ -452,43 +313,20 @@ fn actions_are_held_to_the_fields_of_their_kind() {
         refused("a custom kind", named.bytes(), Code::Malformed);
     }
     for kind in [2, 3] {
-        refused(
-            "bytes",
-            action(kind).set(13, payload_of(0, &[0xa0])).bytes(),
-            Code::InvalidPayload,
-        );
+        refused("bytes", action(kind).set(13, payload_of(0, &[0xa0])).bytes(), Code::InvalidPayload);
     }
     taken("a delete", action(4).bytes());
-    refused(
-        "a delete with a payload",
-        action(4).set(13, map.clone()).bytes(),
-        Code::Malformed,
-    );
+    refused("a delete with a payload", action(4).set(13, map.clone()).bytes(), Code::Malformed);
     let custom = |kind: &str| action(5).set(13, map.clone()).set(16, text(kind)).bytes();
-    taken(
-        "a custom kind of 128 bytes",
-        custom(&"k".repeat(bounds::CUSTOM_KIND_BYTES_MAX)),
-    );
-    refused(
-        "a custom kind of 129",
-        custom(&"k".repeat(bounds::CUSTOM_KIND_BYTES_MAX + 1)),
-        Code::Malformed,
-    );
+    taken("a custom kind of 128 bytes", custom(&"k".repeat(bounds::CUSTOM_KIND_BYTES_MAX)));
+    refused("a custom kind of 129", custom(&"k".repeat(bounds::CUSTOM_KIND_BYTES_MAX + 1)), Code::Malformed);
     refused("an empty custom kind", custom(""), Code::Malformed);
-    refused(
-        "no custom kind",
-        action(5).set(13, map.clone()).bytes(),
-        Code::Malformed,
-    );
+    refused("no custom kind", action(5).set(13, map.clone()).bytes(), Code::Malformed);
     for choice in [1, 2, 3] {
         taken("a choice", action(4).set(17, uint(choice)).bytes());
     }
     for choice in [0, 4] {
-        refused(
-            "no such choice",
-            action(4).set(17, uint(choice)).bytes(),
-            Code::Malformed,
-        );
+        refused("no such choice", action(4).set(17, uint(choice)).bytes(), Code::Malformed);
     }
 }
 
@@ -498,58 +336,29 @@ fn lists_are_held_to_their_fields() {
     let request = taken("a client", list().bytes());
     assert!(matches!(&request.operation, Operation::List(list) if list.limit == bounds::PAGE_ITEMS_DEFAULT));
     refused("no client", Draft::with_body(4, &[]).bytes(), Code::Malformed);
-    refused(
-        "a prefix without a type",
-        list().set(18, text("a")).bytes(),
-        Code::Malformed,
-    );
+    refused("a prefix without a type", list().set(18, text("a")).bytes(), Code::Malformed);
     let typed = || list().set(7, text("volume"));
     taken("an empty prefix", typed().set(18, text("")).bytes());
-    refused(
-        "a control character",
-        typed().set(18, text("a\0")).bytes(),
-        Code::InvalidId,
-    );
-    refused(
-        "a long prefix",
-        typed().set(18, text(&"x".repeat(1025))).bytes(),
-        Code::InvalidId,
-    );
+    refused("a control character", typed().set(18, text("a\0")).bytes(), Code::InvalidId);
+    refused("a long prefix", typed().set(18, text(&"x".repeat(1025))).bytes(), Code::InvalidId);
     refused("an empty type", list().set(7, text("")).bytes(), Code::InvalidId);
     for limit in [1, bounds::PAGE_ITEMS_MAX as u64] {
         taken("a limit", list().set(19, uint(limit)).bytes());
     }
     for limit in [0, bounds::PAGE_ITEMS_MAX as u64 + 1, u64::MAX] {
-        refused(
-            "a limit out of bounds",
-            list().set(19, uint(limit)).bytes(),
-            Code::Malformed,
-        );
+        refused("a limit out of bounds", list().set(19, uint(limit)).bytes(), Code::Malformed);
     }
     let token = |bytes: usize| list().set(20, encoded(|out| cbor::bytes(out, &vec![1; bytes]))).bytes();
     taken("the longest token", token(bounds::TOKEN_BYTES_MAX));
-    refused(
-        "a token too long",
-        token(bounds::TOKEN_BYTES_MAX + 1),
-        Code::InvalidToken,
-    );
-    refused(
-        "a number for a truth value",
-        list().set(21, uint(1)).bytes(),
-        Code::Malformed,
-    );
+    refused("a token too long", token(bounds::TOKEN_BYTES_MAX + 1), Code::InvalidToken);
+    refused("a number for a truth value", list().set(21, uint(1)).bytes(), Code::Malformed);
     taken("false", list().set(21, vec![0xf4]).bytes());
 }
 
 #[test]
 fn an_integer_is_taken_in_every_width() {
-    let widths: [&[u8]; 5] = [
-        &[0x07],
-        &[0x18, 0x07],
-        &[0x19, 0, 0x07],
-        &[0x1a, 0, 0, 0, 0x07],
-        &[0x1b, 0, 0, 0, 0, 0, 0, 0, 0x07],
-    ];
+    let widths: [&[u8]; 5] =
+        [&[0x07], &[0x18, 0x07], &[0x19, 0, 0x07], &[0x1a, 0, 0, 0, 0x07], &[0x1b, 0, 0, 0, 0, 0, 0, 0, 0x07]];
     for wide in widths {
         let request = taken("a shard key", Draft::of(3).set(9, wide.to_vec()).bytes());
         assert!(matches!(&request.operation, Operation::Read(target) if target.shard_key == Some(ShardKey::new(7))));
@@ -576,25 +385,16 @@ fn a_policy_kind_that_a_newer_host_names_is_passed_over() {
 #[test]
 fn an_error_message_is_cut_at_a_character_inside_the_bound() {
     let error = WireError::new(Code::Malformed, "ü".repeat(bounds::TEXT_BYTES_MAX));
-    let answer = Answer {
-        id: ID,
-        outcome: Err(error),
-    };
+    let answer = Answer { id: ID, outcome: Err(error) };
     let read = Answer::read(&written(|out| answer.write(out))).unwrap();
-    assert_eq!(
-        read.outcome.unwrap_err().message,
-        "ü".repeat(bounds::TEXT_BYTES_MAX / 2)
-    );
+    assert_eq!(read.outcome.unwrap_err().message, "ü".repeat(bounds::TEXT_BYTES_MAX / 2));
 }
 
 #[test]
 fn hellos_are_held_to_their_fields() {
     let read = |fields: &[(u64, Vec<u8>)]| ClientHello::read(&pairs(fields)).map_err(|error| error.code);
     assert!(read(&[(40, uint(1))]).is_ok(), "the agent is optional");
-    assert!(
-        read(&[(40, uint(9)), (46, vec![0x80])]).is_ok(),
-        "unknown keys are passed over"
-    );
+    assert!(read(&[(40, uint(9)), (46, vec![0x80])]).is_ok(), "unknown keys are passed over");
     assert_eq!(read(&[(41, text("x"))]), Err(Code::Malformed), "no protocol");
     let agent = |bytes| read(&[(40, uint(1)), (41, text(&"x".repeat(bytes)))]);
     assert!(agent(bounds::TEXT_BYTES_MAX).is_ok());
@@ -604,20 +404,9 @@ fn hellos_are_held_to_their_fields() {
         Err(Code::Malformed),
         "trailing bytes"
     );
-    let refusal = Answer {
-        id: 0,
-        outcome: Err(WireError::new(Code::UnsupportedProtocol, "")),
-    };
+    let refusal = Answer { id: 0, outcome: Err(WireError::new(Code::UnsupportedProtocol, "")) };
     assert_eq!(Answer::read(&written(|out| refusal.write(out))), Ok(refusal));
-    let hello = ServerHello {
-        protocol: 1,
-        agent: String::new(),
-        log: LogId::default(),
-        frame_bytes_max: 1,
-        in_flight_max: 1,
-    };
-    assert!(
-        Answer::read(&written(|out| hello.write(out))).is_err(),
-        "a hello is told from an answer"
-    );
+    let hello =
+        ServerHello { protocol: 1, agent: String::new(), log: LogId::default(), frame_bytes_max: 1, in_flight_max: 1 };
+    assert!(Answer::read(&written(|out| hello.write(out))).is_err(), "a hello is told from an answer");
 }

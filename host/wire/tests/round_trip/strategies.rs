@@ -23,24 +23,13 @@ pub(crate) fn id_text(bytes_max: usize) -> impl Strategy<Value = String> {
 }
 
 pub(crate) fn object_id() -> BoxedStrategy<ObjectId> {
-    let parts = (
-        id_text(bounds::CLIENT_BYTES_MAX),
-        id_text(bounds::TYPE_BYTES_MAX),
-        id_text(bounds::NAME_BYTES_MAX),
-    );
-    parts
-        .prop_map(|(client, data_type, name)| ObjectId::new(&client, &data_type, &name).unwrap())
-        .boxed()
+    let parts = (id_text(bounds::CLIENT_BYTES_MAX), id_text(bounds::TYPE_BYTES_MAX), id_text(bounds::NAME_BYTES_MAX));
+    parts.prop_map(|(client, data_type, name)| ObjectId::new(&client, &data_type, &name).unwrap()).boxed()
 }
 
 /// Numbers of every width.
 pub(crate) fn number() -> impl Strategy<Value = u64> {
-    prop_oneof![
-        0..30_u64,
-        any::<u8>().prop_map(u64::from),
-        any::<u32>().prop_map(u64::from),
-        any::<u64>()
-    ]
+    prop_oneof![0..30_u64, any::<u8>().prop_map(u64::from), any::<u32>().prop_map(u64::from), any::<u64>()]
 }
 
 pub(crate) fn structured_value(depth: u32) -> impl Strategy<Value = Value> {
@@ -66,9 +55,7 @@ pub(crate) fn structured_map(depth: u32) -> impl Strategy<Value = Map> {
 }
 
 pub(crate) fn structured() -> BoxedStrategy<Payload> {
-    structured_map(6)
-        .prop_map(|map| Payload::from_value(&Value::Map(map)).unwrap())
-        .boxed()
+    structured_map(6).prop_map(|map| Payload::from_value(&Value::Map(map)).unwrap()).boxed()
 }
 
 pub(crate) fn payload() -> BoxedStrategy<Payload> {
@@ -96,11 +83,7 @@ pub(crate) fn action() -> BoxedStrategy<Action> {
 }
 
 pub(crate) fn perform() -> BoxedStrategy<Perform> {
-    let choice = prop_oneof![
-        Just(OnConflict::Reject),
-        Just(OnConflict::Reconcile),
-        Just(OnConflict::Detach)
-    ];
+    let choice = prop_oneof![Just(OnConflict::Reject), Just(OnConflict::Reconcile), Just(OnConflict::Detach)];
     let known = of(number().prop_map(Version::new));
     (target(), action(), known, action_id(), choice)
         .prop_map(|(target, action, known, action_id, on_conflict)| Perform {
@@ -121,14 +104,7 @@ pub(crate) fn list() -> BoxedStrategy<List> {
     (id_text(bounds::CLIENT_BYTES_MAX), within, rest)
         .prop_map(|(client, within, (limit, token, with_payloads))| {
             let (data_type, prefix) = within.map_or((None, None), |(data_type, prefix)| (Some(data_type), prefix));
-            List {
-                client,
-                data_type,
-                prefix,
-                limit,
-                token,
-                with_payloads,
-            }
+            List { client, data_type, prefix, limit, token, with_payloads }
         })
         .boxed()
 }
@@ -160,12 +136,7 @@ pub(crate) fn request() -> BoxedStrategy<Request> {
     let trace_parent = trace_parent.prop_map(|(trace, span, flags)| TraceParent { trace, span, flags });
     let frame = (number(), of(trace_parent), of(number().prop_map(TimestampMs::new)));
     (frame, operation())
-        .prop_map(|((id, trace_parent, timestamp), operation)| Request {
-            id,
-            trace_parent,
-            timestamp,
-            operation,
-        })
+        .prop_map(|((id, trace_parent, timestamp), operation)| Request { id, trace_parent, timestamp, operation })
         .boxed()
 }
 
@@ -177,11 +148,7 @@ pub(crate) fn decided() -> BoxedStrategy<Decided> {
         .prop_map(|(shard, epoch, position, generations)| Decided {
             shard: shard.map(ShardId::new),
             epoch: MapEpoch::new(epoch),
-            position: Position {
-                log: LogId::new(position.0),
-                revision: Revision::new(position.1),
-                index: position.2,
-            },
+            position: Position { log: LogId::new(position.0), revision: Revision::new(position.1), index: position.2 },
             generations: Generations {
                 shard_key: generations.0,
                 prediction: generations.1,
@@ -212,17 +179,15 @@ pub(crate) fn page_item() -> BoxedStrategy<PageItem> {
 
 pub(crate) fn single_object_reply() -> BoxedStrategy<Reply> {
     let whole = (place(), number(), action_id(), payload(), decided());
-    let object = whole.prop_map(
-        |((version, revision, shard_key), timestamp, action_id, payload, decided)| Object {
-            version,
-            revision,
-            timestamp: TimestampMs::new(timestamp),
-            shard_key,
-            action_id,
-            payload,
-            decided,
-        },
-    );
+    let object = whole.prop_map(|((version, revision, shard_key), timestamp, action_id, payload, decided)| Object {
+        version,
+        revision,
+        timestamp: TimestampMs::new(timestamp),
+        shard_key,
+        action_id,
+        payload,
+        decided,
+    });
     let flagged = || (place(), any::<bool>(), decided());
     prop_oneof![
         flagged().prop_map(|((_, _, shard_key), recorded, decided)| Reply::ShardKey(Placed {
@@ -237,15 +202,13 @@ pub(crate) fn single_object_reply() -> BoxedStrategy<Reply> {
             decided
         })),
         object.prop_map(Reply::Object),
-        flagged().prop_map(
-            |((version, revision, shard_key), repeated, decided)| Reply::Committed(Committed {
-                version,
-                revision,
-                shard_key,
-                repeated,
-                decided
-            })
-        ),
+        flagged().prop_map(|((version, revision, shard_key), repeated, decided)| Reply::Committed(Committed {
+            version,
+            revision,
+            shard_key,
+            repeated,
+            decided
+        })),
     ]
     .boxed()
 }
@@ -272,10 +235,8 @@ pub(crate) fn reply() -> BoxedStrategy<Reply> {
 }
 
 pub(crate) fn wire_error() -> BoxedStrategy<WireError> {
-    let winner = (number(), of(payload())).prop_map(|(version, payload)| Winner {
-        version: Version::new(version),
-        payload,
-    });
+    let winner =
+        (number(), of(payload())).prop_map(|(version, payload)| Winner { version: Version::new(version), payload });
     let extras = (
         of(any::<u32>()),
         of(number().prop_map(Version::new)),
@@ -284,25 +245,21 @@ pub(crate) fn wire_error() -> BoxedStrategy<WireError> {
         of(decided()),
     );
     (proptest::sample::select(Code::ALL), ".{0,30}", extras)
-        .prop_map(
-            |(code, message, (retry_after_ms, stored, winner, shard_key, decided))| WireError {
-                code,
-                message,
-                retry_after_ms,
-                stored,
-                winner,
-                shard_key,
-                decided,
-            },
-        )
+        .prop_map(|(code, message, (retry_after_ms, stored, winner, shard_key, decided))| WireError {
+            code,
+            message,
+            retry_after_ms,
+            stored,
+            winner,
+            shard_key,
+            decided,
+        })
         .boxed()
 }
 
 pub(crate) fn answer() -> BoxedStrategy<Answer> {
     let outcome = prop_oneof![2 => reply().prop_map(Ok), 1 => wire_error().prop_map(Err)];
-    (number(), outcome)
-        .prop_map(|(id, outcome)| Answer { id, outcome })
-        .boxed()
+    (number(), outcome).prop_map(|(id, outcome)| Answer { id, outcome }).boxed()
 }
 
 pub(crate) fn server_hello() -> impl Strategy<Value = ServerHello> {
