@@ -37,16 +37,10 @@ struct Case {
 
 /// Measures every number of keyspaces, without and with rotation.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let cases: Vec<Case> = KEYSPACES
-        .iter()
-        .flat_map(|&keyspaces| [false, true].map(|rotate| Case { keyspaces, rotate }))
-        .collect();
+    let cases: Vec<Case> =
+        KEYSPACES.iter().flat_map(|&keyspaces| [false, true].map(|rotate| Case { keyspaces, rotate })).collect();
     let outcomes = rounds::alternate(&cases, options.rounds, |case| round(*case, options.seconds))?;
-    let rows: Vec<Map<String, Value>> = cases
-        .iter()
-        .zip(&outcomes)
-        .map(|(case, rounds)| row(*case, rounds))
-        .collect();
+    let rows: Vec<Map<String, Value>> = cases.iter().zip(&outcomes).map(|(case, rounds)| row(*case, rounds)).collect();
     let highest = |field: &str| rows.iter().filter_map(|row| row[field].as_u64()).max().into();
     let summary = ["worst_commit_us", "reopen_ms", "journal_mib"].map(|field| (field.to_owned(), highest(field)));
     Ok(Report {
@@ -99,10 +93,7 @@ fn round(case: Case, seconds: u64) -> anyhow::Result<(Filled, Reopened)> {
         anyhow::Ok(command)
     };
     let mut fill = store()?;
-    fill.arg("--fill")
-        .arg(case.keyspaces.to_string())
-        .arg("--seconds")
-        .arg(seconds.to_string());
+    fill.arg("--fill").arg(case.keyspaces.to_string()).arg("--seconds").arg(seconds.to_string());
     if case.rotate {
         fill.arg("--rotate");
     }
@@ -158,10 +149,7 @@ pub(crate) fn store(options: &StoreOptions) -> anyhow::Result<()> {
     let database = open(&options.folder)?;
     match options.fill {
         Some(keyspaces) => child::say(&fill(&database, keyspaces, options)?)?,
-        None => child::say(&Reopened {
-            open_ms: ms(started.elapsed()),
-            rss_mib: rss_mib()?,
-        })?,
+        None => child::say(&Reopened { open_ms: ms(started.elapsed()), rss_mib: rss_mib()? })?,
     }
     child::until_parent_ends();
     Ok(())
@@ -185,22 +173,13 @@ fn fill(database: &Database, keyspaces: u32, options: &StoreOptions) -> anyhow::
     commit(database, all.iter().map(|keyspace| (*keyspace, 0)))?;
     let stop = AtomicBool::new(false);
     std::thread::scope(|threads| {
-        let rotating = options
-            .rotate
-            .then(|| threads.spawn(|| rotate(database, &keyspaces, &stop)));
+        let rotating = options.rotate.then(|| threads.spawn(|| rotate(database, &keyspaces, &stop)));
         let filled = (|| {
             let one = load(database, &all[..1], options.seconds)?;
             let journals = database.journal_count() as u64;
             let journal_mib = database.journal_disk_space()? >> 20;
             let all = load(database, &all, options.seconds)?;
-            Ok(Filled {
-                create_ms,
-                one,
-                journals,
-                journal_mib,
-                all,
-                rss_mib: rss_mib()?,
-            })
+            Ok(Filled { create_ms, one, journals, journal_mib, all, rss_mib: rss_mib()? })
         })();
         stop.store(true, Ordering::Relaxed);
         if let Some(rotating) = rotating {
@@ -224,10 +203,7 @@ fn load(database: &Database, keyspaces: &[&Keyspace], seconds: u64) -> anyhow::R
         groups += 1;
     }
     let committed_per_s = (groups * GROUP_WRITES) as f64 / started.elapsed().as_secs_f64();
-    Ok(Loaded {
-        committed_per_s: committed_per_s as u64,
-        worst_commit_us: worst.as_micros() as u64,
-    })
+    Ok(Loaded { committed_per_s: committed_per_s as u64, worst_commit_us: worst.as_micros() as u64 })
 }
 
 /// Answers how long the commit alone took.
@@ -261,10 +237,7 @@ fn rotate(database: &Database, keyspaces: &[Keyspace], stop: &AtomicBool) -> fja
 /// This process's memory, in MiB.
 fn rss_mib() -> anyhow::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let kib = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"))
-        .context("no VmRSS")?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB")).context("no VmRSS")?;
     Ok(kib.trim().parse::<u64>()? / 1024)
 }
 

@@ -14,7 +14,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::Args;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Slice};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use quinn::{Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendStream};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -85,23 +85,12 @@ pub(crate) struct ServerOptions {
 /// Serves until the process that started it ends.
 pub(crate) fn serve(options: &ServerOptions) -> anyhow::Result<()> {
     let database = Database::builder(&options.folder).open()?;
-    let keyspace = |name: &str| {
-        database.keyspace(name, || {
-            KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
-        })
-    };
-    let shards = (0..KEYSPACES)
-        .map(|shard| keyspace(&format!("shard-{shard}")))
-        .collect::<Result<_, _>>()?;
-    let store = Store {
-        shards,
-        log: keyspace("log")?,
-        database,
-    };
+    let keyspace =
+        |name: &str| database.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES));
+    let shards = (0..KEYSPACES).map(|shard| keyspace(&format!("shard-{shard}"))).collect::<Result<_, _>>()?;
+    let store = Store { shards, log: keyspace("log")?, database };
     let (queue, waiting) = mpsc::channel(QUEUE_READS);
-    std::thread::Builder::new()
-        .name("commit".into())
-        .spawn(move || commit_groups(&store, waiting))?;
+    std::thread::Builder::new().name("commit".into()).spawn(move || commit_groups(&store, waiting))?;
     let runtime = load::runtime()?;
     let (endpoint, ready) = {
         let _entered = runtime.enter();
@@ -124,10 +113,7 @@ fn listen() -> anyhow::Result<(Endpoint, Ready)> {
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into())?;
-    let ready = Ready {
-        address: endpoint.local_addr()?,
-        certificate: BASE64_STANDARD.encode(&certificate),
-    };
+    let ready = Ready { address: endpoint.local_addr()?, certificate: BASE64_STANDARD.encode(&certificate) };
     Ok((endpoint, ready))
 }
 
@@ -202,25 +188,21 @@ struct Frames {
 
 impl Frames {
     fn new(receive: RecvStream) -> Self {
-        Self {
-            receive,
-            buffer: vec![0; READ_BYTES],
-            filled: 0,
-        }
+        Self { receive, buffer: vec![0; READ_BYTES], filled: 0 }
     }
 
-    /// Reads once, gives every whole frame without its length to `each`, and keeps the rest; false at the stream's end.
+    /// Reads once, gives every whole frame without its length to `each`, and keeps the rest; false once the other end
+    /// is done.
     async fn read<const BYTES: usize>(&mut self, mut each: impl FnMut(&[u8])) -> anyhow::Result<bool> {
-        let Some(read) = self.receive.read(&mut self.buffer[self.filled..]).await? else {
-            return Ok(false);
+        let read = match self.receive.read(&mut self.buffer[self.filled..]).await {
+            Ok(Some(read)) => read,
+            Ok(None) | Err(ReadError::ConnectionLost(ConnectionError::ApplicationClosed(_))) => return Ok(false),
+            Err(error) => return Err(error.into()),
         };
         self.filled += read;
         let whole = self.filled - self.filled % BYTES;
         for frame in self.buffer[..whole].chunks_exact(BYTES) {
-            ensure!(
-                number::<4>(frame) == (BYTES - LENGTH_BYTES) as u64,
-                "a frame of an unknown length"
-            );
+            ensure!(number::<4>(frame) == (BYTES - LENGTH_BYTES) as u64, "a frame of an unknown length");
             each(&frame[LENGTH_BYTES..]);
         }
         self.buffer.copy_within(whole..self.filled, 0);
@@ -237,11 +219,7 @@ impl Frames {
                 writes.push((number::<KEY_BYTES>(rest), Slice::from(&rest[KEY_BYTES..])));
             })
             .await?;
-        Ok(more.then(|| Arrived {
-            writes,
-            answers,
-            answered: Arc::clone(answered),
-        }))
+        Ok(more.then(|| Arrived { writes, answers, answered: Arc::clone(answered) }))
     }
 }
 
@@ -252,9 +230,7 @@ fn put_frame_head<const BYTES: usize>(to: &mut Vec<u8>, id: u64) {
 
 /// The number in the first bytes of `from`.
 fn number<const BYTES: usize>(from: &[u8]) -> u64 {
-    from[..BYTES]
-        .iter()
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    from[..BYTES].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 struct Store {
@@ -352,12 +328,7 @@ async fn call(connection: Connection, in_flight: usize, caller: u64, window: Win
             requests.extend((0..VALUE_BYTES / 8).flat_map(|_| random.next().to_be_bytes()));
         }
         send.write_all(&requests).await?;
-        ensure!(
-            answers
-                .read::<ANSWER_BYTES>(|answer| free.push(number::<ID_BYTES>(answer)))
-                .await?,
-            "the server left"
-        );
+        ensure!(answers.read::<ANSWER_BYTES>(|answer| free.push(number::<ID_BYTES>(answer))).await?, "the server left");
         let now = Instant::now();
         for id in &free {
             tally.committed(asked[*id as usize], now);

@@ -24,18 +24,9 @@ pub(crate) struct Shape {
 
 /// The shapes that write scenarios compare.
 pub(crate) const SHAPES: [Shape; 3] = [
-    Shape {
-        connections: 64,
-        in_flight: 1,
-    },
-    Shape {
-        connections: 8,
-        in_flight: 8,
-    },
-    Shape {
-        connections: 8,
-        in_flight: 32,
-    },
+    Shape { connections: 64, in_flight: 1 },
+    Shape { connections: 8, in_flight: 8 },
+    Shape { connections: 8, in_flight: 32 },
 ];
 
 /// The stretch of time that counts.
@@ -49,19 +40,13 @@ impl Window {
     /// `seconds` long, after the warm-up.
     pub(crate) fn after_warm_up(seconds: u64) -> Self {
         let start = Instant::now() + WARM_UP;
-        Self {
-            start,
-            end: start + Duration::from_secs(seconds),
-        }
+        Self { start, end: start + Duration::from_secs(seconds) }
     }
 
     /// From now on, for as long as a load of known size may take.
     pub(crate) fn open_for(at_most: Duration) -> Self {
         let start = Instant::now();
-        Self {
-            start,
-            end: start + at_most,
-        }
+        Self { start, end: start + at_most }
     }
 
     /// Whether the load may stop.
@@ -86,16 +71,13 @@ impl Tally {
     pub(crate) fn committed(&mut self, asked: Instant, answered: Instant) {
         if self.window.start <= answered && answered < self.window.end {
             let us = answered.duration_since(asked).as_micros();
-            self.latency_us
-                .saturating_record(u64::try_from(us).unwrap_or(LATENCY_US_MAX));
+            self.latency_us.saturating_record(u64::try_from(us).unwrap_or(LATENCY_US_MAX));
         }
     }
 
     /// Takes in what another caller saw.
     pub(crate) fn add(&mut self, other: &Self) {
-        self.latency_us
-            .add(&other.latency_us)
-            .expect("all tallies have the same bounds");
+        self.latency_us.add(&other.latency_us).expect("all tallies have the same bounds");
     }
 
     /// How many requests were answered.
@@ -141,14 +123,10 @@ impl Figures {
 
     /// The same, with a name for the rate.
     pub(crate) fn fields_named(self, rate: &'static str) -> Map<String, Value> {
-        [
-            (rate, self.committed_per_s),
-            ("p50_us", self.p50_us),
-            ("p99_us", self.p99_us),
-        ]
-        .into_iter()
-        .map(|(name, figure)| (name.to_owned(), figure.into()))
-        .collect()
+        [(rate, self.committed_per_s), ("p50_us", self.p50_us), ("p99_us", self.p99_us)]
+            .into_iter()
+            .map(|(name, figure)| (name.to_owned(), figure.into()))
+            .collect()
     }
 }
 
@@ -172,10 +150,7 @@ pub(crate) fn report(shapes: &[Shape], rounds: &[Vec<Figures>]) -> Report {
 /// Client and server share the machine: half of it each.
 pub(crate) fn runtime() -> std::io::Result<Runtime> {
     let threads = std::thread::available_parallelism()?.get().div_ceil(2);
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
 /// xorshift64: cheap, and the same load every time.

@@ -27,20 +27,12 @@ impl Report {
     fn print_table(&self) {
         let cell = |row: &Map<String, Value>, column: &str| row.get(column).map_or_else(String::new, Value::to_string);
         let width = |column: &&str| {
-            self.rows
-                .iter()
-                .map(|row| cell(row, column).len())
-                .chain([column.len()])
-                .max()
-                .unwrap_or_default()
+            self.rows.iter().map(|row| cell(row, column).len()).chain([column.len()]).max().unwrap_or_default()
         };
         let widths: Vec<usize> = self.columns.iter().map(width).collect();
         let print_line = |cells: Vec<String>| {
-            let padded: Vec<String> = cells
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| format!("{cell:>width$}"))
-                .collect();
+            let padded: Vec<String> =
+                cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
             println!("{}", padded.join("  "));
         };
         print_line(self.columns.iter().map(ToString::to_string).collect());

@@ -30,10 +30,7 @@ impl Expect {
 }
 
 fn target(object: &ObjectId) -> Target {
-    Target {
-        object: object.clone(),
-        shard_key: None,
-    }
+    Target { object: object.clone(), shard_key: None }
 }
 
 fn unexpected(reply: &Reply) -> Error {
@@ -126,13 +123,7 @@ impl Client {
     pub async fn write(&self, object: &ObjectId, new_version: Version, payload: Payload) -> Result<Committed, Error> {
         let target = target(object);
         let action_id = Some(Self::new_action_id());
-        self.conditional_write(ConditionalWrite {
-            target,
-            new_version,
-            payload,
-            action_id,
-        })
-        .await
+        self.conditional_write(ConditionalWrite { target, new_version, payload, action_id }).await
     }
 
     /// Does a conditional write as it is described.

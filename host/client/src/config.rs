@@ -84,10 +84,7 @@ impl HostFile {
     /// Reads the file of the host that runs on a data folder.
     pub fn read(data_folder: &Path) -> Result<Self, ConfigError> {
         let path = data_folder.join(Self::NAME);
-        let fail = |reason: String| ConfigError::File {
-            path: path.clone(),
-            reason,
-        };
+        let fail = |reason: String| ConfigError::File { path: path.clone(), reason };
         let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => fail("no host serves this data folder".into()),
             _ => fail(error.to_string()),
@@ -122,39 +119,22 @@ impl ClientConfig {
             path: folder.as_ref().join(HostFile::NAME),
             reason: "the host of this folder is no development host; name certificates instead".into(),
         };
-        let (cert, key, ca) = (
-            file.cert.ok_or_else(missing)?,
-            file.key.ok_or_else(missing)?,
-            file.ca.ok_or_else(missing)?,
-        );
+        let (cert, key, ca) =
+            (file.cert.ok_or_else(missing)?, file.key.ok_or_else(missing)?, file.ca.ok_or_else(missing)?);
         Ok(Self::new(file.quic.to_string(), cert, key, ca))
     }
 
     /// The addresses that the server's name stands for.
     pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>, ConfigError> {
-        let fail = |reason: String| ConfigError::Server {
-            server: self.server.clone(),
-            reason,
-        };
-        let addresses: Vec<_> = self
-            .server
-            .to_socket_addrs()
-            .map_err(|error| fail(error.to_string()))?
-            .collect();
-        if addresses.is_empty() {
-            Err(fail("it stands for no address".into()))
-        } else {
-            Ok(addresses)
-        }
+        let fail = |reason: String| ConfigError::Server { server: self.server.clone(), reason };
+        let addresses: Vec<_> = self.server.to_socket_addrs().map_err(|error| fail(error.to_string()))?.collect();
+        if addresses.is_empty() { Err(fail("it stands for no address".into())) } else { Ok(addresses) }
     }
 
     /// The name that the host's certificate must be for.
     pub(crate) fn certificate_name(&self) -> String {
         let of_server = || {
-            let host = self
-                .server
-                .rsplit_once(':')
-                .map_or(self.server.as_str(), |(host, _)| host);
+            let host = self.server.rsplit_once(':').map_or(self.server.as_str(), |(host, _)| host);
             host.trim_start_matches('[').trim_end_matches(']').to_owned()
         };
         self.server_name.clone().unwrap_or_else(of_server)
@@ -192,20 +172,11 @@ impl ClientConfig {
 }
 
 fn file_error(path: &Path, reason: impl ToString) -> ConfigError {
-    ConfigError::File {
-        path: path.into(),
-        reason: reason.to_string(),
-    }
+    ConfigError::File { path: path.into(), reason: reason.to_string() }
 }
 
 fn read_certs(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let certs = CertificateDer::pem_file_iter(path).map_err(|error| file_error(path, error))?;
-    let certs: Vec<_> = certs
-        .collect::<Result<_, _>>()
-        .map_err(|error| file_error(path, error))?;
-    if certs.is_empty() {
-        Err(file_error(path, "no certificate in it"))
-    } else {
-        Ok(certs)
-    }
+    let certs: Vec<_> = certs.collect::<Result<_, _>>().map_err(|error| file_error(path, error))?;
+    if certs.is_empty() { Err(file_error(path, "no certificate in it")) } else { Ok(certs) }
 }

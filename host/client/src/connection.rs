@@ -55,20 +55,14 @@ impl Wire {
             Error::Lost(reason) => Error::Unreachable(reason),
             error => error,
         })?;
-        if let Ok(Answer {
-            outcome: Err(refused), ..
-        }) = Answer::read(&hello)
-        {
+        if let Ok(Answer { outcome: Err(refused), .. }) = Answer::read(&hello) {
             return Err(refused.into());
         }
         let hello = ServerHello::read(&hello).map_err(|error| Error::Protocol(error.to_string()))?;
         if hello.protocol != PROTOCOL {
             return Err(Error::Protocol(format!("the host speaks protocol {}", hello.protocol)));
         }
-        let shared = Arc::new(Shared {
-            state: Mutex::default(),
-            filled: Notify::new(),
-        });
+        let shared = Arc::new(Shared { state: Mutex::default(), filled: Notify::new() });
         tokio::spawn(write(send, Arc::clone(&shared)));
         tokio::spawn(read(recv, buffer, Arc::clone(&shared)));
         Ok(Self { connection, shared })
@@ -97,13 +91,8 @@ impl Wire {
             frame::append(&mut state.out, |out| request.write(out));
         }
         self.shared.filled.notify_one();
-        let _forget = Forget {
-            shared: &self.shared,
-            id: request.id,
-        };
-        waiting
-            .await
-            .unwrap_or_else(|_| Err(Error::Lost("the connection ended".into())))
+        let _forget = Forget { shared: &self.shared, id: request.id };
+        waiting.await.unwrap_or_else(|_| Err(Error::Lost("the connection ended".into())))
     }
 }
 

@@ -38,48 +38,26 @@ impl Client {
         };
         let endpoint = Endpoint::client(any).map_err(|error| Error::Unreachable(error.to_string()))?;
         let deadline = Instant::now() + config.deadline;
-        let inner = Arc::new(Inner {
-            config,
-            quic,
-            endpoint,
-            wire: Mutex::default(),
-        });
-        let client = Self {
-            inner,
-            trace_parent: None,
-            timestamp: None,
-        };
-        timeout_at(deadline, client.wire())
-            .await
-            .unwrap_or(Err(Error::Deadline))?;
+        let inner = Arc::new(Inner { config, quic, endpoint, wire: Mutex::default() });
+        let client = Self { inner, trace_parent: None, timestamp: None };
+        timeout_at(deadline, client.wire()).await.unwrap_or(Err(Error::Deadline))?;
         Ok(client)
     }
 
     /// The same connection, with every request carrying this trace parent.
     pub fn with_trace_parent(&self, trace_parent: TraceParent) -> Self {
-        Self {
-            trace_parent: Some(trace_parent),
-            ..self.clone()
-        }
+        Self { trace_parent: Some(trace_parent), ..self.clone() }
     }
 
     /// The same connection, with every request carrying this time instead of the host's.
     pub fn with_timestamp(&self, timestamp: TimestampMs) -> Self {
-        Self {
-            timestamp: Some(timestamp),
-            ..self.clone()
-        }
+        Self { timestamp: Some(timestamp), ..self.clone() }
     }
 
     /// Sends one operation as it is and waits for its outcome: the deadline holds, safe repeats are made.
     pub async fn ask(&self, operation: Operation) -> Result<Reply, Error> {
         let deadline = Instant::now() + self.inner.config.deadline;
-        let mut request = Request {
-            id: 0,
-            trace_parent: self.trace_parent,
-            timestamp: self.timestamp,
-            operation,
-        };
+        let mut request = Request { id: 0, trace_parent: self.trace_parent, timestamp: self.timestamp, operation };
         let mut attempt = 0;
         loop {
             let tried = timeout_at(deadline, self.try_once(&mut request)).await;

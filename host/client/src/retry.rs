@@ -48,10 +48,7 @@ mod tests {
     fn delete(action_id: Option<ActionId>) -> Operation {
         let object = ObjectId::new("c", "t", "n").unwrap();
         Operation::Perform(Perform {
-            target: Target {
-                object,
-                shard_key: None,
-            },
+            target: Target { object, shard_key: None },
             action: Action::Delete,
             known: None,
             action_id,

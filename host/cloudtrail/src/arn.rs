@@ -18,13 +18,8 @@ use crate::words;
 const PATH_NAMED: &[(&str, &str)] = &[("ssm", "parameter"), ("ecr", "repository")];
 
 /// Kinds of services whose ARNs hold only a name.
-const PLAIN: &[(&str, &str)] = &[
-    ("s3", "bucket"),
-    ("sns", "topic"),
-    ("sqs", "queue"),
-    ("codecommit", "repository"),
-    ("codepipeline", "pipeline"),
-];
+const PLAIN: &[(&str, &str)] =
+    &[("s3", "bucket"), ("sns", "topic"), ("sqs", "queue"), ("codecommit", "repository"), ("codepipeline", "pipeline")];
 
 /// One ARN, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,11 +63,7 @@ impl<'a> Arn<'a> {
 fn last_part(service: &str, kind: &str, resource: &str, at: usize) -> String {
     let rest = &resource[at + 1..];
     if PATH_NAMED.contains(&(service, kind)) {
-        let leading = if service == "ssm" && rest.contains('/') {
-            "/"
-        } else {
-            ""
-        };
+        let leading = if service == "ssm" && rest.contains('/') { "/" } else { "" };
         return format!("{leading}{rest}");
     }
     let parts: Vec<&str> = match resource.as_bytes()[at] {
@@ -105,42 +96,17 @@ mod tests {
         for (text, service, kind, name) in [
             ("arn:aws:s3:::x", "s3", "bucket", "x"),
             ("arn:aws:s3:::x/k/l.txt", "s3", "object", "x/k/l.txt"),
-            (
-                "arn:aws:s3:us-east-1:1:storage-lens/default",
-                "s3",
-                "storage-lens",
-                "default",
-            ),
+            ("arn:aws:s3:us-east-1:1:storage-lens/default", "s3", "storage-lens", "default"),
             ("arn:aws:s3:us-east-1:1:accesspoint/ap", "s3", "accesspoint", "ap"),
             ("arn:aws:iam::1:role/x", "iam", "role", "x"),
             ("arn:aws:iam::1:role/service-role/x", "iam", "role", "x"),
-            (
-                "arn:aws:iam::aws:policy/AdministratorAccess",
-                "iam",
-                "policy",
-                "AdministratorAccess",
-            ),
+            ("arn:aws:iam::aws:policy/AdministratorAccess", "iam", "policy", "AdministratorAccess"),
             ("arn:aws:iam::1:instance-profile/p", "iam", "instance-profile", "p"),
-            (
-                "arn:aws:sts::1:assumed-role/r/session",
-                "sts",
-                "assumed-role",
-                "session",
-            ),
+            ("arn:aws:sts::1:assumed-role/r/session", "sts", "assumed-role", "session"),
             ("arn:aws-cn:ec2:cn-north-1:1:instance/i-1", "ec2", "instance", "i-1"),
-            (
-                "arn:aws:logs:r:1:log-group:/aws/lambda/x:*",
-                "logs",
-                "log-group",
-                "/aws/lambda/x",
-            ),
+            ("arn:aws:logs:r:1:log-group:/aws/lambda/x:*", "logs", "log-group", "/aws/lambda/x"),
             ("arn:aws:logs:r:1:log-group:x", "logs", "log-group", "x"),
-            (
-                "arn:aws:secretsmanager:r:1:secret:app/db-AbCdEf",
-                "secretsmanager",
-                "secret",
-                "app/db-AbCdEf",
-            ),
+            ("arn:aws:secretsmanager:r:1:secret:app/db-AbCdEf", "secretsmanager", "secret", "app/db-AbCdEf"),
             ("arn:aws:ssm:r:1:parameter/a/b", "ssm", "parameter", "/a/b"),
             ("arn:aws:ssm:r:1:parameter/a", "ssm", "parameter", "a"),
             ("arn:aws:ssm:r:1:association/56f", "ssm", "association", "56f"),
@@ -153,12 +119,7 @@ mod tests {
             ("arn:aws:lambda:r:1:function:f", "lambda", "function", "f"),
             ("arn:aws:lambda:r:1:function:f:7", "lambda", "function", "f"),
             ("arn:aws:lambda:r:1:function:f:$LATEST", "lambda", "function", "f"),
-            (
-                "arn:aws:rds:r:1:snapshot:exfiltration",
-                "rds",
-                "snapshot",
-                "exfiltration",
-            ),
+            ("arn:aws:rds:r:1:snapshot:exfiltration", "rds", "snapshot", "exfiltration"),
             ("arn:aws:states:r:1:stateMachine:m", "states", "state-machine", "m"),
             ("arn:aws:dynamodb:r:1:table/t", "dynamodb", "table", "t"),
             ("arn:aws:apigateway:r::/restapis/a1", "apigateway", "restapi", "a1"),
@@ -171,11 +132,7 @@ mod tests {
             ("arn:aws:cloudtrail:r:1:trail/t", "cloudtrail", "trail", "t"),
         ] {
             let arn = Arn::parse(text).unwrap();
-            assert_eq!(
-                (arn.service, arn.kind.as_deref(), arn.name.as_str()),
-                (service, Some(kind), name),
-                "{text}"
-            );
+            assert_eq!((arn.service, arn.kind.as_deref(), arn.name.as_str()), (service, Some(kind), name), "{text}");
         }
     }
 
@@ -187,15 +144,7 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_an_arn_is_none() {
-        for text in [
-            "",
-            "arn",
-            "arn:aws:s3",
-            "arn:aws:s3:::",
-            "arn::s3:::x",
-            "xarn:aws:s3:::x",
-            "arn:aws:::1:x",
-        ] {
+        for text in ["", "arn", "arn:aws:s3", "arn:aws:s3:::", "arn::s3:::x", "xarn:aws:s3:::x", "arn:aws:::1:x"] {
             assert_eq!(Arn::parse(text), None, "{text}");
         }
     }

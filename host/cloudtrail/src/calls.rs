@@ -62,25 +62,15 @@ impl Thing {
         let (name, request, response) = match self.kind {
             Kind::Volume => {
                 let request = json!({"size": "8", "zone": "us-east-1a", "volumeType": "gp3"});
-                (
-                    "CreateVolume",
-                    request,
-                    json!({"requestId": "-", "volumeId": id, "size": "8", "status": "creating"}),
-                )
+                ("CreateVolume", request, json!({"requestId": "-", "volumeId": id, "size": "8", "status": "creating"}))
             }
             Kind::Instance => {
                 let request = json!({"instancesSet": {"items": [{"imageId": "ami-0a1b2c3d4e5f60718", "minCount": 1}]}, "instanceType": "t3.micro"});
-                (
-                    "RunInstances",
-                    request,
-                    json!({"requestId": "-", "instancesSet": {"items": [{"instanceId": id}]}}),
-                )
+                ("RunInstances", request, json!({"requestId": "-", "instancesSet": {"items": [{"instanceId": id}]}}))
             }
-            Kind::Parameter => (
-                "PutParameter",
-                json!({"name": id, "type": "String", "overwrite": false}),
-                json!({"version": 1}),
-            ),
+            Kind::Parameter => {
+                ("PutParameter", json!({"name": id, "type": "String", "overwrite": false}), json!({"version": 1}))
+            }
             Kind::Role => ("CreateRole", json!({"roleName": id, "path": "/"}), Value::Null),
             Kind::Bucket => ("CreateBucket", json!({"bucketName": id}), Value::Null),
         };
@@ -91,14 +81,10 @@ impl Thing {
     pub(crate) fn look(&self) -> Call {
         let id = &self.name;
         let (name, request) = match self.kind {
-            Kind::Volume => (
-                "DescribeVolumes",
-                json!({"volumeSet": {"items": [{"volumeId": id}]}, "filterSet": {}}),
-            ),
-            Kind::Instance => (
-                "DescribeInstances",
-                json!({"instancesSet": {"items": [{"instanceId": id}]}, "filterSet": {}}),
-            ),
+            Kind::Volume => ("DescribeVolumes", json!({"volumeSet": {"items": [{"volumeId": id}]}, "filterSet": {}})),
+            Kind::Instance => {
+                ("DescribeInstances", json!({"instancesSet": {"items": [{"instanceId": id}]}, "filterSet": {}}))
+            }
             Kind::Parameter => ("GetParameter", json!({"name": id, "withDecryption": true})),
             Kind::Role => ("GetRole", json!({"roleName": id})),
             Kind::Bucket => ("GetBucketPolicy", json!({"bucketName": id})),
@@ -113,51 +99,34 @@ impl Thing {
             (Kind::Volume, 0) => {
                 let device = format!("/dev/sd{}", char::from(b'f' + (value % 8) as u8));
                 let instance = Kind::Instance.name(value);
-                (
-                    "AttachVolume",
-                    json!({"volumeId": id, "instanceId": instance, "device": device}),
-                )
+                ("AttachVolume", json!({"volumeId": id, "instanceId": instance, "device": device}))
             }
-            (Kind::Volume, 1) => (
-                "ModifyVolume",
-                json!({"ModifyVolumeRequest": {"VolumeId": id, "Iops": 3000 + value % 1000}}),
-            ),
-            (Kind::Volume, _) => (
-                "ModifyVolume",
-                json!({"ModifyVolumeRequest": {"VolumeId": id, "Size": 8 + value % 512}}),
-            ),
-            (Kind::Instance, 0) => (
-                "ModifyInstanceAttribute",
-                json!({"instanceId": id, "ebsOptimized": value.is_multiple_of(2)}),
-            ),
+            (Kind::Volume, 1) => {
+                ("ModifyVolume", json!({"ModifyVolumeRequest": {"VolumeId": id, "Iops": 3000 + value % 1000}}))
+            }
+            (Kind::Volume, _) => {
+                ("ModifyVolume", json!({"ModifyVolumeRequest": {"VolumeId": id, "Size": 8 + value % 512}}))
+            }
+            (Kind::Instance, 0) => {
+                ("ModifyInstanceAttribute", json!({"instanceId": id, "ebsOptimized": value.is_multiple_of(2)}))
+            }
             (Kind::Instance, _) => {
-                let name = if value.is_multiple_of(2) {
-                    "StartInstances"
-                } else {
-                    "StopInstances"
-                };
+                let name = if value.is_multiple_of(2) { "StartInstances" } else { "StopInstances" };
                 (name, json!({"instancesSet": {"items": [{"instanceId": id}]}}))
             }
-            (Kind::Parameter, _) => (
-                "PutParameter",
-                json!({"name": id, "type": "String", "overwrite": true, "value": value % 100}),
-            ),
-            (Kind::Role, 0) => (
-                "UpdateRole",
-                json!({"roleName": id, "maxSessionDuration": 3600 + value % 3600}),
-            ),
-            (Kind::Role, _) => (
-                "PutRolePolicy",
-                json!({"roleName": id, "policyName": format!("inline-{}", value % 4)}),
-            ),
-            (Kind::Bucket, 0) => (
-                "PutBucketVersioning",
-                json!({"bucketName": id, "VersioningConfiguration": {"Status": "Enabled"}}),
-            ),
-            (Kind::Bucket, _) => (
-                "PutBucketPolicy",
-                json!({"bucketName": id, "bucketPolicy": {"Version": value % 100}}),
-            ),
+            (Kind::Parameter, _) => {
+                ("PutParameter", json!({"name": id, "type": "String", "overwrite": true, "value": value % 100}))
+            }
+            (Kind::Role, 0) => ("UpdateRole", json!({"roleName": id, "maxSessionDuration": 3600 + value % 3600})),
+            (Kind::Role, _) => {
+                ("PutRolePolicy", json!({"roleName": id, "policyName": format!("inline-{}", value % 4)}))
+            }
+            (Kind::Bucket, 0) => {
+                ("PutBucketVersioning", json!({"bucketName": id, "VersioningConfiguration": {"Status": "Enabled"}}))
+            }
+            (Kind::Bucket, _) => {
+                ("PutBucketPolicy", json!({"bucketName": id, "bucketPolicy": {"Version": value % 100}}))
+            }
         };
         self.call(name, false, request, Value::Null)
     }
@@ -167,10 +136,7 @@ impl Thing {
         let id = &self.name;
         let (name, request) = match self.kind {
             Kind::Volume => ("DeleteVolume", json!({"volumeId": id})),
-            Kind::Instance => (
-                "TerminateInstances",
-                json!({"instancesSet": {"items": [{"instanceId": id}]}}),
-            ),
+            Kind::Instance => ("TerminateInstances", json!({"instancesSet": {"items": [{"instanceId": id}]}})),
             Kind::Parameter => ("DeleteParameter", json!({"name": id})),
             Kind::Role => ("DeleteRole", json!({"roleName": id})),
             Kind::Bucket => ("DeleteBucket", json!({"bucketName": id})),
@@ -185,14 +151,7 @@ impl Thing {
             _ => None,
         };
         let service = self.kind.service();
-        Call {
-            service,
-            name,
-            read_only,
-            request,
-            response,
-            resource,
-        }
+        Call { service, name, read_only, request, response, resource }
     }
 }
 
@@ -205,12 +164,5 @@ pub(crate) fn list(kind: Kind) -> Call {
         Kind::Role => "ListRoles",
         Kind::Bucket => "ListBuckets",
     };
-    Call {
-        service: kind.service(),
-        name,
-        read_only: true,
-        request: Value::Null,
-        response: Value::Null,
-        resource: None,
-    }
+    Call { service: kind.service(), name, read_only: true, request: Value::Null, response: Value::Null, resource: None }
 }

@@ -214,33 +214,18 @@ mod tests {
     fn a_record_without_a_needed_field_is_refused_by_its_name() {
         assert_eq!(refused(|r| r["eventTime"] = Value::Null), "it has no eventTime");
         assert_eq!(refused(|r| r["eventSource"] = json!("")), "it has no eventSource");
-        assert_eq!(
-            refused(|r| drop(r.as_object_mut().unwrap().remove("eventName"))),
-            "it has no eventName"
-        );
+        assert_eq!(refused(|r| drop(r.as_object_mut().unwrap().remove("eventName"))), "it has no eventName");
         assert_eq!(Event::from_record(json!([])).unwrap_err(), RecordError::NotAnObject);
     }
 
     #[test]
     fn a_field_of_another_type_is_refused_by_its_name() {
         assert_eq!(refused(|r| r["eventTime"] = json!(7)), "eventTime is not a text");
-        assert_eq!(
-            refused(|r| r["readOnly"] = json!("true")),
-            "readOnly is not true or false"
-        );
-        assert_eq!(
-            refused(|r| r["userIdentity"] = json!("me")),
-            "userIdentity is not an object"
-        );
-        assert_eq!(
-            refused(|r| r["userIdentity"] = json!({"arn": 1})),
-            "userIdentity.arn is not a text"
-        );
+        assert_eq!(refused(|r| r["readOnly"] = json!("true")), "readOnly is not true or false");
+        assert_eq!(refused(|r| r["userIdentity"] = json!("me")), "userIdentity is not an object");
+        assert_eq!(refused(|r| r["userIdentity"] = json!({"arn": 1})), "userIdentity.arn is not a text");
         assert_eq!(refused(|r| r["resources"] = json!({})), "resources is not an array");
-        assert_eq!(
-            refused(|r| r["resources"] = json!([{"ARN": 1}])),
-            "resources[].ARN is not a text"
-        );
+        assert_eq!(refused(|r| r["resources"] = json!([{"ARN": 1}])), "resources[].ARN is not a text");
         assert!(refused(|r| r["eventName"] = json!("x".repeat(5000))).starts_with("eventName is longer"));
     }
 

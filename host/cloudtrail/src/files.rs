@@ -42,8 +42,7 @@ fn is_trail(path: &Path) -> bool {
 }
 
 fn ends_with(path: &Path, end: &str) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.as_encoded_bytes().ends_with(end.as_bytes()))
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(end.as_bytes()))
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), LoadError> {
@@ -64,8 +63,5 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), LoadError> {
 }
 
 fn unreadable(path: &Path, source: io::Error) -> LoadError {
-    LoadError::Unreadable {
-        path: path.to_owned(),
-        source,
-    }
+    LoadError::Unreadable { path: path.to_owned(), source }
 }

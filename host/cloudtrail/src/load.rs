@@ -106,12 +106,7 @@ pub fn load_with(paths: &[PathBuf], mut progress: impl FnMut(Progress<'_>)) -> R
     let mut events = Vec::new();
     for (done, file) in files.iter().enumerate() {
         events.append(&mut read_file(file)?);
-        progress(Progress {
-            file,
-            files_done: done + 1,
-            files: files.len(),
-            events: events.len(),
-        });
+        progress(Progress { file, files_done: done + 1, files: files.len(), events: events.len() });
     }
     events.sort_by_key(|event| event.time_ns);
     Ok(events)
@@ -129,27 +124,17 @@ fn read_file(path: &Path) -> Result<Vec<Event>, LoadError> {
         return Err(LoadError::NoRecords { file: file() });
     };
     let checked = |(index, record)| {
-        Event::from_record(record).map_err(|source| LoadError::Record {
-            file: file(),
-            index,
-            source,
-        })
+        Event::from_record(record).map_err(|source| LoadError::Record { file: file(), index, source })
     };
     records.into_iter().enumerate().map(checked).collect()
 }
 
 fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, LoadError> {
-    let unreadable = |source| LoadError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     if is_gzip(path) {
-        let damaged = |source| LoadError::Gzip {
-            file: path.to_owned(),
-            source,
-        };
+        let damaged = |source| LoadError::Gzip { file: path.to_owned(), source };
         let mut decoder = MultiGzDecoder::new(file).take(bytes_max + 1);
         decoder.read_to_end(&mut bytes).map_err(damaged)?;
     } else {

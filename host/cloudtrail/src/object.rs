@@ -43,11 +43,7 @@ pub(crate) fn service(event: &Event) -> &str {
 pub(crate) fn noun_kind(event: &Event) -> String {
     let (_, noun) = words::verb_and_noun(&event.name);
     let kind = words::kind(noun);
-    if kind.is_empty() {
-        words::kind(&event.name)
-    } else {
-        kind
-    }
+    if kind.is_empty() { words::kind(&event.name) } else { kind }
 }
 
 /// The object of `event`; `None` when nothing in it names one.
@@ -60,10 +56,7 @@ pub(crate) fn target(event: &Event) -> Option<Target> {
         collect(tree, "", &event.name, &mut candidates);
     }
     let (_, noun) = words::verb_and_noun(&event.name);
-    let chosen = candidates
-        .iter()
-        .find(|candidate| words::begins(candidate.stem, noun))
-        .or(candidates.first())?;
+    let chosen = candidates.iter().find(|candidate| words::begins(candidate.stem, noun)).or(candidates.first())?;
     Some(match Arn::parse(chosen.value) {
         Some(arn) => from_arn(event, arn, chosen.stem),
         None => Target {
@@ -85,11 +78,7 @@ fn resource(event: &Event) -> Option<Arn<'_>> {
 }
 
 fn from_arn(event: &Event, arn: Arn<'_>, stem: &str) -> Target {
-    Target {
-        service: arn.service.to_owned(),
-        kind: arn.kind.unwrap_or_else(|| stem_kind(event, stem)),
-        name: arn.name,
-    }
+    Target { service: arn.service.to_owned(), kind: arn.kind.unwrap_or_else(|| stem_kind(event, stem)), name: arn.name }
 }
 
 fn stem_kind(event: &Event, stem: &str) -> String {
@@ -108,9 +97,7 @@ fn collect<'a>(value: &'a Value, key: &'a str, event_name: &str, found: &mut Vec
         }
         Value::Array(_) | Value::Object(_) if is_filter_or_tag(key, event_name) => {}
         Value::Array(values) => values.iter().for_each(|value| collect(value, key, event_name, found)),
-        Value::Object(fields) => fields
-            .iter()
-            .for_each(|(key, value)| collect(value, key, event_name, found)),
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| collect(value, key, event_name, found)),
         _ => {}
     }
 }
@@ -120,9 +107,7 @@ fn naming_stem(key: &str) -> Option<&str> {
     match key {
         "name" | "id" | "identifier" => Some(""),
         "bucket" | "Bucket" => Some(key),
-        _ => ["Identifier", "Name", "Id"]
-            .iter()
-            .find_map(|end| key.strip_suffix(end)),
+        _ => ["Identifier", "Name", "Id"].iter().find_map(|end| key.strip_suffix(end)),
     }
 }
 
@@ -135,9 +120,7 @@ fn arn_stem(key: &str) -> &str {
 }
 
 fn is_filter_or_tag(key: &str, event_name: &str) -> bool {
-    let wrapper = key
-        .strip_prefix(event_name)
-        .is_some_and(|end| end == "Request" || end == "Response");
+    let wrapper = key.strip_prefix(event_name).is_some_and(|end| end == "Request" || end == "Response");
     let container = |word: &String| ["filter", "filters", "tag", "tags", "tagging"].contains(&word.as_str());
     !wrapper && words::words(key).iter().any(container)
 }
@@ -182,20 +165,10 @@ mod tests {
     #[test]
     fn an_arn_and_a_bare_name_are_one_object() {
         let expected = Some("s3/bucket x");
-        check(
-            "s3",
-            "PutBucketPolicy",
-            json!({"resources": [{"ARN": "arn:aws:s3:::x"}]}),
-            expected,
-        );
+        check("s3", "PutBucketPolicy", json!({"resources": [{"ARN": "arn:aws:s3:::x"}]}), expected);
         request("s3", "CreateBucket", json!({"bucketName": "x"}), expected);
         request("s3", "ListAccessPoints", json!({"bucket": "x"}), expected);
-        request(
-            "ssm",
-            "GetParameter",
-            json!({"name": "/a/b"}),
-            Some("ssm/parameter /a/b"),
-        );
+        request("ssm", "GetParameter", json!({"name": "/a/b"}), Some("ssm/parameter /a/b"));
         let arn = json!({"resources": [{"ARN": "arn:aws:ssm:r:1:parameter/a/b"}]});
         check("ssm", "GetParameter", arn, Some("ssm/parameter /a/b"));
     }
@@ -208,12 +181,7 @@ mod tests {
             json!({"policyArn": "arn:aws:iam::aws:policy/P", "userName": "u"}),
             Some("iam/user u"),
         );
-        request(
-            "ec2",
-            "AttachVolume",
-            json!({"instanceId": "i-1", "volumeId": "vol-1"}),
-            Some("ec2/volume vol-1"),
-        );
+        request("ec2", "AttachVolume", json!({"instanceId": "i-1", "volumeId": "vol-1"}), Some("ec2/volume vol-1"));
         let created = json!({
             "requestParameters": {"vpcId": "vpc-1"},
             "responseElements": {"requestId": "r", "subnet": {"subnetId": "subnet-1", "vpcId": "vpc-1"}},
@@ -241,42 +209,17 @@ mod tests {
 
     #[test]
     fn a_key_without_a_stem_takes_the_noun_for_its_kind() {
-        request(
-            "cloudtrail",
-            "DeleteTrail",
-            json!({"name": "t"}),
-            Some("cloudtrail/trail t"),
-        );
-        request(
-            "cloudtrail",
-            "StartLogging",
-            json!({"name": "t"}),
-            Some("cloudtrail/logging t"),
-        );
-        request(
-            "route53",
-            "GetHostedZone",
-            json!({"id": "Z1"}),
-            Some("route53/hosted-zone Z1"),
-        );
-        request(
-            "lambda",
-            "GetFunction20150331v2",
-            json!({"Name": "f"}),
-            Some("lambda/function f"),
-        );
+        request("cloudtrail", "DeleteTrail", json!({"name": "t"}), Some("cloudtrail/trail t"));
+        request("cloudtrail", "StartLogging", json!({"name": "t"}), Some("cloudtrail/logging t"));
+        request("route53", "GetHostedZone", json!({"id": "Z1"}), Some("route53/hosted-zone Z1"));
+        request("lambda", "GetFunction20150331v2", json!({"Name": "f"}), Some("lambda/function f"));
     }
 
     #[test]
     fn an_arn_of_another_service_keeps_its_service() {
         let role = json!({"description": "", "role": "arn:aws:iam::1:role/service-role/r", "runtime": "x"});
         request("lambda", "UpdateSomething", role, Some("iam/role r"));
-        request(
-            "iam",
-            "GetRoot",
-            json!({"rootArn": "arn:aws:iam::1:root"}),
-            Some("iam/root root"),
-        );
+        request("iam", "GetRoot", json!({"rootArn": "arn:aws:iam::1:root"}), Some("iam/root root"));
     }
 
     #[test]
@@ -291,24 +234,9 @@ mod tests {
         ] {
             request("ec2", "DescribeXs", under, None);
         }
-        request(
-            "logs",
-            "DeleteMetricFilter",
-            json!({"filterName": "f"}),
-            Some("logs/filter f"),
-        );
-        request(
-            "ec2",
-            "CreateTags",
-            json!({"CreateTagsRequest": {"ResourceId": "i-1"}}),
-            Some("ec2/resource i-1"),
-        );
-        request(
-            "app",
-            "SetStage",
-            json!({"stageSet": {"stageName": "s"}}),
-            Some("app/stage s"),
-        );
+        request("logs", "DeleteMetricFilter", json!({"filterName": "f"}), Some("logs/filter f"));
+        request("ec2", "CreateTags", json!({"CreateTagsRequest": {"ResourceId": "i-1"}}), Some("ec2/resource i-1"));
+        request("app", "SetStage", json!({"stageSet": {"stageName": "s"}}), Some("app/stage s"));
     }
 
     #[test]
@@ -319,11 +247,6 @@ mod tests {
             json!({"zone": "z", "subnetIds": ["s-1"], "countId": 3, "vpcId": "", "uuid": "u"}),
             None,
         );
-        check(
-            "ec2",
-            "CreateX",
-            json!({"requestParameters": "plain", "responseElements": [1]}),
-            None,
-        );
+        check("ec2", "CreateX", json!({"requestParameters": "plain", "responseElements": [1]}), None);
     }
 }

@@ -19,11 +19,7 @@ pub(crate) fn patch(event: &Event, principal: &str) -> Value {
     if !event.request.is_null() {
         let params = storable(&event.request);
         let bytes = params.to_string().len();
-        let params = if bytes > PARAMS_BYTES_MAX {
-            json!({ "omittedBytes": bytes })
-        } else {
-            params
-        };
+        let params = if bytes > PARAMS_BYTES_MAX { json!({ "omittedBytes": bytes }) } else { params };
         patch.insert("params".to_owned(), params);
     }
     Value::Object(patch)

@@ -135,10 +135,7 @@ impl Play {
 
 /// What `event` asks of the host.
 pub fn map(event: &Event, options: &Options) -> Play {
-    let account = event
-        .recipient_account_id
-        .as_deref()
-        .or(event.identity.account_id.as_deref());
+    let account = event.recipient_account_id.as_deref().or(event.identity.account_id.as_deref());
     let principal = principal(&event.identity);
     let client = match options.client_by {
         ClientBy::Account => account,
@@ -173,11 +170,7 @@ fn what(event: &Event, client: &str, by: &str) -> Result<What, SkipReason> {
     };
     let (client, data_type) = scope(client, &target.service, &target.kind)?;
     let name = checked(target.name, NAME_BYTES_MAX)?;
-    let object = ObjectRef {
-        client,
-        data_type,
-        name,
-    };
+    let object = ObjectRef { client, data_type, name };
     Ok(if !write {
         What::Read(object)
     } else if deletes(event, &target.kind) {
@@ -189,12 +182,7 @@ fn what(event: &Event, client: &str, by: &str) -> Result<What, SkipReason> {
 }
 
 fn principal(identity: &Identity) -> Option<&str> {
-    let named = [
-        &identity.issuer_arn,
-        &identity.arn,
-        &identity.invoked_by,
-        &identity.principal_id,
-    ];
+    let named = [&identity.issuer_arn, &identity.arn, &identity.invoked_by, &identity.principal_id];
     named.into_iter().find_map(|name| name.as_deref())
 }
 
@@ -236,10 +224,7 @@ fn action_id(event: &Event) -> u128 {
     const VERSION_7: u128 = 7 << 76;
     const VARIANT: u128 = 0b10 << 62;
     let digest = Sha256::digest(event.id.as_bytes());
-    let hash = digest
-        .iter()
-        .take(16)
-        .fold(0u128, |hash, byte| hash << 8 | u128::from(*byte));
+    let hash = digest.iter().take(16).fold(0u128, |hash, byte| hash << 8 | u128::from(*byte));
     let time = u128::from(event.unix_ms()) << (128 - ACTION_TIME_BITS);
     time | VERSION_7 | VARIANT | hash & (RANDOM_A | RANDOM_B)
 }

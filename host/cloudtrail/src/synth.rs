@@ -1,6 +1,6 @@
 //! Made-up CloudTrail records, for whoever has no trace at hand: the same seed and count give the same records.
 //!
-//! Three accounts with five principals each work for some minutes on a few things that everybody touches and on many that
+//! Six accounts with five principals each work for some minutes on a few things that everybody touches and on many that
 //! come and go. What makes it worth playing: several principals look at one hot thing and then change it in the same second,
 //! so that writes meet versions that their principal has not seen.
 
@@ -18,7 +18,8 @@ const EVENTS_PER_SECOND: usize = 12;
 /// Bounds of what has come into being and not ended, by account.
 const COLD_MAX: usize = 24;
 
-const ACCOUNTS: [&str; 3] = ["210987654321", "345678901234", "456789012345"];
+const ACCOUNTS: [&str; 6] =
+    ["210987654321", "345678901234", "456789012345", "567890123456", "678901234567", "789012345678"];
 const FAILURES: [&str; 3] = ["ThrottlingException", "AccessDenied", "Client.UnauthorizedOperation"];
 const PRINCIPALS: u64 = 5;
 
@@ -77,24 +78,12 @@ impl Town {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let mut account = |id| {
-            let hot = Kind::ALL.map(|kind| Thing {
-                kind,
-                name: kind.name(random.next()),
-            });
-            Account {
-                id,
-                hot: hot.into(),
-                cold: Vec::new(),
-            }
+            let hot = Kind::ALL.map(|kind| Thing { kind, name: kind.name(random.next()) });
+            Account { id, hot: hot.into(), cold: Vec::new() }
         };
         let accounts = ACCOUNTS.map(&mut account).into();
         let (second, records) = (0, Vec::new());
-        let mut town = Self {
-            random,
-            accounts,
-            second,
-            records,
-        };
+        let mut town = Self { random, accounts, second, records };
         for account in 0..ACCOUNTS.len() {
             for thing in town.accounts[account].hot.clone() {
                 town.record(account, 0, thing.create(), None);
@@ -107,21 +96,21 @@ impl Town {
         let account = self.random.below(ACCOUNTS.len() as u64) as usize;
         let who = self.random.below(PRINCIPALS);
         match self.random.below(100) {
-            0..=34 => self.contention(account),
-            35..=54 => {
+            0..=17 => self.contention(account),
+            18..=41 => {
                 let call = self.thing(account).look();
                 self.record(account, who, call, None);
             }
-            55..=66 => {
+            42..=51 => {
                 let kind = *self.random.pick(&Kind::ALL);
                 self.record(account, who, list(kind), None);
             }
-            67..=74 => {
+            52..=60 => {
                 let call = self.changed(account);
                 let failure = *self.random.pick(&FAILURES);
                 self.record(account, who, call, Some(failure));
             }
-            75..=88 => self.birth(account, who),
+            61..=82 => self.birth(account, who),
             _ => self.death(account, who),
         }
     }
@@ -142,10 +131,7 @@ impl Town {
 
     fn birth(&mut self, account: usize, who: u64) {
         let kind = *self.random.pick(&Kind::ALL);
-        let thing = Thing {
-            kind,
-            name: kind.name(self.random.next()),
-        };
+        let thing = Thing { kind, name: kind.name(self.random.next()) };
         self.record(account, who, thing.create(), None);
         self.accounts[account].cold.push(thing);
         if self.accounts[account].cold.len() > COLD_MAX {

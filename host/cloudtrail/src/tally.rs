@@ -27,10 +27,7 @@ pub struct Tally {
 
 /// Counts `plays`.
 pub fn tally(plays: &[Play]) -> Tally {
-    let mut tally = Tally {
-        events: plays.len() as u64,
-        ..Tally::default()
-    };
+    let mut tally = Tally { events: plays.len() as u64, ..Tally::default() };
     for play in plays {
         match &play.what {
             What::Read(_) => tally.reads += 1,

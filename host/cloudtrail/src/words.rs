@@ -43,11 +43,8 @@ pub(crate) fn begins(stem: &str, noun: &str) -> bool {
 fn spans(text: &str) -> Vec<Range<usize>> {
     let chars: Vec<(usize, char)> = text.char_indices().collect();
     let upper = |i: usize| chars.get(i).is_some_and(|(_, c)| i == 0 || c.is_uppercase());
-    let lower = |i: usize| {
-        chars
-            .get(i)
-            .is_some_and(|(_, c)| c.is_alphanumeric() && !c.is_uppercase() && !c.is_numeric())
-    };
+    let lower =
+        |i: usize| chars.get(i).is_some_and(|(_, c)| c.is_alphanumeric() && !c.is_uppercase() && !c.is_numeric());
     let plural_s = |i: usize| chars.get(i).is_some_and(|(_, c)| *c == 's') && !lower(i + 1);
     let mut spans: Vec<Range<usize>> = Vec::new();
     let mut open = false;
@@ -73,20 +70,12 @@ fn without_api_date(name: &str) -> &str {
         Some((dated, version)) if digits(version) => dated,
         _ => name,
     };
-    let plain = dated
-        .len()
-        .checked_sub(8)
-        .and_then(|at| dated.split_at_checked(at))
-        .filter(|(_, date)| digits(date));
+    let plain = dated.len().checked_sub(8).and_then(|at| dated.split_at_checked(at)).filter(|(_, date)| digits(date));
     let underscored = || {
-        dated
-            .len()
-            .checked_sub(10)
-            .and_then(|at| dated.split_at_checked(at))
-            .filter(|(_, date)| {
-                let parts: Vec<&str> = date.split('_').collect();
-                parts.iter().map(|part| part.len()).eq([4, 2, 2]) && parts.iter().all(|part| digits(part))
-            })
+        dated.len().checked_sub(10).and_then(|at| dated.split_at_checked(at)).filter(|(_, date)| {
+            let parts: Vec<&str> = date.split('_').collect();
+            parts.iter().map(|part| part.len()).eq([4, 2, 2]) && parts.iter().all(|part| digits(part))
+        })
     };
     plain.or_else(underscored).map_or(name, |(name, _)| name)
 }

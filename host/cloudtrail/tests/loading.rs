@@ -58,16 +58,8 @@ fn a_folder_is_read_to_its_depth_by_path_and_only_its_trails() {
 #[test]
 fn order_is_by_time_then_argument_then_place() {
     let folder = tempfile::tempdir().unwrap();
-    let z = write(
-        folder.path(),
-        "z.json",
-        records(&[record("02", "Z1"), record("01", "Z2"), record("01", "Z3")]),
-    );
-    let a = write(
-        folder.path(),
-        "a.json",
-        records(&[record("01.5", "A1"), record("01", "A2"), record("00", "A3")]),
-    );
+    let z = write(folder.path(), "z.json", records(&[record("02", "Z1"), record("01", "Z2"), record("01", "Z3")]));
+    let a = write(folder.path(), "a.json", records(&[record("01.5", "A1"), record("01", "A2"), record("00", "A3")]));
     assert_eq!(names(&[z.clone(), a.clone()]), "A3 Z2 Z3 A2 A1 Z1");
     assert_eq!(names(&[a, z]), "A3 A2 Z2 Z3 A1 Z1");
 }
@@ -84,10 +76,7 @@ fn a_bad_file_is_refused_by_name_record_and_reason() {
         assert_eq!(bad("d.json", json.as_bytes()), "no \"Records\" array");
     }
     let second_bad = records(&[record("01", "A"), "{\"eventTime\":1}".to_owned()]);
-    assert_eq!(
-        bad("e.json", second_bad.as_bytes()),
-        "record 1: eventTime is not a text"
-    );
+    assert_eq!(bad("e.json", second_bad.as_bytes()), "record 1: eventTime is not a text");
     let nameless = records(&[record("01", "")]);
     assert_eq!(bad("f.json", nameless.as_bytes()), "record 0: it has no eventName");
     let whole = gzip(&records(&[record("01", "A")]));
@@ -108,11 +97,7 @@ fn a_folder_without_a_trail_is_refused() {
 fn a_file_without_events_is_none_and_progress_tells_every_file() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "a.json", records(&[]));
-    write(
-        folder.path(),
-        "b.json",
-        records(&[record("01", "B"), record("02", "C")]),
-    );
+    write(folder.path(), "b.json", records(&[record("01", "B"), record("02", "C")]));
     let mut told = Vec::new();
     let events = load_with(&[folder.path().to_owned()], |progress| {
         told.push((progress.files_done, progress.files, progress.events));

@@ -15,10 +15,7 @@ fn event(name: &str, rest: Value) -> Event {
         "recipientAccountId": "1",
         "requestParameters": {"volumeId": "vol-1"},
     });
-    record
-        .as_object_mut()
-        .unwrap()
-        .extend(rest.as_object().unwrap().clone());
+    record.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
     Event::from_record(record).unwrap()
 }
 
@@ -47,32 +44,14 @@ fn check(name: &str, rest: Value, expected: &str) {
 fn a_write_needs_read_only_false_and_no_error() {
     check("ModifyVolume", json!({"readOnly": false}), "merge 1 ec2/volume vol-1");
     check("ModifyVolume", json!({"readOnly": true}), "read 1 ec2/volume vol-1");
-    check(
-        "ModifyVolume",
-        json!({"readOnly": false, "errorCode": "AccessDenied"}),
-        "read 1 ec2/volume vol-1",
-    );
-    check(
-        "ModifyVolume",
-        json!({"readOnly": false, "errorCode": null}),
-        "merge 1 ec2/volume vol-1",
-    );
-    check(
-        "DeleteVolume",
-        json!({"readOnly": false, "errorCode": "InUse"}),
-        "read 1 ec2/volume vol-1",
-    );
+    check("ModifyVolume", json!({"readOnly": false, "errorCode": "AccessDenied"}), "read 1 ec2/volume vol-1");
+    check("ModifyVolume", json!({"readOnly": false, "errorCode": null}), "merge 1 ec2/volume vol-1");
+    check("DeleteVolume", json!({"readOnly": false, "errorCode": "InUse"}), "read 1 ec2/volume vol-1");
 }
 
 #[test]
 fn without_read_only_the_verb_decides() {
-    for name in [
-        "GetVolume",
-        "ListVolumes",
-        "DescribeVolumes",
-        "HeadVolume",
-        "LookupVolume",
-    ] {
+    for name in ["GetVolume", "ListVolumes", "DescribeVolumes", "HeadVolume", "LookupVolume"] {
         check(name, json!({}), "read 1 ec2/volume vol-1");
     }
     check("ModifyVolume", json!({"readOnly": null}), "merge 1 ec2/volume vol-1");
@@ -86,24 +65,12 @@ fn only_an_end_of_the_kind_itself_is_a_delete() {
     check("DeleteVolume", json!({}), "delete 1 ec2/volume vol-1");
     let instances = with(json!({"instancesSet": {"items": [{"instanceId": "i-1"}]}}));
     check("TerminateInstances", instances, "delete 1 ec2/instance i-1");
-    check(
-        "DeregisterImage",
-        with(json!({"imageId": "ami-1"})),
-        "delete 1 ec2/image ami-1",
-    );
+    check("DeregisterImage", with(json!({"imageId": "ami-1"})), "delete 1 ec2/image ami-1");
     check("ReleaseHosts", with(json!({"hostId": "h-1"})), "delete 1 ec2/host h-1");
-    check(
-        "DeleteFunction20150331",
-        with(json!({"functionName": "f"})),
-        "delete 1 ec2/function f",
-    );
+    check("DeleteFunction20150331", with(json!({"functionName": "f"})), "delete 1 ec2/function f");
     let policy = with(json!({"policyName": "p", "roleName": "r"}));
     check("DeleteRolePolicy", policy, "merge 1 ec2/role r");
-    check(
-        "DeleteRoute",
-        with(json!({"routeTableId": "rtb-1"})),
-        "merge 1 ec2/route-table rtb-1",
-    );
+    check("DeleteRoute", with(json!({"routeTableId": "rtb-1"})), "merge 1 ec2/route-table rtb-1");
     check("DestroyVolume", json!({}), "merge 1 ec2/volume vol-1");
     let arn = with(json!({"policyArn": "arn:aws:iam::1:policy/p"}));
     check("DeletePolicy", arn, "delete 1 iam/policy p");
@@ -122,25 +89,15 @@ fn without_an_object_a_read_lists_and_a_write_is_skipped() {
 #[test]
 fn the_client_is_the_recipient_then_the_callers_account() {
     let identity = json!({"accountId": "2", "arn": "arn:aws:iam::2:user/u"});
-    check(
-        "GetVolume",
-        json!({"userIdentity": identity}),
-        "read 1 ec2/volume vol-1",
-    );
-    check(
-        "GetVolume",
-        json!({"userIdentity": identity, "recipientAccountId": null}),
-        "read 2 ec2/volume vol-1",
-    );
+    check("GetVolume", json!({"userIdentity": identity}), "read 1 ec2/volume vol-1");
+    check("GetVolume", json!({"userIdentity": identity, "recipientAccountId": null}), "read 2 ec2/volume vol-1");
     let none = json!({"userIdentity": {"arn": "arn:aws:iam::2:user/u"}, "recipientAccountId": ""});
     check("GetVolume", none, "skip no-client");
 }
 
 #[test]
 fn the_principal_is_issuer_then_arn_then_invoker_then_id() {
-    let options = Options {
-        client_by: ClientBy::Principal,
-    };
+    let options = Options { client_by: ClientBy::Principal };
     let mut identity = json!({
         "sessionContext": {"sessionIssuer": {"arn": ROLE}},
         "arn": "arn:aws:sts::1:assumed-role/deploy/s",
@@ -158,9 +115,7 @@ fn the_principal_is_issuer_then_arn_then_invoker_then_id() {
         assert_eq!(by_principal.object().unwrap().client, expected);
         assert_eq!(by_principal.principal, expected);
         assert_eq!(by_account.principal, expected);
-        let What::Merge { patch, .. } = by_account.what else {
-            panic!("not a merge")
-        };
+        let What::Merge { patch, .. } = by_account.what else { panic!("not a merge") };
         assert_eq!(patch["by"], expected);
         identity.as_object_mut().unwrap().remove(field);
     }
@@ -172,45 +127,23 @@ fn the_principal_is_issuer_then_arn_then_invoker_then_id() {
 #[test]
 fn ids_that_the_host_refuses_are_skipped() {
     let named = |name: String| json!({"requestParameters": {"volumeId": name}});
-    check(
-        "GetVolume",
-        named("x".repeat(1024)),
-        &format!("read 1 ec2/volume {}", "x".repeat(1024)),
-    );
+    check("GetVolume", named("x".repeat(1024)), &format!("read 1 ec2/volume {}", "x".repeat(1024)));
     check("GetVolume", named("x".repeat(1025)), "skip invalid-id");
     check("GetVolume", named("a\u{1f}".to_owned()), "skip invalid-id");
     check("GetVolume", named("a\u{7f}".to_owned()), "skip invalid-id");
-    check(
-        "GetVolume",
-        named("a\u{80} ü".to_owned()),
-        "read 1 ec2/volume a\u{80} ü",
-    );
-    check(
-        "GetVolume",
-        json!({"recipientAccountId": "1".repeat(257)}),
-        "skip invalid-id",
-    );
+    check("GetVolume", named("a\u{80} ü".to_owned()), "read 1 ec2/volume a\u{80} ü");
+    check("GetVolume", json!({"recipientAccountId": "1".repeat(257)}), "skip invalid-id");
     check("GetVolume", json!({"eventSource": "s".repeat(122)}), "skip invalid-id");
-    check(
-        "GetVolume",
-        json!({"eventSource": "s".repeat(121)}),
-        &format!("read 1 {}/volume vol-1", "s".repeat(121)),
-    );
+    check("GetVolume", json!({"eventSource": "s".repeat(121)}), &format!("read 1 {}/volume vol-1", "s".repeat(121)));
     check("GetVolume", json!({"eventSource": ".amazonaws.com"}), "skip invalid-id");
-    check(
-        "???",
-        json!({"requestParameters": null, "readOnly": true}),
-        "skip invalid-id",
-    );
+    check("???", json!({"requestParameters": null, "readOnly": true}), "skip invalid-id");
 }
 
 #[test]
 fn a_merge_says_what_was_called_when_by_whom_and_with_what() {
     let identity = json!({"sessionContext": {"sessionIssuer": {"arn": ROLE}}});
     let play = play("ModifyVolume", json!({"userIdentity": identity}));
-    let What::Merge { patch, .. } = play.what else {
-        panic!("not a merge")
-    };
+    let What::Merge { patch, .. } = play.what else { panic!("not a merge") };
     let expected = format!(
         r#"{{"eventName":"ModifyVolume","eventTime":"2023-07-10T11:42:36Z","by":"{ROLE}","params":{{"volumeId":"vol-1"}}}}"#
     );

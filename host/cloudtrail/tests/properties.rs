@@ -109,19 +109,14 @@ fn made_up_traffic_holds_everything_that_a_demo_shows() {
     let tally = tally(&plays);
     assert_eq!(tally.events, 2000);
     assert!(tally.skipped.is_empty(), "{tally:?}");
-    assert!(
-        tally.merges > 500 && tally.reads > 500 && tally.lists > 40 && tally.deletes > 40,
-        "{tally:?}"
-    );
+    assert!(tally.merges > 500 && tally.reads > 500 && tally.lists > 40 && tally.deletes > 40, "{tally:?}");
     assert!(events.iter().any(|event| event.error_code.is_some()));
     let ids: std::collections::HashSet<u128> = plays.iter().map(|play| play.action_id).collect();
     assert_eq!(ids.len(), plays.len());
     let contended = plays.chunk_by(|a, b| a.second == b.second).filter(|second| {
         let writes = second.iter().filter(|play| play.is_write());
         let pairs: Vec<_> = writes.map(|play| (play.object(), &play.principal)).collect();
-        pairs
-            .iter()
-            .any(|(object, by)| pairs.iter().any(|(other, other_by)| object == other && by != other_by))
+        pairs.iter().any(|(object, by)| pairs.iter().any(|(other, other_by)| object == other && by != other_by))
     });
     assert!(contended.count() > 50);
 }

@@ -94,9 +94,7 @@ fn finite(sum: f64) -> Option<Value> {
 
 fn number_at<'a>(root: &'a mut Value, pointer: &str) -> Result<&'a mut Value, ActionError> {
     let nothing = || ActionError::PointsToNothing(pointer.to_owned());
-    let steps = pointer
-        .strip_prefix('/')
-        .ok_or_else(|| ActionError::MalformedPointer(pointer.to_owned()))?;
+    let steps = pointer.strip_prefix('/').ok_or_else(|| ActionError::MalformedPointer(pointer.to_owned()))?;
     let mut at = root;
     for step in steps.split('/') {
         at = match at {
@@ -153,31 +151,17 @@ mod tests {
         check_merge(json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"}));
         check_merge(json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"}));
         check_merge(json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"}));
-        check_merge(
-            json!({"a": {"b": "c"}}),
-            json!({"a": {"b": "d", "c": null}}),
-            json!({"a": {"b": "d"}}),
-        );
+        check_merge(json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}}));
         check_merge(json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]}));
         check_merge(json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1}));
-        check_merge(
-            json!({"a": "foo"}),
-            json!({"a": {"bb": {"ccc": null}}}),
-            json!({"a": {"bb": {}}}),
-        );
-        assert_eq!(
-            merge(None, &payload(json!({"a": {"b": null}}))),
-            Ok(payload(json!({"a": {}})))
-        );
+        check_merge(json!({"a": "foo"}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}}));
+        assert_eq!(merge(None, &payload(json!({"a": {"b": null}}))), Ok(payload(json!({"a": {}}))));
     }
 
     #[test]
     fn a_merge_on_bytes_is_refused() {
         let bytes = Payload::bytes(vec![1]).unwrap();
-        assert_eq!(
-            merge(Some(&bytes), &payload(json!({}))),
-            Err(ActionError::NotStructured)
-        );
+        assert_eq!(merge(Some(&bytes), &payload(json!({}))), Err(ActionError::NotStructured));
         assert_eq!(add(&bytes, &payload(json!({}))), Err(ActionError::NotStructured));
     }
 
@@ -196,14 +180,8 @@ mod tests {
         assert_eq!(refused(json!({"/a": 1})), ActionError::Overflow("/a".into()));
         assert_eq!(refused(json!({"/f": f64::MAX})), ActionError::Overflow("/f".into()));
         assert_eq!(refused(json!({"/b": 1})), ActionError::PointsToNothing("/b".into()));
-        assert_eq!(
-            refused(json!({"/list/1": 1})),
-            ActionError::PointsToNothing("/list/1".into())
-        );
-        assert_eq!(
-            refused(json!({"/list/00": 1})),
-            ActionError::PointsToNothing("/list/00".into())
-        );
+        assert_eq!(refused(json!({"/list/1": 1})), ActionError::PointsToNothing("/list/1".into()));
+        assert_eq!(refused(json!({"/list/00": 1})), ActionError::PointsToNothing("/list/00".into()));
         assert_eq!(refused(json!({"/s": 1})), ActionError::PointsToNoNumber("/s".into()));
         assert_eq!(refused(json!({"/s/t": 1})), ActionError::PointsToNothing("/s/t".into()));
         assert_eq!(refused(json!({"/a": "1"})), ActionError::AddendNoNumber("/a".into()));

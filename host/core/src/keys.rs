@@ -20,16 +20,7 @@ mod tests {
 
     #[test]
     fn the_policy_keeps_its_bits_and_the_name_fills_the_rest() {
-        let of = |bits, name| {
-            fill(
-                Placement {
-                    key: 0xabcd_ef01_2345_6789,
-                    bits,
-                },
-                name,
-            )
-            .get()
-        };
+        let of = |bits, name| fill(Placement { key: 0xabcd_ef01_2345_6789, bits }, name).get();
         assert_eq!(of(16, "a") >> 48, 0xabcd);
         assert_ne!(of(16, "a"), of(16, "b"));
         assert_eq!(of(52, "a") >> 12, of(52, "b") >> 12);

@@ -107,11 +107,7 @@ mod tests {
     use super::*;
 
     fn range(shard: u32, start: u64) -> ShardRange {
-        ShardRange {
-            shard: ShardId::new(shard),
-            start: ShardKey::new(start),
-            owner: 0,
-        }
+        ShardRange { shard: ShardId::new(shard), start: ShardKey::new(start), owner: 0 }
     }
 
     #[test]
@@ -129,17 +125,8 @@ mod tests {
         let epoch = MapEpoch::new(1);
         assert_eq!(ShardMap::new(epoch, vec![]), Err(InvalidMap::Empty));
         assert_eq!(ShardMap::new(epoch, vec![range(0, 1)]), Err(InvalidMap::Hole));
-        assert_eq!(
-            ShardMap::new(epoch, vec![range(0, 0), range(1, 0)]),
-            Err(InvalidMap::Order(ShardId::new(1)))
-        );
-        assert_eq!(
-            ShardMap::new(epoch, vec![range(0, 0), range(0, 9)]),
-            Err(InvalidMap::Twice(ShardId::new(0)))
-        );
-        assert_eq!(
-            ShardMap::new(MapEpoch::new(0), vec![range(0, 0)]),
-            Err(InvalidMap::Epoch)
-        );
+        assert_eq!(ShardMap::new(epoch, vec![range(0, 0), range(1, 0)]), Err(InvalidMap::Order(ShardId::new(1))));
+        assert_eq!(ShardMap::new(epoch, vec![range(0, 0), range(0, 9)]), Err(InvalidMap::Twice(ShardId::new(0))));
+        assert_eq!(ShardMap::new(MapEpoch::new(0), vec![range(0, 0)]), Err(InvalidMap::Epoch));
     }
 }

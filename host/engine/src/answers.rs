@@ -9,8 +9,7 @@ use crate::Engine;
 use crate::action_ids::IdRefused;
 use crate::owner::{Known, NotWritten, Refusal};
 
-pub(crate) fn overloaded() -> WireError {
-    let message = "too much is waiting to be committed";
+fn overloaded(message: impl Into<String>) -> WireError {
     WireError { retry_after_ms: Some(RETRY_AFTER_MS), ..WireError::new(Code::Overloaded, message) }
 }
 
@@ -47,6 +46,9 @@ impl Engine {
     }
 
     pub(crate) fn unreadable(&self, error: &ReadError) -> WireError {
+        if matches!(error, ReadError::Busy) {
+            return overloaded(error.to_string());
+        }
         tracing::error!(%error, "an object cannot be read");
         WireError::new(Code::ShardUnavailable, error.to_string())
     }
@@ -71,7 +73,9 @@ impl Engine {
         match reason {
             NotWritten::Refused { refusal, stands } => self.refused(refusal, &stands, position, generations),
             NotWritten::NoKey => WireError::new(Code::PolicyFailed, "no shard key could be had for the new object"),
-            NotWritten::Full | NotWritten::Commit(CommitError::Fenced) => overloaded(),
+            NotWritten::Full | NotWritten::Commit(CommitError::Fenced) => {
+                overloaded("too much is waiting to be committed")
+            }
             NotWritten::Commit(error @ CommitError::Failed) => WireError::new(Code::StoreFailed, error.to_string()),
             NotWritten::Commit(error @ CommitError::Stopped) => WireError::new(Code::Draining, error.to_string()),
             NotWritten::Read(error) => self.unreadable(&error),

@@ -22,10 +22,8 @@ impl Engine {
         let view = self.owner.views().latest();
         let (limit, with_payloads) = (list.limit, list.with_payloads);
         let reading = Arc::clone(&view);
-        let read =
-            tokio::task::spawn_blocking(move || read_page(&reading, &prefix, after.as_ref(), limit, with_payloads));
-        let page = read.await.unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())));
-        let (items, token) = page.map_err(|error| self.unreadable(&error))?;
+        let read = move || read_page(&reading, &prefix, after.as_ref(), limit, with_payloads);
+        let (items, token) = self.owner.on_reader(read).await.map_err(|error| self.unreadable(&error))?;
         let decided = Decided {
             shard: None,
             epoch: view.map().epoch(),

@@ -7,6 +7,7 @@
 
 mod entry;
 mod judge;
+mod readers;
 mod sink;
 
 use std::sync::Arc;
@@ -15,16 +16,16 @@ use ostrakon_core::ShardMap;
 use ostrakon_store::{
     Change, CommitError, CommitStats, Committer, Durable, Numbers, Place, ReadError, ReadView, Store, Views,
 };
-use ostrakon_wire::bounds::COLD_READS_MAX;
 use ostrakon_wire::{Action, ObjectId, ShardKey, TimestampMs, Version};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::action_ids::{ActionIds, Claim};
 pub(crate) use entry::Known;
 use entry::{Look, Stripe};
 pub(crate) use judge::{Condition, Refusal};
 use judge::{Judged, check, judge};
+use readers::{Readers, TooMany};
 use sink::{OwnerSink, Token};
 
 const STRIPES: usize = 64;
@@ -70,7 +71,7 @@ pub(crate) struct Owner {
     committer: Committer<OwnerSink>,
     views: Views,
     numbers: Numbers,
-    cold_reads: Arc<Semaphore>,
+    readers: Readers,
 }
 
 /// The step of a write that is taken under the object's lock.
@@ -120,7 +121,7 @@ impl Owner {
         let stripes: Arc<[_]> = (0..STRIPES).map(|_| Mutex::new(Stripe::new(STRIPES))).collect();
         let (views, numbers) = (store.views(), store.numbers());
         let committer = Committer::start(store, OwnerSink::new(Arc::clone(&stripes), ids))?;
-        Ok(Self { stripes, committer, views, numbers, cold_reads: Arc::new(Semaphore::new(COLD_READS_MAX)) })
+        Ok(Self { stripes, committer, views, numbers, readers: Readers::start()? })
     }
 
     pub(crate) fn commit_stats(&self) -> &Arc<CommitStats> {
@@ -285,28 +286,33 @@ impl Owner {
         }
     }
 
-    /// Reads the object from the newest view on a thread that may block, and ends the load that was begun. Should this
-    /// future be dropped, the load ends all the same.
+    /// Reads the object from the newest view, and ends the load that was begun. Should this future be dropped, the load
+    /// ends all the same.
     async fn load(&self, object: &ObjectId) -> Result<Known, ReadError> {
-        let permit = Arc::clone(&self.cold_reads).acquire_owned().await;
         let (stripes, views, object) = (Arc::clone(&self.stripes), self.views.clone(), object.clone());
         let reading = LoadGuard { stripes, object, known: None };
-        let read = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+        self.on_reader(move || {
             let outcome = read_head(&views.latest(), &reading.object);
             reading.end(outcome)
-        });
-        read.await.unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())))
+        })
+        .await
     }
 
     async fn read_view(&self, object: &ObjectId) -> Result<Known, ReadError> {
-        let permit = Arc::clone(&self.cold_reads).acquire_owned().await;
         let (views, object) = (self.views.clone(), object.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            read_head(&views.latest(), &object)
-        });
-        read.await.unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())))
+        self.on_reader(move || read_head(&views.latest(), &object)).await
+    }
+
+    /// Reads on a thread that may block.
+    pub(crate) async fn on_reader<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let (reply, outcome) = oneshot::channel();
+        // The one who asked may have gone.
+        let queued = self.readers.run(move || drop(reply.send(read())));
+        queued.map_err(|TooMany| ReadError::Busy)?;
+        outcome.await.unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())))
     }
 
     pub(crate) fn views(&self) -> &Views {

@@ -92,6 +92,9 @@ pub enum ReadError {
     /// The engine below cannot read its files.
     #[error("the files of the store cannot be read: {0}")]
     Engine(String),
+    /// As many reads wait as may.
+    #[error("too many reads are waiting")]
+    Busy,
     /// The shard has no keyspace here.
     #[error("shard {0} has no keyspace here")]
     NoShard(ShardId),

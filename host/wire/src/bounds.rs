@@ -81,8 +81,10 @@ pub const GROUP_CHANGES_MAX: usize = 1_024;
 pub const GROUP_BYTES_MAX: usize = 8 << 20;
 /// What an `overloaded` answer tells the client to wait, in milliseconds.
 pub const RETRY_AFTER_MS: u32 = 20;
-/// Blocking reads of objects that are not in memory, at a time.
-pub const COLD_READS_MAX: usize = 256;
+/// Threads that read what is not in memory.
+pub const READER_THREADS: usize = 4;
+/// Reads that wait for one of them.
+pub const COLD_READS_MAX: usize = 16_384;
 
 /// Versions of an object that history keeps when the settings do not say.
 pub const HISTORY_VERSIONS_DEFAULT: u32 = 16;

@@ -1,0 +1,193 @@
+//! The `ostrakon` binary: `serve`, and every command that talks to a host.
+
+mod about;
+mod body;
+mod connect;
+mod demo;
+mod failure;
+mod host;
+mod import;
+mod list;
+mod object;
+mod output;
+mod play;
+mod policies;
+mod read;
+mod serve;
+mod stop;
+mod summary;
+#[cfg(feature = "test-control")]
+mod test_control;
+mod write;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use failure::Failure;
+
+/// A write makes a dozen short-lived allocations, made on one thread and freed on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A versioned store for control-plane state, with its brain in replaceable plugins.
+#[derive(Debug, Parser)]
+#[command(name = "ostrakon", version, propagate_version = true, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Cli {
+    /// What to log to standard error, e.g. `info`, `ostrakon_server=debug`
+    #[arg(
+        long,
+        global = true,
+        env = "OSTRAKON_LOG",
+        default_value = "warn",
+        value_name = "FILTER",
+        hide_env_values = true
+    )]
+    log: String,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Try it:
+  ostrakon demo
+  ostrakon serve --dev --data-dir /tmp/ostrakon-dev
+
+then, in another terminal:
+  export OSTRAKON_DATA_DIR=/tmp/ostrakon-dev
+  ostrakon put acme volume vol-1 --data '{\"size\":10}'
+  ostrakon get acme volume vol-1
+
+Exit codes:
+  0 ok  1 failed  2 usage  3 conflict  4 not found  5 unreachable or overloaded  6 refused";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch a host at work: starts one in a temporary folder and plays control-plane traffic against it
+    Demo(demo::DemoArgs),
+    /// Run a host
+    Serve(serve::ServeArgs),
+    /// Store a payload under a name
+    Put(write::PutArgs),
+    /// Merge a patch into an object
+    Merge(write::MergeArgs),
+    /// Add to numbers in an object
+    Add(write::AddArgs),
+    /// Delete an object
+    Delete(write::DeleteArgs),
+    /// Show an object
+    #[command(after_help = read::GET_HELP)]
+    Get(read::LookArgs),
+    /// List the objects of a client
+    List(list::ListArgs),
+    /// Show the version of an object
+    #[command(after_help = read::VERSION_HELP)]
+    Version(read::LookArgs),
+    /// Show where an object lives, or would live
+    #[command(after_help = read::SHARD_KEY_HELP)]
+    ShardKey(read::LookArgs),
+    /// Show which shard owns which keys
+    #[command(after_help = about::SHARD_MAP_HELP)]
+    ShardMap(about::AboutArgs),
+    /// Show what the host is and has done
+    #[command(after_help = about::INFO_HELP)]
+    Info(about::AboutArgs),
+    /// Play files of another system as traffic
+    Import(import::ImportArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  source <(ostrakon completions bash)")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse_arguments(&error),
+    };
+    let json = cli.command.json();
+    match start_logging(&cli.log).and_then(|()| run(cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.in_json(json).report(),
+    }
+}
+
+/// Arguments that say nothing that can be done; a help text that was asked for comes here too.
+fn refuse_arguments(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let message = error.to_string();
+        let message = message.strip_prefix("error: ").unwrap_or(&message).trim_end();
+        return Failure::usage(message).in_json(true).report();
+    }
+    error.exit()
+}
+
+impl Command {
+    /// Whether answers and errors are wanted as JSON.
+    fn json(&self) -> bool {
+        match self {
+            Self::Demo(args) => args.json,
+            Self::Put(args) => args.change.connect.json,
+            Self::Merge(args) => args.change.connect.json,
+            Self::Add(args) => args.change.connect.json,
+            Self::Delete(args) => args.change.connect.json,
+            Self::Get(args) | Self::Version(args) | Self::ShardKey(args) => args.connect.json,
+            Self::List(args) => args.connect.json,
+            Self::ShardMap(args) | Self::Info(args) => args.connect.json,
+            Self::Import(args) => {
+                let import::Format::Cloudtrail(args) = &args.format;
+                args.connect.json
+            }
+            Self::Serve(_) | Self::Completions { .. } => false,
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Demo(args) => block_on(demo::run(args)),
+        Command::Serve(args) => block_on_threads(args.runtime_threads(), serve::run(args)),
+        Command::Put(args) => block_on(write::put(args)),
+        Command::Merge(args) => block_on(write::merge(args)),
+        Command::Add(args) => block_on(write::add(args)),
+        Command::Delete(args) => block_on(write::delete(args)),
+        Command::Get(args) => block_on(read::get(args)),
+        Command::List(args) => block_on(list::run(args)),
+        Command::Version(args) => block_on(read::version(args)),
+        Command::ShardKey(args) => block_on(read::shard_key(args)),
+        Command::ShardMap(args) => block_on(about::shard_map(args)),
+        Command::Info(args) => block_on(about::info(args)),
+        Command::Import(args) => {
+            let import::Format::Cloudtrail(args) = args.format;
+            block_on(import::run(args))
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ostrakon", &mut script);
+            output::say(&String::from_utf8_lossy(&script).trim_end())
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    block_on_threads(available_cores(), work)
+}
+
+fn block_on_threads(threads: usize, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    runtime.map_err(|error| Failure::failed(format!("no runtime could be started: {error}")))?.block_on(work)
+}
+
+fn available_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn start_logging(filter: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| Failure::usage(format!("--log: {error}")))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! `serve`: run a host until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use ostrakon_server::Identity;
+use ostrakon_wire::bounds::{
+    ACTION_IDS_DEFAULT, ACTION_IDS_MAX, ACTION_IDS_MIN, HISTORY_VERSIONS_DEFAULT, HISTORY_VERSIONS_MAX, SHARDS_DEFAULT,
+    SHARDS_MAX, SHARDS_MIN,
+};
+
+use crate::failure::Failure;
+use crate::host::{Host, HostConfig, write_host_file};
+use crate::policies::KindAndFile;
+
+/// How to serve.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct ServeArgs {
+    /// Where the objects are kept; made if it is missing
+    #[arg(long, env = "OSTRAKON_DATA_DIR", value_name = "DIR")]
+    data_dir: PathBuf,
+
+    /// Make a local authority, a server's and a client's certificate in the data folder, and use them
+    #[arg(long, conflicts_with_all = ["cert", "key", "client_ca"], required_unless_present = "cert")]
+    dev: bool,
+
+    /// Address to listen on; port 0 takes any free one [default: 127.0.0.1:7400, with --dev 127.0.0.1:0]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// The host's certificate chain, PEM
+    #[arg(long, value_name = "FILE", requires_all = ["key", "client_ca"])]
+    cert: Option<PathBuf>,
+
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+
+    /// The authority whose clients are served, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    client_ca: Option<PathBuf>,
+
+    /// Write the addresses to this file, as JSON, once the host serves
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+
+    /// Load a component in place of the shipped policy of its kind: shard-key, prediction or reconciliation
+    #[arg(long, value_name = "KIND=FILE")]
+    policy: Vec<KindAndFile>,
+
+    /// Settings (a JSON object) for the policy of a kind
+    #[arg(long, value_name = "KIND=FILE")]
+    policy_settings: Vec<KindAndFile>,
+
+    /// Threads that serve connections [default: the cores but one, which commits]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// How to keep.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StoreArgs {
+    /// Shards that a new data folder starts with
+    #[arg(long, value_name = "N", default_value_t = SHARDS_DEFAULT,
+          value_parser = clap::value_parser!(u32).range(i64::from(SHARDS_MIN)..=i64::from(SHARDS_MAX)))]
+    shards: u32,
+
+    /// Versions of each object that history keeps
+    #[arg(long, value_name = "N", default_value_t = HISTORY_VERSIONS_DEFAULT,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(HISTORY_VERSIONS_MAX)))]
+    history: u32,
+
+    /// Action ids that are remembered, so that a repeat has no second effect
+    #[arg(long, value_name = "N", default_value_t = ACTION_IDS_DEFAULT as u32,
+          value_parser = clap::value_parser!(u32).range(ACTION_IDS_MIN as i64..=ACTION_IDS_MAX as i64))]
+    action_ids: u32,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  ostrakon serve --dev --data-dir /tmp/ostrakon-dev
+  ostrakon serve --data-dir /var/lib/ostrakon --listen 0.0.0.0:7400 \\
+      --cert host.pem --key host.key --client-ca clients.pem
+  ostrakon serve --dev --data-dir D --policy shard-key=mine.wasm --policy-settings shard-key=mine.json
+
+Ctrl-C and SIGTERM stop the host: it answers what it has taken, then exits 0. A second one stops it at once.
+A policy that is refused ends the start with exit code 6 and the reason.";
+
+const LISTEN: &str = "127.0.0.1:7400";
+const LISTEN_DEV: &str = "127.0.0.1:0";
+
+impl ServeArgs {
+    /// Threads of the runtime. One core is left to the thread that commits: it is the one that must never wait its turn.
+    pub(crate) fn runtime_threads(&self) -> usize {
+        self.threads.map_or(crate::available_cores().saturating_sub(1).max(1), usize::from)
+    }
+
+    fn config(&self) -> HostConfig {
+        let default = if self.dev { LISTEN_DEV } else { LISTEN };
+        let identity = match (&self.cert, &self.key, &self.client_ca) {
+            (Some(cert), Some(key), Some(client_ca)) => {
+                Some(Identity { cert: cert.clone(), key: key.clone(), client_ca: client_ca.clone() })
+            }
+            _ => None,
+        };
+        HostConfig {
+            listen: self.listen.unwrap_or_else(|| default.parse().expect("the default is an address")),
+            identity,
+            policies: self.policy.clone(),
+            policy_settings: self.policy_settings.clone(),
+            ..self.store.config(self.data_dir.clone())
+        }
+    }
+}
+
+impl StoreArgs {
+    /// A development host with these.
+    pub(crate) fn config(&self, data_dir: PathBuf) -> HostConfig {
+        HostConfig {
+            data_dir,
+            listen: LISTEN_DEV.parse().expect("the default is an address"),
+            identity: None,
+            shards: self.shards,
+            history_versions: self.history,
+            action_ids: self.action_ids as usize,
+            policies: Vec::new(),
+            policy_settings: Vec::new(),
+        }
+    }
+}
+
+pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
+    let host = Host::start(args.config()).await?;
+    #[cfg(feature = "test-control")]
+    crate::test_control::listen(std::sync::Arc::clone(&host.slots))?;
+    println!("serving on {} (QUIC), data in {}", host.file.quic, args.data_dir.display());
+    if args.dev {
+        print_next_steps(&args.data_dir);
+    }
+    if let Some(ready_file) = &args.ready_file {
+        write_host_file(ready_file, &host.file)?;
+    }
+    until_told_to_stop().await?;
+    println!("stopping: answering what was taken");
+    tokio::select! {
+        drained = host.stop() => {
+            if !drained {
+                eprintln!("some connections had to be cut off");
+            }
+            Ok(())
+        }
+        told = until_told_to_stop() => Err(told.err().unwrap_or_else(|| Failure::failed("stopped at once"))),
+    }
+}
+
+/// What to type next, for somebody who sees this for the first time.
+pub(crate) fn print_next_steps(data_dir: &std::path::Path) {
+    println!("try, in another terminal:");
+    println!("  export OSTRAKON_DATA_DIR={}", data_dir.display());
+    println!("  ostrakon put acme volume vol-1 --data '{{\"size\":10}}'");
+    println!("  ostrakon get acme volume vol-1");
+    println!("  ostrakon info");
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn until_told_to_stop() -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let fail = |error: std::io::Error| Failure::failed(format!("signals cannot be waited for: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
+    tokio::select! {
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,28 @@
+//! Work that ends well when it is told to stop, and at once when it is told twice.
+
+use std::future::Future;
+
+use tokio::sync::watch;
+
+use crate::failure::Failure;
+use crate::serve::until_told_to_stop;
+
+/// Does `work`; Ctrl-C and SIGTERM turn its `stop` true, a second one cuts it off.
+pub(crate) async fn on_signal<T, W>(work: impl FnOnce(watch::Receiver<bool>) -> W) -> Result<T, Failure>
+where
+    W: Future<Output = T>,
+{
+    let (stop, stopping) = watch::channel(false);
+    let told_twice = async {
+        until_told_to_stop().await?;
+        stop.send_replace(true);
+        until_told_to_stop().await?;
+        Err::<T, _>(Failure::interrupted())
+    };
+    tokio::select! {
+        // Signals first: from then on none of them kills the process, however long the work's first step takes.
+        biased;
+        told = told_twice => told,
+        done = work(stopping) => Ok(done),
+    }
+}

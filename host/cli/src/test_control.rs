@@ -1,0 +1,52 @@
+//! What a test tells a host that serves, in builds with the feature `test-control` alone: a line of JSON on standard
+//! input, a line of JSON on standard output.
+//!
+//! | line | answer |
+//! |---|---|
+//! | `{"swap": KIND, "file": PATH}` | `{"swapped": KIND, "generation": N}`: the component decides from now on |
+//! | anything that cannot be done | `{"error": WHY}`, and nothing has changed |
+
+use std::io::BufRead;
+use std::path::Path;
+use std::sync::Arc;
+
+use ostrakon_policy::{Limits, PolicyEngine};
+use ostrakon_wire::{Generation, PolicyKind};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::output::say;
+use crate::policies::Slots;
+
+/// Listens on a thread of its own, so that a read that never ends holds up no stop.
+pub(crate) fn listen(slots: Arc<Slots>) -> Result<(), Failure> {
+    let engine = PolicyEngine::new(Limits::default()).map_err(|error| Failure::failed(error.to_string()))?;
+    let listening = std::thread::Builder::new().name("test-control".into()).spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            let answer = obey(&engine, &slots, &line).unwrap_or_else(|why| json!({ "error": why }));
+            if say(&answer).is_err() {
+                break;
+            }
+        }
+    });
+    listening.map(drop).map_err(|error| Failure::failed(error.to_string()))
+}
+
+fn obey(engine: &PolicyEngine, slots: &Slots, line: &str) -> Result<Value, String> {
+    let command: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let text = |name: &str| command[name].as_str().ok_or_else(|| format!("{name:?} is no text"));
+    let kind = PolicyKind::from_name(text("swap")?).ok_or("no such kind of policy")?;
+    let generation = swap(engine, slots, kind, Path::new(text("file")?))?;
+    Ok(json!({ "swapped": kind.name(), "generation": generation.get() }))
+}
+
+fn swap(engine: &PolicyEngine, slots: &Slots, kind: PolicyKind, file: &Path) -> Result<Generation, String> {
+    let component = std::fs::read(file).map_err(|error| error.to_string())?;
+    let loaded = engine.load(kind, &component, "{}").map_err(|error| error.to_string())?;
+    let swapped = match kind {
+        PolicyKind::ShardKey => slots.shard_key.swap(loaded),
+        PolicyKind::Prediction => slots.prediction.swap(loaded),
+        PolicyKind::Reconciliation => slots.reconciliation.swap(loaded),
+    };
+    swapped.map_err(|error| error.to_string())
+}

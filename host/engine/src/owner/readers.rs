@@ -1,0 +1,84 @@
+//! Threads that read what is not in memory: a few, so that a burst of cold objects takes turns at the disk rather than
+//! waking a thread each.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use ostrakon_wire::bounds::{COLD_READS_MAX, READER_THREADS};
+use parking_lot::{Condvar, Mutex};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// As many reads wait as may.
+pub(super) struct TooMany;
+
+/// The threads; dropping them lets them finish what waits.
+pub(super) struct Readers {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+impl Readers {
+    pub(super) fn start() -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let threads = (0..READER_THREADS).map(|_| {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name("read".into()).spawn(move || shared.work())
+        });
+        Ok(Self { threads: threads.collect::<std::io::Result<_>>()?, shared })
+    }
+
+    /// Runs a job on one of the threads, after those that wait.
+    pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), TooMany> {
+        let mut state = self.shared.state.lock();
+        if state.jobs.len() >= COLD_READS_MAX {
+            return Err(TooMany);
+        }
+        state.jobs.push_back(Box::new(job));
+        drop(state);
+        self.shared.filled.notify_one();
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        loop {
+            let job = {
+                let mut state = self.state.lock();
+                loop {
+                    match state.jobs.pop_front() {
+                        Some(job) => break job,
+                        None if state.closed => return,
+                        None => self.filled.wait(&mut state),
+                    }
+                }
+            };
+            job();
+        }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.shared.state.lock().closed = true;
+        self.shared.filled.notify_all();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so, and whoever waited for it was told.
+            let _ = thread.join();
+        }
+    }
+}
