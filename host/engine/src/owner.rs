@@ -272,7 +272,7 @@ impl Owner {
         let (reply, outcome) = oneshot::channel();
         let token = Token { claim: claim.take(), reply };
         let made = Made { shard_key: change.place.shard_key, version: change.version, created: head.place.is_none() };
-        let tip = Known::of_change(&change, None);
+        let tip = Known::of_change(&change);
         let object = change.object.clone();
         match self.committer.submit(change, token) {
             Ok(()) => {

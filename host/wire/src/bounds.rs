@@ -114,10 +114,11 @@ pub const HEAD_CACHE_BYTES: usize = 64 << 20;
 pub const HEAD_PAYLOAD_BYTES_MAX: usize = 4 << 10;
 /// Objects that a front end remembers the last seen version of.
 pub const OBSERVED_OBJECTS: usize = 1 << 16;
-/// Bytes of unflushed changes, all shards together, above which the largest are flushed.
-pub const MEMTABLE_BYTES_MAX: u64 = 128 << 20;
+/// Bytes of unflushed changes, all shards together, above which the largest are flushed. Every flush makes commits wait
+/// for a handful of syncs, so few large ones are better than many small ones.
+pub const MEMTABLE_BYTES_MAX: u64 = 512 << 20;
 /// Unflushed changes of one shard, in bytes, above which it is flushed.
-pub const SHARD_MEMTABLE_BYTES_MAX: u64 = 16 << 20;
+pub const SHARD_MEMTABLE_BYTES_MAX: u64 = 64 << 20;
 /// Journals above which the shards that pin the oldest are flushed.
 pub const JOURNALS_MAX: usize = 4;
 /// Block cache of the store, in bytes.

@@ -1,13 +1,14 @@
 //! What the owner holds of the objects: durable heads in a bounded cache, tips and loads in a map of what is under way.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use ostrakon_store::{Change, Durable, Head, Place};
 use ostrakon_wire::bounds::{HEAD_CACHE_BYTES, HEAD_PAYLOAD_BYTES_MAX};
 use ostrakon_wire::{ActionId, ObjectId, Payload, Revision, ShardKey, TimestampMs, Version};
 use quick_cache::Weighter;
-use quick_cache::unsync::Cache;
+use quick_cache::unsync::{Cache, DefaultLifecycle};
 use tokio::sync::oneshot;
 
 /// What is known of an object at one version.
@@ -17,18 +18,19 @@ pub(crate) struct Known {
     pub(crate) place: Option<Place>,
     /// The stored version: a live object's, a tombstone's, or 0.
     pub(crate) version: Version,
+    /// The commit unit that made it; meaningless until it is durable.
+    revision: Revision,
     row: Option<Arc<KnownRow>>,
 }
 
 #[derive(Debug)]
 struct KnownRow {
-    revision: Revision,
     timestamp: TimestampMs,
     action_id: Option<ActionId>,
     content: Content,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Content {
     Tombstone,
     Payload(Payload),
@@ -44,34 +46,43 @@ pub(crate) struct Live<'a> {
     pub(crate) payload: &'a Payload,
 }
 
+impl Content {
+    /// A payload that is small enough to be kept is copied out of the frame or the block that it came in, so that it keeps
+    /// nothing else alive.
+    fn new(payload: Option<&Payload>) -> Self {
+        match payload {
+            None => Self::Tombstone,
+            Some(payload) if payload.as_bytes().len() > HEAD_PAYLOAD_BYTES_MAX => Self::Payload(payload.clone()),
+            Some(payload) => {
+                let bytes = bytes::Bytes::copy_from_slice(payload.as_bytes());
+                Self::Payload(Payload::from_checked(payload.format(), bytes))
+            }
+        }
+    }
+}
+
 impl Known {
     /// An object that never was.
     pub(crate) fn absent() -> Self {
-        Self { place: None, version: Version::ABSENT, row: None }
+        Self { place: None, version: Version::ABSENT, revision: Revision::default(), row: None }
     }
 
     /// What a read view holds.
     pub(crate) fn stored(place: Place, head: Head) -> Self {
-        let content = head.row.payload.map_or(Content::Tombstone, Content::Payload);
-        let row = KnownRow {
-            revision: head.row.revision,
-            timestamp: head.row.timestamp,
-            action_id: head.row.action_id,
-            content,
-        };
-        Self { place: Some(place), version: head.version, row: Some(Arc::new(row)) }
+        let content = Content::new(head.row.payload.as_ref());
+        let row = KnownRow { timestamp: head.row.timestamp, action_id: head.row.action_id, content };
+        Self { place: Some(place), version: head.version, revision: head.row.revision, row: Some(Arc::new(row)) }
     }
 
-    /// What a change makes; its revision is known once it is durable.
-    pub(crate) fn of_change(change: &Change, durable: Option<Durable>) -> Self {
-        let content = change.payload.clone().map_or(Content::Tombstone, Content::Payload);
+    /// What a change will make.
+    pub(crate) fn of_change(change: &Change) -> Self {
         let row = KnownRow {
-            revision: durable.map_or(Revision::default(), |durable| durable.revision),
             timestamp: change.timestamp,
             action_id: change.identity.map(|identity| identity.id),
-            content,
+            content: Content::new(change.payload.as_ref()),
         };
-        Self { place: Some(change.place), version: change.version, row: Some(Arc::new(row)) }
+        let revision = Revision::default();
+        Self { place: Some(change.place), version: change.version, revision, row: Some(Arc::new(row)) }
     }
 
     /// The key it is recorded under.
@@ -91,33 +102,25 @@ impl Known {
 
     /// The commit unit that made it; of a live object only.
     pub(crate) fn live_revision(&self) -> Option<Revision> {
-        self.row.as_ref().filter(|_| self.is_live()).map(|row| row.revision)
+        self.is_live().then_some(self.revision)
     }
 
     /// The live object, if there is one and it is whole.
     pub(crate) fn live(&self) -> Option<Live<'_>> {
         let row = self.row.as_ref()?;
-        let Content::Payload(payload) = &row.content else {
-            return None;
-        };
-        Some(Live { revision: row.revision, timestamp: row.timestamp, action_id: row.action_id, payload })
+        let Content::Payload(payload) = &row.content else { return None };
+        Some(Live { revision: self.revision, timestamp: row.timestamp, action_id: row.action_id, payload })
     }
 
-    /// The same without a payload that is too large to be kept. A payload that is kept is copied out of the frame or the
-    /// block that it came in, so that it keeps nothing else alive.
-    fn kept(&self) -> Self {
-        let Some(row) = &self.row else { return self.clone() };
-        let content = match &row.content {
-            Content::Payload(payload) if payload.as_bytes().len() > HEAD_PAYLOAD_BYTES_MAX => Content::Large,
-            Content::Payload(payload) => {
-                let bytes = bytes::Bytes::copy_from_slice(payload.as_bytes());
-                Content::Payload(Payload::from_checked(payload.format(), bytes))
+    /// The same without a payload that is too large to be kept.
+    fn kept(self) -> Self {
+        match &self.row {
+            Some(row) if self.payload_bytes() > HEAD_PAYLOAD_BYTES_MAX => {
+                let slim = KnownRow { timestamp: row.timestamp, action_id: row.action_id, content: Content::Large };
+                Self { row: Some(Arc::new(slim)), ..self }
             }
-            Content::Tombstone => Content::Tombstone,
-            Content::Large => Content::Large,
-        };
-        let row = KnownRow { revision: row.revision, timestamp: row.timestamp, action_id: row.action_id, content };
-        Self { place: self.place, version: self.version, row: Some(Arc::new(row)) }
+            _ => self,
+        }
     }
 
     fn payload_bytes(&self) -> usize {
@@ -152,6 +155,26 @@ pub(crate) enum Look<'a> {
     Known(&'a Known),
 }
 
+/// Objects hash to their digest, which is as good as a hash can be: nothing is hashed twice.
+type ByDigest = BuildHasherDefault<DigestHasher>;
+
+#[derive(Default)]
+struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("an object hashes to one number");
+    }
+
+    fn write_u64(&mut self, digest: u64) {
+        self.0 = digest;
+    }
+}
+
 #[derive(Clone)]
 struct ByBytes;
 
@@ -166,8 +189,8 @@ impl Weighter<ObjectId, Known> for ByBytes {
 
 /// One part of the objects, under one lock.
 pub(crate) struct Stripe {
-    under_way: HashMap<ObjectId, UnderWay>,
-    heads: Cache<ObjectId, Known, ByBytes>,
+    under_way: HashMap<ObjectId, UnderWay, ByDigest>,
+    heads: Cache<ObjectId, Known, ByBytes, ByDigest>,
 }
 
 /// Which stripe an object falls in.
@@ -179,8 +202,14 @@ impl Stripe {
     pub(crate) fn new(stripes: usize) -> Self {
         let bytes = HEAD_CACHE_BYTES / stripes;
         Self {
-            under_way: HashMap::new(),
-            heads: Cache::with_weighter(bytes / (2 * ENTRY_OVERHEAD_BYTES), bytes as u64, ByBytes),
+            under_way: HashMap::default(),
+            heads: Cache::with(
+                bytes / (2 * ENTRY_OVERHEAD_BYTES),
+                bytes as u64,
+                ByBytes,
+                ByDigest::default(),
+                DefaultLifecycle::default(),
+            ),
         }
     }
 
@@ -225,7 +254,7 @@ impl Stripe {
             "nothing else is done to an object that is being loaded"
         );
         if let Some(known) = known {
-            self.heads.insert(object.clone(), known.kept());
+            self.heads.insert(object.clone(), known.clone().kept());
         }
     }
 
@@ -251,15 +280,16 @@ impl Stripe {
             return;
         };
         tip.in_flight -= 1;
-        if durable.is_some() {
-            tip.durable = Known::of_change(change, durable);
+        if let Some(durable) = durable {
+            let made = if tip.head.version == change.version { tip.head.clone() } else { Known::of_change(change) };
+            tip.durable = Known { revision: durable.revision, ..made };
         }
         tip.waiters.retain(|(version, settled)| *version > change.version && !settled.is_closed());
         if tip.in_flight == 0 {
-            let known = tip.durable.kept();
+            let known = tip.durable.clone();
             self.under_way.remove(&change.object);
             if durable.is_some() {
-                self.heads.insert(change.object.clone(), known);
+                self.heads.insert(change.object.clone(), known.kept());
             } else {
                 self.heads.remove(&change.object);
             }
