@@ -440,12 +440,14 @@ fn the_table_of_fields_has_every_number_in_order() {
 
 #[test]
 fn the_table_of_bounds_says_what_the_code_holds() {
-    let bounds: [(&str, u64); 25] = [
+    let bounds: [(&str, u64); 28] = [
         ("client id", bounds::CLIENT_BYTES_MAX as u64),
         ("data type", bounds::TYPE_BYTES_MAX as u64),
         ("name, name prefix", bounds::NAME_BYTES_MAX as u64),
+        ("version of an object", bounds::VERSION_MAX),
         ("payload, patch, body of an action", bounds::PAYLOAD_BYTES_MAX as u64),
         ("levels of a structured payload", bounds::PAYLOAD_DEPTH_MAX as u64),
+        ("values of a structured payload, nested ones counted", bounds::PAYLOAD_VALUES_MAX as u64),
         ("levels of a frame", bounds::FRAME_DEPTH_MAX as u64),
         ("frame", bounds::FRAME_BYTES_MAX as u64),
         ("client hello", bounds::HELLO_BYTES_MAX as u64),
@@ -457,6 +459,7 @@ fn the_table_of_bounds_says_what_the_code_holds() {
         ("open streams of a connection", bounds::STREAMS_PER_CONNECTION_MAX.into()),
         ("requests in work, of a stream", bounds::IN_FLIGHT_PER_STREAM_MAX as u64),
         ("requests in work, of a connection", bounds::IN_FLIGHT_PER_CONNECTION_MAX as u64),
+        ("the same, in their frames", bounds::IN_FLIGHT_BYTES_PER_CONNECTION_MAX as u64),
         ("receive window of a stream", bounds::STREAM_WINDOW_BYTES.into()),
         ("receive window of a connection", bounds::CONNECTION_WINDOW_BYTES.into()),
         ("send window of a connection", bounds::SEND_WINDOW_BYTES),
