@@ -12,7 +12,7 @@ use ostrakon_wire::bounds::ACTION_ID_AHEAD_MS;
 use ostrakon_wire::{ActionId, ObjectId, Revision, ShardKey, TimestampMs, Version};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 /// What a remembered action did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +51,13 @@ enum State {
     Done(Recorded),
 }
 
+type Table = HashMap<Key, State, foldhash::fast::RandomState>;
+
 const STRIPES: usize = 64;
 
 /// The table of ids.
 pub(crate) struct ActionIds {
-    stripes: Vec<Mutex<HashMap<Key, State>>>,
+    stripes: Vec<Mutex<Table>>,
     floors: RwLock<Floors>,
 }
 
@@ -68,14 +70,8 @@ pub(crate) struct Claim {
 }
 
 /// The digest of what an action is for: object, kind and body, but not the known version, the choice or the time.
-pub(crate) fn intent(object: &ObjectId, kind: u64, custom_kind: &str, body: &[u8]) -> u128 {
-    let mut digest = Xxh3Default::new();
-    digest.update(object.as_text().as_bytes());
-    digest.update(&[0, kind as u8]);
-    digest.update(custom_kind.as_bytes());
-    digest.update(&[0]);
-    digest.update(body);
-    digest.digest128()
+pub(crate) fn intent(object: &ObjectId, kind: u64, body: &[u8]) -> u128 {
+    xxh3_128_with_seed(body, object.digest() ^ kind.rotate_right(8))
 }
 
 impl Key {
@@ -104,7 +100,7 @@ impl ActionIds {
         ids
     }
 
-    fn stripe(&self, key: Key) -> &Mutex<HashMap<Key, State>> {
+    fn stripe(&self, key: Key) -> &Mutex<Table> {
         let bits = key.id.bits();
         &self.stripes[(bits as u64 ^ (bits >> 64) as u64 ^ key.client) as usize % STRIPES]
     }

@@ -96,15 +96,6 @@ impl Observed {
             slot.writes += 1.0;
         }
     }
-
-    /// A conditional write ended, in a conflict or not.
-    pub(crate) fn ended(&self, object: u64, conflict: bool) {
-        let mut slot = self.slot(object).lock();
-        if slot.object == object {
-            let latest = if conflict { 1_000_000 / 8 } else { 0 };
-            slot.conflict_ppm = slot.conflict_ppm / 8 * 7 + latest;
-        }
-    }
 }
 
 impl Slot {
@@ -112,6 +103,17 @@ impl Slot {
         let age_us = now_us.saturating_sub(self.faded_us) as f32;
         self.writes *= (-age_us / HALF_LIFE_US * LN_2).exp();
         self.faded_us = now_us;
+    }
+}
+
+impl OnItsWay<'_> {
+    /// The write ended, in a conflict or not.
+    pub(crate) fn ended(self, conflict: bool) {
+        let mut slot = self.observed.slot(self.object).lock();
+        if slot.object == self.object {
+            let latest = if conflict { 1_000_000 / 8 } else { 0 };
+            slot.conflict_ppm = slot.conflict_ppm / 8 * 7 + latest;
+        }
     }
 }
 

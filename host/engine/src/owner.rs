@@ -120,7 +120,7 @@ impl Owner {
     pub(crate) fn start(store: Store, ids: Arc<ActionIds>) -> std::io::Result<Self> {
         let stripes: Arc<[_]> = (0..STRIPES).map(|_| Mutex::new(Stripe::new(STRIPES))).collect();
         let (views, numbers) = (store.views(), store.numbers());
-        let committer = Committer::start(store, OwnerSink::new(Arc::clone(&stripes), ids))?;
+        let committer = Committer::start(store, OwnerSink::start(Arc::clone(&stripes), ids))?;
         Ok(Self { stripes, committer, views, numbers, readers: Readers::start()? })
     }
 

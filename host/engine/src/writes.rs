@@ -81,7 +81,7 @@ impl Engine {
         let body = write.action.payload().map_or(&[][..], |payload| payload.as_bytes());
         let format = write.action.payload().map_or(0, |payload| payload.format() as u64);
         let kind = write.action.kind() as u64 | format << 4;
-        let identity = Identity { id, intent: intent(&write.target.object, kind, "", body) };
+        let identity = Identity { id, intent: intent(&write.target.object, kind, body) };
         let client = write.target.object.client();
         self.ids.begin(client, identity, now()).await.map(Some).map_err(id_refused)
     }
@@ -130,9 +130,8 @@ impl Engine {
         let forecast = decision.result.inspect_err(|fault| self.prediction_failed(fault)).ok();
         let expected = forecast.is_some_and(|forecast| forecast.route == Route::Reconcile);
         let outcome = self.tried(write, expected, generations, claim).await;
-        drop(on_its_way);
         let conflict = matches!(&outcome, Err(failed) if failed.error.code == Code::Conflict);
-        self.observed.ended(scope, conflict);
+        on_its_way.ended(conflict);
         let met = match &outcome {
             Ok(committed) => Some(Version::new(committed.version.get() - 1)),
             Err(failed) => failed.met,

@@ -52,14 +52,24 @@ pub struct Durable {
     pub revision: Revision,
 }
 
+/// What became of a change.
+pub struct Settled<T> {
+    /// The change.
+    pub change: Change,
+    /// What came with it.
+    pub token: T,
+    /// It is durable, or will never be.
+    pub outcome: Result<Durable, CommitError>,
+}
+
 /// Who is told what became of the changes. Called on the committing thread, in commit order, after the view of the group
-/// is published.
+/// is published. What takes long is better done elsewhere: the next group waits for it.
 pub trait Sink: Send + 'static {
-    /// What came with a change.
+    /// What comes with a change.
     type Token: Send + 'static;
 
-    /// A change is durable, or will never be.
-    fn done(&self, token: Self::Token, change: &Change, outcome: Result<Durable, CommitError>);
+    /// A group is done with, in commit order.
+    fn settled(&self, group: Vec<Settled<Self::Token>>);
 
     /// The floors have risen: from now on unknown ids below them are too old to run.
     fn floors(&self, floors: &Floors);
@@ -327,9 +337,9 @@ impl<S: Sink> Thread<S> {
         let epoch = self.store.map.epoch();
         let mut revision = outcome.as_ref().map_or(0, |first| first.get());
         self.queue.settle(group.len(), group.iter().map(|queued| queued.bytes).sum());
-        for Queued { change, token, .. } in group.drain(..) {
+        let settle = |Queued { change, token, .. }: Queued<S::Token>| {
             let written = change.epoch == epoch && self.store.keyspaces.shards.contains_key(&change.shard);
-            let result = match &outcome {
+            let outcome = match &outcome {
                 Err(error) => Err(error.clone()),
                 Ok(_) if !written => Err(CommitError::Fenced),
                 Ok(_) => {
@@ -337,8 +347,9 @@ impl<S: Sink> Thread<S> {
                     Ok(Durable { revision: Revision::new(revision - 1) })
                 }
             };
-            self.sink.done(token, &change, result);
-        }
+            Settled { change, token, outcome }
+        };
+        self.sink.settled(group.drain(..).map(settle).collect());
     }
 }
 

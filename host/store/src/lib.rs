@@ -14,7 +14,7 @@ pub mod record;
 mod sweep;
 mod view;
 
-pub use commit::{Change, CommitStats, Committer, Durable, Sink};
+pub use commit::{Change, CommitStats, Committer, Durable, Settled, Sink};
 pub use error::{CommitError, OpenError, ReadError};
 pub use floors::Floors;
 pub use open::{Numbers, Recovered, Remembered, Store, StoreConfig};

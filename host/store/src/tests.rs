@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use ostrakon_wire::{ActionId, ActionKind, LogId, ObjectId, Payload, Revision, ShardKey, TimestampMs, Version};
 
-use crate::{Change, CommitError, Committer, Durable, Floors, Identity, OpenError, Place, Sink, Store, StoreConfig};
+use crate::{
+    Change, CommitError, Committer, Durable, Floors, Identity, OpenError, Place, Settled, Sink, Store, StoreConfig,
+};
 
 struct Told {
     done: mpsc::Sender<(u64, Result<Durable, CommitError>)>,
@@ -16,8 +18,10 @@ struct Told {
 impl Sink for Told {
     type Token = u64;
 
-    fn done(&self, token: u64, _change: &Change, outcome: Result<Durable, CommitError>) {
-        self.done.send((token, outcome)).unwrap();
+    fn settled(&self, group: Vec<Settled<u64>>) {
+        for Settled { token, outcome, .. } in group {
+            self.done.send((token, outcome)).unwrap();
+        }
     }
 
     fn floors(&self, _floors: &Floors) {}

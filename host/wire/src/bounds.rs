@@ -77,6 +77,8 @@ pub const COMMIT_QUEUE_CHANGES_MAX: usize = 16_384;
 pub const COMMIT_QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Changes in one commit group.
 pub const GROUP_CHANGES_MAX: usize = 1_024;
+/// Committed groups whose writers have not been told yet.
+pub const GROUPS_TO_SETTLE_MAX: usize = 64;
 /// Bytes in one commit group.
 pub const GROUP_BYTES_MAX: usize = 8 << 20;
 /// What an `overloaded` answer tells the client to wait, in milliseconds.

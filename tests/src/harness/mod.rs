@@ -1,0 +1,73 @@
+//! What the tests have in common: the binary, hosts that run it, and ways to talk to them.
+
+mod binary;
+mod components;
+mod host;
+mod raw;
+mod run;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ostrakon_client::{ObjectId, Operation, Payload, Target, Version, json};
+
+use binary::ostrakon;
+pub(crate) use components::{component_file, prediction_of, shard_key_of};
+pub(crate) use host::{Folder, Host, shared};
+pub(crate) use raw::{Ended, Raw, Stream, Tls};
+pub(crate) use run::{Ran, command, finish, run};
+
+/// How long anything may take that should be done at once; generous, as machines are busy.
+pub(crate) const BOUND: Duration = Duration::from_secs(30);
+
+/// The workspace's own folder.
+pub(crate) fn root() -> PathBuf {
+    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap().to_owned()
+}
+
+/// What the work answers; a panic when it takes longer than [`BOUND`].
+pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(BOUND, work).await;
+    done.unwrap_or_else(|_| panic!("{what}: not done within {BOUND:?}"))
+}
+
+/// Looks again and again until there is something to see.
+pub(crate) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            match look() {
+                Some(seen) => return seen,
+                None => tokio::time::sleep(Duration::from_millis(2)).await,
+            }
+        }
+    };
+    within(what, looking).await
+}
+
+/// An object; a test keeps apart from the others on a shared host by the client id.
+pub(crate) fn object(client: &str, name: impl AsRef<str>) -> ObjectId {
+    ObjectId::new(client, "thing", name.as_ref()).unwrap()
+}
+
+pub(crate) fn target(object: &ObjectId) -> Target {
+    Target { object: object.clone(), shard_key: None }
+}
+
+pub(crate) fn read(object: &ObjectId) -> Operation {
+    Operation::Read(target(object))
+}
+
+/// A structured payload.
+pub(crate) fn structured(value: &serde_json::Value) -> Payload {
+    Payload::from_value(&json::from_json(value).unwrap()).unwrap()
+}
+
+/// A structured payload as JSON.
+pub(crate) fn as_json(payload: &Payload) -> serde_json::Value {
+    json::to_json(&payload.value().unwrap())
+}
+
+pub(crate) fn version(number: u64) -> Version {
+    Version::new(number)
+}

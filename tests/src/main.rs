@@ -1,0 +1,25 @@
+//! Black-box tests: the real binary on port 0, spoken to over QUIC or by its own command line.
+//!
+//! A test is named after what would be wrong if it failed. Nothing sleeps for luck: what is waited for has a bound. The
+//! binary is built once for all of them (see [`harness`]); every host listens on loopback, in a folder of its own.
+
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+mod command_line;
+mod command_line_errors;
+mod demo;
+mod durability;
+mod help;
+mod import;
+mod layers;
+mod linear;
+mod lists;
+mod policies;
+mod serve;
+mod stop;
+mod swap;
+mod wire_answers;
+mod wire_frames;
+mod wire_hello;
