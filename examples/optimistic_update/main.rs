@@ -17,9 +17,8 @@ const CHANGES_EACH: i64 = 25;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let folder = std::env::args()
-        .nth(1)
-        .context("usage: optimistic_update DATA_DIR (of a host that serves with --dev)")?;
+    let folder =
+        std::env::args().nth(1).context("usage: optimistic_update DATA_DIR (of a host that serves with --dev)")?;
     let config = ClientConfig::from_data_folder(folder)?;
     let counter = ObjectId::new("acme", "counter", "optimistic-update")?;
     let client = Client::connect(config.clone()).await?;
@@ -43,10 +42,7 @@ async fn main() -> anyhow::Result<()> {
     }
 
     let count = count_of(&client.read(&counter).await?.payload)?;
-    println!(
-        "{} changes by {WRITERS} writers, {conflicts} conflicts, count {count}",
-        WRITERS * CHANGES_EACH
-    );
+    println!("{} changes by {WRITERS} writers, {conflicts} conflicts, count {count}", WRITERS * CHANGES_EACH);
     ensure!(count == WRITERS * CHANGES_EACH, "no change is lost");
     client.close().await;
     Ok(())
@@ -57,10 +53,7 @@ async fn increment(client: &Client, counter: &ObjectId) -> anyhow::Result<u64> {
     let read = client.read(counter).await?;
     let (mut version, mut count, mut conflicts): (Version, _, _) = (read.version, count_of(&read.payload)?, 0);
     loop {
-        match client
-            .put(counter, with_count(count + 1)?, Expect::Version(version))
-            .await
-        {
+        match client.put(counter, with_count(count + 1)?, Expect::Version(version)).await {
             Ok(_) => return Ok(conflicts),
             Err(error) => {
                 let winner = error.winner().with_context(|| error.to_string())?;

@@ -13,20 +13,14 @@ use serde_json::json;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let folder = std::env::args()
-        .nth(1)
-        .context("usage: quickstart DATA_DIR (of a host that serves with --dev)")?;
+    let folder = std::env::args().nth(1).context("usage: quickstart DATA_DIR (of a host that serves with --dev)")?;
     let client = Client::connect(ClientConfig::from_data_folder(folder)?).await?;
 
     // An object is named by client id, data type and name.
     let volume = ObjectId::new("acme", "volume", "vol-quickstart")?;
     let payload = Payload::from_value(&json::from_json(&json!({"size": 10, "state": "available"}))?)?;
     let made = client.put(&volume, payload, Expect::Any).await?;
-    println!(
-        "stored version {} in shard {:?}",
-        made.version,
-        made.decided.shard.map(|shard| shard.get())
-    );
+    println!("stored version {} in shard {:?}", made.version, made.decided.shard.map(|shard| shard.get()));
 
     // A merge changes some fields; on condition, only if nobody was faster.
     let patch = Payload::from_value(&json::from_json(&json!({"state": "in-use"}))?)?;

@@ -28,13 +28,7 @@ fn binary() -> anyhow::Result<&'static Path> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/Cargo.toml");
     let built = Command::new(cargo)
-        .args([
-            "build",
-            "--release",
-            "--message-format",
-            "json-render-diagnostics",
-            "--manifest-path",
-        ])
+        .args(["build", "--release", "--message-format", "json-render-diagnostics", "--manifest-path"])
         .arg(manifest)
         .stderr(Stdio::inherit())
         .output()
@@ -68,11 +62,7 @@ impl Host {
             if process.try_wait()?.is_some() || Instant::now() > deadline {
                 let mut words = String::new();
                 let _ = process.kill();
-                process
-                    .stderr
-                    .take()
-                    .context("standard error was asked for")?
-                    .read_to_string(&mut words)?;
+                process.stderr.take().context("standard error was asked for")?.read_to_string(&mut words)?;
                 bail!("the host does not serve: {words}");
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -83,9 +73,7 @@ impl Host {
 
     /// Stops it as an operator would, and waits for its end.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
-        let told = Command::new("kill")
-            .args(["-TERM", &self.process.id().to_string()])
-            .status()?;
+        let told = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status()?;
         ensure!(told.success(), "the host cannot be told to stop");
         ensure!(self.process.wait()?.success(), "the host did not stop as it should");
         Ok(())

@@ -29,26 +29,11 @@ struct Scenario {
 }
 
 const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "limit",
-        run: limit::run,
-    },
-    Scenario {
-        name: "writes",
-        run: writes::run,
-    },
-    Scenario {
-        name: "reads",
-        run: reads::run,
-    },
-    Scenario {
-        name: "policy-call",
-        run: policy_call::run,
-    },
-    Scenario {
-        name: "keyspaces",
-        run: keyspaces::run,
-    },
+    Scenario { name: "limit", run: limit::run },
+    Scenario { name: "writes", run: writes::run },
+    Scenario { name: "reads", run: reads::run },
+    Scenario { name: "policy-call", run: policy_call::run },
+    Scenario { name: "keyspaces", run: keyspaces::run },
 ];
 
 /// Measures one scenario.
@@ -97,10 +82,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn measure(options: &Options) -> anyhow::Result<()> {
-    let scenario = SCENARIOS
-        .iter()
-        .find(|scenario| scenario.name == options.scenario)
-        .context("unknown scenario")?;
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == options.scenario).context("unknown scenario")?;
     (scenario.run)(options)?.print(scenario.name, options.json);
     Ok(())
 }

@@ -56,19 +56,9 @@ pub(crate) async fn dial(host: &HostFile, connections: usize, objects: usize) ->
         let connection = endpoint.connect(host.quic, SERVER_NAME)?.await?;
         let (send, recv) = connection.open_bi().await?;
         let share = (caller..objects).step_by(connections);
-        let objects = share
-            .map(|object| Ok((object_id(object)?, Version::ABSENT)))
-            .collect::<anyhow::Result<_>>()?;
+        let objects = share.map(|object| Ok((object_id(object)?, Version::ABSENT))).collect::<anyhow::Result<_>>()?;
         let random = Random::seeded(caller as u64 + 1);
-        let mut caller = Caller {
-            connection,
-            send,
-            recv,
-            buffer: BytesMut::new(),
-            objects,
-            random,
-            out: Vec::new(),
-        };
+        let mut caller = Caller { connection, send, recv, buffer: BytesMut::new(), objects, random, out: Vec::new() };
         caller.greet().await?;
         callers.push(caller);
     }
@@ -77,11 +67,7 @@ pub(crate) async fn dial(host: &HostFile, connections: usize, objects: usize) ->
 
 /// Objects of a hundred clients.
 fn object_id(object: usize) -> anyhow::Result<ObjectId> {
-    Ok(ObjectId::new(
-        &format!("client-{}", object % 100),
-        "volume",
-        &format!("vol-{object:08}"),
-    )?)
+    Ok(ObjectId::new(&format!("client-{}", object % 100), "volume", &format!("vol-{object:08}"))?)
 }
 
 fn endpoint(host: &HostFile) -> anyhow::Result<Endpoint> {
@@ -137,11 +123,7 @@ pub(crate) async fn read_each_once(callers: Vec<Caller>, shape: Shape, window: W
     for mut caller in callers {
         running.spawn(async move {
             let mut tally = Tally::new(window);
-            caller
-                .each_once(Kind::Read, shape.in_flight, |asked| {
-                    tally.committed(asked, Instant::now())
-                })
-                .await?;
+            caller.each_once(Kind::Read, shape.in_flight, |asked| tally.committed(asked, Instant::now())).await?;
             anyhow::Ok(tally)
         });
     }
@@ -164,11 +146,7 @@ impl Caller {
     }
 
     async fn fill(&mut self) -> anyhow::Result<()> {
-        let chunk = self
-            .recv
-            .read_chunk(READ_BYTES, true)
-            .await?
-            .context("the host ended the stream")?;
+        let chunk = self.recv.read_chunk(READ_BYTES, true).await?.context("the host ended the stream")?;
         self.buffer.extend_from_slice(&chunk.bytes);
         Ok(())
     }
@@ -176,16 +154,11 @@ impl Caller {
     /// Appends a request whose id is the object's place among the caller's own.
     fn request(&mut self, kind: Kind, object: usize) -> anyhow::Result<()> {
         let (id, version) = &self.objects[object];
-        let target = Target {
-            object: id.clone(),
-            shard_key: None,
-        };
+        let target = Target { object: id.clone(), shard_key: None };
         let operation = match kind {
             Kind::Read => Operation::Read(target),
             Kind::Write => {
-                let payload: Vec<u8> = (0..PAYLOAD_BYTES / 8)
-                    .flat_map(|_| self.random.next().to_be_bytes())
-                    .collect();
+                let payload: Vec<u8> = (0..PAYLOAD_BYTES / 8).flat_map(|_| self.random.next().to_be_bytes()).collect();
                 Operation::ConditionalWrite(ConditionalWrite {
                     target,
                     new_version: version.next().context("versions do not run out")?,
@@ -194,12 +167,7 @@ impl Caller {
                 })
             }
         };
-        let request = Request {
-            id: object as u64,
-            trace_parent: None,
-            timestamp: None,
-            operation,
-        };
+        let request = Request { id: object as u64, trace_parent: None, timestamp: None, operation };
         frame::append(&mut self.out, |out| request.write(out));
         Ok(())
     }
@@ -285,9 +253,7 @@ impl Drop for Caller {
 
 /// A new action id: its time is now, its rest is drawn.
 fn action_id(drawn: u64) -> ActionId {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     ActionId::from_bits(now.as_millis() << 80 | 7 << 76 | 2 << 62 | u128::from(drawn >> 2))
 }
 

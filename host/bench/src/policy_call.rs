@@ -35,52 +35,21 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let native = Native::configured()?;
     let patches = Patches::new();
     let cases = [
-        Case {
-            field: "shard_key_ns",
-            calls: HOT_CALLS,
-            run: Box::new(|at| place(&shard_keys, at)),
-        },
-        Case {
-            field: "native_shard_key_ns",
-            calls: HOT_CALLS,
-            run: Box::new(|at| native.place(at)),
-        },
-        Case {
-            field: "predict_ns",
-            calls: HOT_CALLS,
-            run: Box::new(|at| predict(&predictions, at)),
-        },
-        Case {
-            field: "native_predict_ns",
-            calls: HOT_CALLS,
-            run: Box::new(|at| native.predict(at)),
-        },
-        Case {
-            field: "reconcile_us",
-            calls: FRESH_CALLS,
-            run: Box::new(|_| reconcile(&reconciliations, &patches)),
-        },
-        Case {
-            field: "native_reconcile_us",
-            calls: FRESH_CALLS,
-            run: Box::new(|_| native.reconcile(&patches)),
-        },
+        Case { field: "shard_key_ns", calls: HOT_CALLS, run: Box::new(|at| place(&shard_keys, at)) },
+        Case { field: "native_shard_key_ns", calls: HOT_CALLS, run: Box::new(|at| native.place(at)) },
+        Case { field: "predict_ns", calls: HOT_CALLS, run: Box::new(|at| predict(&predictions, at)) },
+        Case { field: "native_predict_ns", calls: HOT_CALLS, run: Box::new(|at| native.predict(at)) },
+        Case { field: "reconcile_us", calls: FRESH_CALLS, run: Box::new(|_| reconcile(&reconciliations, &patches)) },
+        Case { field: "native_reconcile_us", calls: FRESH_CALLS, run: Box::new(|_| native.reconcile(&patches)) },
     ];
     let rounds = alternate(&cases, options.rounds, time)?;
     let mut summary = Map::new();
     for (case, picoseconds) in cases.iter().zip(&rounds) {
         let ns = median(picoseconds, |ps| *ps) as f64 / 1e3;
-        let figure = if case.field.ends_with("_us") {
-            (ns / 10.0).round() / 100.0
-        } else {
-            ns.round()
-        };
+        let figure = if case.field.ends_with("_us") { (ns / 10.0).round() / 100.0 } else { ns.round() };
         summary.insert(case.field.into(), figure.into());
     }
-    let sum = ["shard_key_ns", "predict_ns"]
-        .iter()
-        .filter_map(|field| summary.get(*field)?.as_f64())
-        .sum::<f64>();
+    let sum = ["shard_key_ns", "predict_ns"].iter().filter_map(|field| summary.get(*field)?.as_f64()).sum::<f64>();
     summary.insert("shard_key_and_predict_ns".into(), sum.into());
     let rows = ["shard_key_ns", "predict_ns", "reconcile_us"].map(|field| {
         let figure = |name: &str| summary.get(name).cloned().unwrap_or_default();
@@ -90,11 +59,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
             ("native".to_owned(), figure(&format!("native_{field}"))),
         ])
     });
-    Ok(Report {
-        rows: rows.to_vec(),
-        columns: &["call", "component", "native"],
-        summary,
-    })
+    Ok(Report { rows: rows.to_vec(), columns: &["call", "component", "native"], summary })
 }
 
 /// Picoseconds a call.
@@ -120,10 +85,7 @@ fn predict(slot: &PredictionSlot, at: u64) -> anyhow::Result<()> {
 }
 
 fn reconcile(slot: &ReconciliationSlot, patches: &Patches) -> anyhow::Result<()> {
-    black_box(
-        slot.judge(black_box(&inputs::brief()), &patches.ours, Some(&patches.theirs))
-            .result?,
-    );
+    black_box(slot.judge(black_box(&inputs::brief()), &patches.ours, Some(&patches.theirs)).result?);
     Ok(())
 }
 
@@ -145,29 +107,18 @@ impl Native {
     }
 
     fn place(&self, at: u64) -> anyhow::Result<()> {
-        black_box(shard_key::Policy::place(
-            &self.shard_key,
-            black_box(&inputs::native_placing(at)),
-        ));
+        black_box(shard_key::Policy::place(&self.shard_key, black_box(&inputs::native_placing(at))));
         Ok(())
     }
 
     fn predict(&self, at: u64) -> anyhow::Result<()> {
-        black_box(prediction::Policy::predict(
-            &self.prediction,
-            black_box(&inputs::native_outlook(at)),
-        ));
+        black_box(prediction::Policy::predict(&self.prediction, black_box(&inputs::native_outlook(at))));
         Ok(())
     }
 
     fn reconcile(&self, patches: &Patches) -> anyhow::Result<()> {
         let (policy, brief) = (&self.reconciliation, inputs::native_brief());
-        black_box(reconciliation::Policy::judge(
-            policy,
-            black_box(&brief),
-            &patches.ours,
-            Some(&patches.theirs),
-        ));
+        black_box(reconciliation::Policy::judge(policy, black_box(&brief), &patches.ours, Some(&patches.theirs)));
         Ok(())
     }
 }

@@ -20,51 +20,20 @@ pub(crate) struct Patches {
 impl Patches {
     pub(crate) fn new() -> Self {
         let patch = |field: &str, value: Value| Value::Map(Map::from([(field.to_owned(), value)])).to_cbor();
-        Self {
-            ours: patch("size", Value::Integer(20)),
-            theirs: patch("owner", Value::Text("team-b".into())),
-        }
+        Self { ours: patch("size", Value::Integer(20)), theirs: patch("owner", Value::Text("team-b".into())) }
     }
 }
 
 pub(crate) fn placing(at: u64) -> Placing<'static> {
     let timestamp_ms = NOW_MS + at;
-    Placing {
-        client: CLIENT,
-        data_type: DATA_TYPE,
-        name: NAME,
-        timestamp_ms,
-        current: 0,
-        heat: Heat::default(),
-    }
+    Placing { client: CLIENT, data_type: DATA_TYPE, name: NAME, timestamp_ms, current: 0, heat: Heat::default() }
 }
 
 pub(crate) fn native_placing(at: u64) -> shard_key::Request<'static> {
-    let heat = shard_key::Heat {
-        client_ppm: 0,
-        type_ppm: 0,
-        window_ppm: 0,
-        write_ppm: 0,
-        callers: 0,
-        idle_ms: 0,
-        shards: 0,
-    };
-    let Placing {
-        client,
-        data_type,
-        name,
-        timestamp_ms,
-        current,
-        ..
-    } = placing(at);
-    shard_key::Request {
-        client,
-        data_type,
-        name,
-        timestamp_ms,
-        current,
-        heat,
-    }
+    let heat =
+        shard_key::Heat { client_ppm: 0, type_ppm: 0, window_ppm: 0, write_ppm: 0, callers: 0, idle_ms: 0, shards: 0 };
+    let Placing { client, data_type, name, timestamp_ms, current, .. } = placing(at);
+    shard_key::Request { client, data_type, name, timestamp_ms, current, heat }
 }
 
 pub(crate) fn outlook(at: u64) -> Outlook {

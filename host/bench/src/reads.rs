@@ -28,17 +28,11 @@ struct Case {
 
 /// Runs every shape on objects in memory and on cold ones, in turn.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let cases = SHAPES
-        .iter()
-        .flat_map(|shape| [false, true].map(|cold| Case { shape: *shape, cold }));
+    let cases = SHAPES.iter().flat_map(|shape| [false, true].map(|cold| Case { shape: *shape, cold }));
     let cases: Vec<Case> = cases.collect();
     let figures = rounds::alternate(&cases, options.rounds, |case| round(*case, options.seconds))?;
     let medians: Vec<Figures> = figures.iter().map(|rounds| Figures::median(rounds)).collect();
-    let rows: Vec<_> = cases
-        .iter()
-        .zip(&medians)
-        .map(|(case, figures)| row(*case, *figures))
-        .collect();
+    let rows: Vec<_> = cases.iter().zip(&medians).map(|(case, figures)| row(*case, *figures)).collect();
     let worst = medians.iter().min_by_key(|figures| figures.committed_per_s);
     Ok(Report {
         summary: worst.map_or_else(Map::new, |figures| figures.fields_named("reads_per_s")),

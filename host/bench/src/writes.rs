@@ -26,19 +26,13 @@ enum Case {
 
 /// Runs every shape on the limit pipe and on a host, in turn.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let cases: Vec<Case> = SHAPES
-        .iter()
-        .flat_map(|shape| [Case::Limit(*shape), Case::Host(*shape)])
-        .collect();
+    let cases: Vec<Case> = SHAPES.iter().flat_map(|shape| [Case::Limit(*shape), Case::Host(*shape)]).collect();
     let figures = rounds::alternate(&cases, options.rounds, |case| match case {
         Case::Limit(shape) => limit::round(*shape, options.seconds),
         Case::Host(shape) => round(*shape, options.seconds),
     })?;
     let of = |index: usize| Figures::median(&figures[index]);
-    let compared = SHAPES
-        .iter()
-        .enumerate()
-        .map(|(index, shape)| (*shape, of(2 * index + 1), of(2 * index)));
+    let compared = SHAPES.iter().enumerate().map(|(index, shape)| (*shape, of(2 * index + 1), of(2 * index)));
     Ok(report(&compared.collect::<Vec<_>>()))
 }
 
@@ -69,12 +63,10 @@ fn report(compared: &[(Shape, Figures, Figures)]) -> Report {
     let rows: Vec<Map<String, Value>> = compared.iter().map(row).collect();
     let share = |row: &&Map<String, Value>| row.get("of_limit").and_then(Value::as_f64).unwrap_or_default();
     let worst = rows.iter().min_by(|a, b| share(a).total_cmp(&share(b)));
-    let summary = ["committed_per_s", "p50_us", "p99_us", "of_limit"]
-        .into_iter()
-        .filter_map(|name| {
-            let figure = worst.and_then(|row| row.get(name))?;
-            Some((name.to_owned(), figure.clone()))
-        });
+    let summary = ["committed_per_s", "p50_us", "p99_us", "of_limit"].into_iter().filter_map(|name| {
+        let figure = worst.and_then(|row| row.get(name))?;
+        Some((name.to_owned(), figure.clone()))
+    });
     Report {
         summary: summary.collect(),
         columns: &[

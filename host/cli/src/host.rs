@@ -65,6 +65,11 @@ impl Host {
         })
     }
 
+    /// Waits until the listener ends by itself.
+    pub(crate) async fn ended(&mut self) {
+        let _ = (&mut self.running).await;
+    }
+
     /// Stops taking requests, answers those that were taken, and returns. `false`: some connections were cut off.
     pub(crate) async fn stop(self) -> bool {
         self.stop.send_replace(true);

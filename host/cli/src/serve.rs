@@ -9,6 +9,7 @@ use ostrakon_wire::bounds::{
     ACTION_IDS_DEFAULT, ACTION_IDS_MAX, ACTION_IDS_MIN, HISTORY_VERSIONS_DEFAULT, HISTORY_VERSIONS_MAX, SHARDS_DEFAULT,
     SHARDS_MAX, SHARDS_MIN,
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
 use crate::host::{Host, HostConfig, write_host_file};
@@ -135,46 +136,68 @@ impl StoreArgs {
 }
 
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
-    let host = Host::start(args.config()).await?;
+    // From here on a signal stops the host in good order, however early it comes.
+    let mut signals = Signals::listen()?;
+    let mut host = Host::start(args.config()).await?;
     #[cfg(feature = "test-control")]
     crate::test_control::listen(std::sync::Arc::clone(&host.slots))?;
-    println!("serving on {} (QUIC), data in {}", host.file.quic, args.data_dir.display());
+    tell(&format!("serving on {} (QUIC), data in {}", host.file.quic, args.data_dir.display()));
     if args.dev {
         print_next_steps(&args.data_dir);
     }
     if let Some(ready_file) = &args.ready_file {
         write_host_file(ready_file, &host.file)?;
     }
-    until_told_to_stop().await?;
-    println!("stopping: answering what was taken");
+    tokio::select! {
+        () = signals.told() => {}
+        () = host.ended() => return Err(Failure::failed("the listener ended: the socket cannot be used any more")),
+    }
+    tell("stopping: answering what was taken");
     tokio::select! {
         drained = host.stop() => {
             if !drained {
-                eprintln!("some connections had to be cut off");
+                tell("some connections had to be cut off");
             }
             Ok(())
         }
-        told = until_told_to_stop() => Err(told.err().unwrap_or_else(|| Failure::failed("stopped at once"))),
+        () = signals.told() => Err(Failure::failed("stopped at once")),
+    }
+}
+
+/// Says something to whoever reads along; a host serves on when nobody does.
+fn tell(line: &str) {
+    if let Err(failure) = crate::output::say(&line) {
+        tracing::debug!(?failure, "nobody reads standard output");
     }
 }
 
 /// What to type next, for somebody who sees this for the first time.
 pub(crate) fn print_next_steps(data_dir: &std::path::Path) {
-    println!("try, in another terminal:");
-    println!("  export OSTRAKON_DATA_DIR={}", data_dir.display());
-    println!("  ostrakon put acme volume vol-1 --data '{{\"size\":10}}'");
-    println!("  ostrakon get acme volume vol-1");
-    println!("  ostrakon info");
+    tell("try, in another terminal:");
+    tell(&format!("  export OSTRAKON_DATA_DIR={}", data_dir.display()));
+    tell("  ostrakon put acme volume vol-1 --data '{\"size\":10}'");
+    tell("  ostrakon get acme volume vol-1");
+    tell("  ostrakon info");
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn until_told_to_stop() -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let fail = |error: std::io::Error| Failure::failed(format!("signals cannot be waited for: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
-    tokio::select! {
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
+/// Ctrl-C and SIGTERM, from when it was made.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let fail = |error: std::io::Error| Failure::failed(format!("signals cannot be waited for: {error}"));
+        let interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate()).map_err(fail)? })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn told(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

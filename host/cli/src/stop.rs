@@ -5,7 +5,7 @@ use std::future::Future;
 use tokio::sync::watch;
 
 use crate::failure::Failure;
-use crate::serve::until_told_to_stop;
+use crate::serve::Signals;
 
 /// Does `work`; Ctrl-C and SIGTERM turn its `stop` true, a second one cuts it off.
 pub(crate) async fn on_signal<T, W>(work: impl FnOnce(watch::Receiver<bool>) -> W) -> Result<T, Failure>
@@ -13,10 +13,11 @@ where
     W: Future<Output = T>,
 {
     let (stop, stopping) = watch::channel(false);
+    let mut signals = Signals::listen()?;
     let told_twice = async {
-        until_told_to_stop().await?;
+        signals.told().await;
         stop.send_replace(true);
-        until_told_to_stop().await?;
+        signals.told().await;
         Err::<T, _>(Failure::interrupted())
     };
     tokio::select! {

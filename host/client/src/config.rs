@@ -128,7 +128,10 @@ impl ClientConfig {
     pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>, ConfigError> {
         let fail = |reason: String| ConfigError::Server { server: self.server.clone(), reason };
         let addresses: Vec<_> = self.server.to_socket_addrs().map_err(|error| fail(error.to_string()))?.collect();
-        if addresses.is_empty() { Err(fail("it stands for no address".into())) } else { Ok(addresses) }
+        // One socket has one family. Hosts listen on IPv4 unless they are told otherwise.
+        let v4 = addresses.iter().any(SocketAddr::is_ipv4);
+        let usable: Vec<_> = addresses.into_iter().filter(|address| address.is_ipv4() == v4).collect();
+        if usable.is_empty() { Err(fail("it stands for no address".into())) } else { Ok(usable) }
     }
 
     /// The name that the host's certificate must be for.

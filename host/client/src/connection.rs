@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use ostrakon_wire::bounds::{FRAME_BYTES_MAX, GATHER_BYTES_MAX};
-use ostrakon_wire::{Answer, ClientHello, PROTOCOL, Request, ServerHello, WireError, frame};
+use ostrakon_wire::{Answer, ClientHello, Code, PROTOCOL, Request, ServerHello, WireError, frame};
 use parking_lot::Mutex;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::{Notify, oneshot};
@@ -26,6 +27,7 @@ pub(crate) struct Wire {
 
 struct Shared {
     state: Mutex<State>,
+    next_id: AtomicU64,
     /// Something waits to be written, or nobody holds the connection any more.
     filled: Notify,
 }
@@ -34,12 +36,11 @@ struct Shared {
 struct State {
     out: Vec<u8>,
     waiting: HashMap<u64, Waiting>,
-    next_id: u64,
     ended: Option<Error>,
     closed: bool,
 }
 
-/// Requests that wait to be written; more wait for room.
+/// Requests that wait to be written, in bytes; more are refused as `overloaded`, which the client repeats.
 const OUT_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 
 impl Wire {
@@ -62,7 +63,7 @@ impl Wire {
         if hello.protocol != PROTOCOL {
             return Err(Error::Protocol(format!("the host speaks protocol {}", hello.protocol)));
         }
-        let shared = Arc::new(Shared { state: Mutex::default(), filled: Notify::new() });
+        let shared = Arc::new(Shared { state: Mutex::default(), next_id: AtomicU64::new(1), filled: Notify::new() });
         tokio::spawn(write(send, Arc::clone(&shared)));
         tokio::spawn(read(recv, buffer, Arc::clone(&shared)));
         Ok(Self { connection, shared })
@@ -76,19 +77,23 @@ impl Wire {
     /// Sends one request and waits for its answer. Dropped before, the answer is passed over.
     pub(crate) async fn ask(&self, request: &mut Request) -> Result<Answer, Error> {
         let (answer, waiting) = oneshot::channel();
+        request.id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut content = Vec::new();
+        request.write(&mut content);
+        if content.len() > FRAME_BYTES_MAX {
+            let message = format!("a request of {} bytes is over the bound of {FRAME_BYTES_MAX}", content.len());
+            return Err(WireError::new(Code::FrameTooLarge, message).into());
+        }
         {
             let mut state = self.shared.state.lock();
             if let Some(error) = &state.ended {
                 return Err(Error::Unreachable(error.to_string()));
             }
             if state.out.len() > OUT_BYTES_MAX {
-                let message = "too many requests wait to be written";
-                return Err(WireError::new(ostrakon_wire::Code::Overloaded, message).into());
+                return Err(WireError::new(Code::Overloaded, "too many requests wait to be written").into());
             }
-            state.next_id += 1;
-            request.id = state.next_id;
             state.waiting.insert(request.id, answer);
-            frame::append(&mut state.out, |out| request.write(out));
+            frame::append(&mut state.out, |out| out.extend_from_slice(&content));
         }
         self.shared.filled.notify_one();
         let _forget = Forget { shared: &self.shared, id: request.id };

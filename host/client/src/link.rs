@@ -65,6 +65,12 @@ impl Client {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
+            if matches!(error, Error::Deadline) {
+                // The host may have been restarted without a word: the next request dials anew.
+                if let Ok(mut wire) = self.inner.wire.try_lock() {
+                    wire.take();
+                }
+            }
             attempt += 1;
             let pause = retry::wait(attempt, &error, jitter());
             if !retry::may_repeat(&request.operation, &error) || Instant::now() + pause >= deadline {

@@ -77,7 +77,7 @@ impl Engine {
                 overloaded("too much is waiting to be committed")
             }
             NotWritten::Commit(error @ CommitError::Failed) => WireError::new(Code::StoreFailed, error.to_string()),
-            NotWritten::Commit(error @ CommitError::Stopped) => WireError::new(Code::Draining, error.to_string()),
+            NotWritten::Commit(error @ CommitError::Stopped) => WireError::new(Code::StoreFailed, error.to_string()),
             NotWritten::Read(error) => self.unreadable(&error),
         }
     }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ostrakon_store::{ListItem, ReadError, ReadView};
 use ostrakon_wire::answer::{Page, PageItem};
-use ostrakon_wire::bounds::{PAGE_BYTES_MAX, TOKEN_BYTES_MAX};
+use ostrakon_wire::bounds::{PAGE_BYTES_MAX, PAGE_EXAMINED_MAX, TOKEN_BYTES_MAX};
 use ostrakon_wire::{Code, Decided, Generations, List, ObjectId, WireError};
 
 use crate::Engine;
 
 /// What an item weighs on a page beside its texts and its payload.
 const ITEM_OVERHEAD_BYTES: usize = 64;
-/// First byte of a page token: what follows is the last object's text.
+/// First byte of a page token: what follows is the text of the last object that was looked at.
 const TOKEN_TAG: u8 = 1;
 
 impl Engine {
@@ -65,17 +65,23 @@ fn read_page(
     with_payloads: bool,
 ) -> Result<ItemsAndToken, ReadError> {
     let (mut items, mut bytes): (Vec<PageItem>, usize) = (Vec::new(), 0);
-    for item in view.list(prefix, after) {
+    let mut last = None;
+    for (examined, item) in view.list(prefix, after).enumerate() {
         let ListItem { object, shard_key, shard, head } = item?;
+        let live = head.row.payload.is_some();
         let payload = head.row.payload.filter(|_| with_payloads);
         bytes += ITEM_OVERHEAD_BYTES + object.as_text().len();
         bytes += payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
-        let full = items.len() == limit || bytes > PAGE_BYTES_MAX;
-        if let Some(last) = items.last().filter(|_| full) {
-            let token = make_token(&last.object);
+        let full = items.len() == limit || bytes > PAGE_BYTES_MAX || examined == PAGE_EXAMINED_MAX;
+        if let Some(last) = last.as_ref().filter(|_| full) {
+            let token = make_token(last);
             return Ok((items, Some(token)));
         }
-        items.push(PageItem { object, version: head.version, revision: head.row.revision, shard_key, shard, payload });
+        last = Some(object.clone());
+        if live {
+            let (version, revision) = (head.version, head.row.revision);
+            items.push(PageItem { object, version, revision, shard_key, shard, payload });
+        }
     }
     Ok((items, None))
 }

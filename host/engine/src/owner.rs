@@ -11,6 +11,7 @@ mod readers;
 mod sink;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ostrakon_core::ShardMap;
 use ostrakon_store::{
@@ -26,7 +27,7 @@ use entry::{Look, Stripe};
 pub(crate) use judge::{Condition, Refusal};
 use judge::{Judged, check, judge};
 use readers::{Readers, TooMany};
-use sink::{OwnerSink, Token};
+use sink::{OwnerSink, SettledUpTo, Token};
 
 const STRIPES: usize = 64;
 
@@ -70,6 +71,7 @@ pub(crate) struct Owner {
     stripes: Arc<[Mutex<Stripe>]>,
     committer: Committer<OwnerSink>,
     views: Views,
+    settled: Arc<SettledUpTo>,
     numbers: Numbers,
     readers: Readers,
 }
@@ -120,8 +122,10 @@ impl Owner {
     pub(crate) fn start(store: Store, ids: Arc<ActionIds>) -> std::io::Result<Self> {
         let stripes: Arc<[_]> = (0..STRIPES).map(|_| Mutex::new(Stripe::new(STRIPES))).collect();
         let (views, numbers) = (store.views(), store.numbers());
-        let committer = Committer::start(store, OwnerSink::start(Arc::clone(&stripes), ids))?;
-        Ok(Self { stripes, committer, views, numbers, readers: Readers::start()? })
+        let settled = Arc::new(SettledUpTo::new(views.position().revision));
+        let sink = OwnerSink::new(Arc::clone(&stripes), Arc::clone(&settled), ids);
+        let committer = Committer::start(store, sink)?;
+        Ok(Self { stripes, committer, views, settled, numbers, readers: Readers::start()? })
     }
 
     pub(crate) fn commit_stats(&self) -> &Arc<CommitStats> {
@@ -153,15 +157,25 @@ impl Owner {
         let mut stripe = self.stripe(object).lock();
         match stripe.look(object) {
             Look::Known(known) if !whole || known.is_whole() => HeadStep::Known(known.clone()),
-            Look::Tip(tip) if !whole || tip.durable.is_whole() => HeadStep::Known(tip.durable.clone()),
+            // Between the publishing of a view and the settling of its last change, the view alone is right: a list may have
+            // shown it already.
+            Look::Tip(tip) if self.is_settled() && (!whole || tip.durable.is_whole()) => {
+                HeadStep::Known(tip.durable.clone())
+            }
             Look::Loading => HeadStep::Wait(stripe.wait(object)),
-            // A payload too large to be kept, under a tip: the newest view has it.
-            Look::Tip(_) => HeadStep::ReadView,
-            Look::Known(_) | Look::Nothing => {
+            // A payload too large to be kept is in the newest view; a mere read keeps nobody from the object.
+            Look::Tip(_) | Look::Known(_) => HeadStep::ReadView,
+            Look::Nothing => {
                 stripe.begin_load(object);
                 HeadStep::Load
             }
         }
+    }
+
+    /// Whether the durable heads are those of the newest view. Asked under an object's lock, it holds for that object until
+    /// the lock is given back.
+    fn is_settled(&self) -> bool {
+        self.views.position().revision <= self.settled.get()
     }
 
     /// Does an action to an object, and waits until it is durable.
@@ -178,7 +192,7 @@ impl Owner {
     async fn bring(&self, intent: &Intent<'_>, mut purpose: Purpose<'_>) -> Result<Option<Written>, NotWritten> {
         let mut loaded = None;
         loop {
-            match self.step(intent, &mut purpose, loaded.take()) {
+            match self.step(intent, &mut purpose, loaded.clone()) {
                 Step::Queued { outcome, made } => {
                     let durable = outcome.await.unwrap_or(Err(CommitError::Stopped)).map_err(NotWritten::Commit)?;
                     let Made { shard_key, version, created } = made;
@@ -281,7 +295,8 @@ impl Owner {
             }
             Err((token, _full)) => {
                 *claim = token.claim;
-                Step::NotWritten(NotWritten::Full)
+                let failed = self.committer.stats().failed.load(Ordering::Relaxed);
+                Step::NotWritten(if failed { NotWritten::Commit(CommitError::Failed) } else { NotWritten::Full })
             }
         }
     }

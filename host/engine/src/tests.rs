@@ -335,3 +335,16 @@ async fn large_payloads_are_written_read_merged_and_told_in_conflicts() {
     let lost = act(&bed.engine, perform("a", Action::Delete, Some(1))).await.unwrap_err();
     assert_eq!(lost.winner.unwrap().payload, Some(large(2)));
 }
+
+#[tokio::test]
+async fn merges_of_one_large_object_that_is_not_in_memory_do_not_wait_for_each_other_for_ever() {
+    let bed = Bed::new();
+    let large = structured(json!({"text": "x".repeat(200_000)}));
+    act(&bed.engine, perform("a", Action::Put(large), None)).await.unwrap();
+    let bed = bed.restart();
+    let merge = |field: &str| act(&bed.engine, perform("a", Action::Merge(structured(json!({field: 1}))), None));
+    let both = futures_util::future::join3(merge("b"), merge("c"), read(&bed.engine, "a"));
+    let (b, c, seen) = tokio::time::timeout(std::time::Duration::from_secs(20), both).await.unwrap();
+    assert_eq!(b.unwrap().version.get() + c.unwrap().version.get(), 2 + 3);
+    assert!(seen.is_ok());
+}

@@ -150,33 +150,14 @@ pub(crate) enum Verdict {
 
 impl From<policy::Heat> for Heat {
     fn from(heat: policy::Heat) -> Self {
-        let policy::Heat {
-            client_ppm,
-            type_ppm,
-            window_ppm,
-            write_ppm,
-            callers,
-            idle_ms,
-            shards,
-        } = heat;
-        Self {
-            client_ppm,
-            type_ppm,
-            window_ppm,
-            write_ppm,
-            callers,
-            idle_ms,
-            shards,
-        }
+        let policy::Heat { client_ppm, type_ppm, window_ppm, write_ppm, callers, idle_ms, shards } = heat;
+        Self { client_ppm, type_ppm, window_ppm, write_ppm, callers, idle_ms, shards }
     }
 }
 
 impl From<PlacementRecord> for Placement {
     fn from(record: PlacementRecord) -> Self {
-        Self {
-            key: record.key,
-            bits: record.bits,
-        }
+        Self { key: record.key, bits: record.bits }
     }
 }
 
@@ -208,11 +189,7 @@ impl From<ForecastRecord> for Forecast {
             Route::Write => policy::Route::Write,
             Route::Reconcile => policy::Route::Reconcile,
         };
-        Self {
-            version: record.version,
-            confidence_ppm: record.confidence_ppm,
-            route,
-        }
+        Self { version: record.version, confidence_ppm: record.confidence_ppm, route }
     }
 }
 
@@ -238,10 +215,7 @@ impl<'a> From<&policy::Brief<'a>> for Brief<'a> {
 
 impl From<Change> for policy::Change {
     fn from(change: Change) -> Self {
-        Self {
-            body: change.body,
-            reply: change.reply,
-        }
+        Self { body: change.body, reply: change.reply }
     }
 }
 

@@ -42,35 +42,22 @@ pub(crate) fn world(engine: &Engine, component: &Component, kind: PolicyKind) ->
     let has_required = named(required).is_some();
     let mut exports = Exports { optional: false };
     for (name, item) in world.exports(engine) {
-        let interface = [Some(required), optional]
-            .into_iter()
-            .flatten()
-            .find(|known| known.export() == name);
+        let interface = [Some(required), optional].into_iter().flatten().find(|known| known.export() == name);
         let Some(interface) = interface else {
             return Err(stranger(name, kind, has_required));
         };
         let ComponentItem::ComponentInstance(instance) = item.ty else {
-            return Err(LoadError::ExtraExport {
-                export: name.to_owned(),
-            });
+            return Err(LoadError::ExtraExport { export: name.to_owned() });
         };
         functions(engine, interface, &instance)?;
         exports.optional |= interface.name != required.name;
     }
-    if has_required {
-        Ok(exports)
-    } else {
-        Err(LoadError::MissingInterface {
-            interface: required.export(),
-        })
-    }
+    if has_required { Ok(exports) } else { Err(LoadError::MissingInterface { interface: required.export() }) }
 }
 
 /// Names an export that is not of this world: another version of the contract, another kind of policy, or simply too much.
 fn stranger(export: &str, kind: PolicyKind, has_required: bool) -> LoadError {
-    let extra = || LoadError::ExtraExport {
-        export: export.to_owned(),
-    };
+    let extra = || LoadError::ExtraExport { export: export.to_owned() };
     let Some(rest) = export.strip_prefix(PACKAGE) else {
         return extra();
     };
@@ -80,26 +67,15 @@ fn stranger(export: &str, kind: PolicyKind, has_required: bool) -> LoadError {
     if ours && version != VERSION {
         let export = export.to_owned();
         return if newer(version) {
-            LoadError::NewerContract {
-                export,
-                supported: VERSION,
-            }
+            LoadError::NewerContract { export, supported: VERSION }
         } else {
-            LoadError::OlderContract {
-                export,
-                supported: VERSION,
-            }
+            LoadError::OlderContract { export, supported: VERSION }
         };
     }
-    match PolicyKind::ALL
-        .into_iter()
-        .find(|other| contract::required(*other).name == name)
-    {
-        Some(found) if !has_required && found != kind => LoadError::OtherWorld {
-            found,
-            wanted: kind,
-            export: export.to_owned(),
-        },
+    match PolicyKind::ALL.into_iter().find(|other| contract::required(*other).name == name) {
+        Some(found) if !has_required && found != kind => {
+            LoadError::OtherWorld { found, wanted: kind, export: export.to_owned() }
+        }
         _ => extra(),
     }
 }
@@ -141,9 +117,7 @@ fn functions(engine: &Engine, interface: &Interface, instance: &ComponentInstanc
             _ => interface.functions.iter().any(|function| function.name == name),
         };
         if !known {
-            return Err(LoadError::ExtraExport {
-                export: format!("{}#{name}", interface.export()),
-            });
+            return Err(LoadError::ExtraExport { export: format!("{}#{name}", interface.export()) });
         }
     }
     Ok(())

@@ -49,10 +49,8 @@ pub(crate) fn optional(kind: PolicyKind) -> Option<&'static Interface> {
     (kind == PolicyKind::Prediction).then_some(&LEARNING)
 }
 
-const DESCRIBE: Function = Function {
-    name: "describe",
-    signature: "func() -> record { name: string, version: string, needs-state: bool }",
-};
+const DESCRIBE: Function =
+    Function { name: "describe", signature: "func() -> record { name: string, version: string, needs-state: bool }" };
 const CONFIGURE: Function = Function {
     name: "configure",
     signature: "func(settings: string, state: list<u8>) -> result<_, record { path: string, message: string }>",
@@ -123,12 +121,7 @@ static RECONCILIATION: Interface = Interface {
         CONFIGURE,
         Function {
             name: "judge",
-            signature: concat!(
-                "func(b: ",
-                brief!(),
-                ", ours: list<u8>, theirs: option<list<u8>>) -> ",
-                verdict!()
-            ),
+            signature: concat!("func(b: ", brief!(), ", ours: list<u8>, theirs: option<list<u8>>) -> ", verdict!()),
         },
         Function {
             name: "reconcile",

@@ -33,13 +33,7 @@ impl PolicyEngine {
     pub fn new(limits: Limits) -> Result<Self, EngineError> {
         let engine = Engine::new(&config(&limits)).map_err(|error| EngineError::Start(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| EngineError::Start(error.to_string()))?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                engine,
-                limits,
-                _ticker: ticker,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { engine, limits, _ticker: ticker }) })
     }
 
     /// The bounds it was started with.

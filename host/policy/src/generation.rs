@@ -34,12 +34,7 @@ pub(crate) struct Active<P: Policy> {
 impl<P: Policy> Active<P> {
     pub(crate) fn new(number: Generation, policy: Loaded) -> Self {
         let lanes = policy.prepared.limits().lanes;
-        Self {
-            number,
-            tally: Tally::new(lanes),
-            lanes: Lanes::new(lanes),
-            policy,
-        }
+        Self { number, tally: Tally::new(lanes), lanes: Lanes::new(lanes), policy }
     }
 
     /// Counts one call and names this generation in its answer.
@@ -50,10 +45,7 @@ impl<P: Policy> Active<P> {
         if let Err(fault) = &result {
             self.tally.fault(fault);
         }
-        Decision {
-            generation: self.number,
-            result,
-        }
+        Decision { generation: self.number, result }
     }
 }
 

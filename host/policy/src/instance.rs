@@ -65,9 +65,7 @@ impl Instance {
 fn fault(error: &wasmtime::Error, meter: &Meter, deadline_ms: u64) -> PolicyFault {
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => PolicyFault::Overran { deadline_ms },
-        _ if meter.refused() => PolicyFault::OutOfMemory {
-            bytes_max: meter.bytes_max(),
-        },
+        _ if meter.refused() => PolicyFault::OutOfMemory { bytes_max: meter.bytes_max() },
         Some(trap) => {
             let words = trap.to_string();
             PolicyFault::Trapped(words.strip_prefix("wasm trap: ").unwrap_or(&words).to_owned())

@@ -82,19 +82,14 @@ impl std::fmt::Debug for Loaded {
 pub(crate) fn load(engine: &PolicyEngine, kind: PolicyKind, bytes: &[u8], settings: &str) -> Result<Loaded, LoadError> {
     let bytes_max = engine.limits().component_bytes_max;
     if bytes.len() > bytes_max {
-        return Err(LoadError::TooLarge {
-            bytes: bytes.len(),
-            bytes_max,
-        });
+        return Err(LoadError::TooLarge { bytes: bytes.len(), bytes_max });
     }
     check::header(bytes)?;
     check_settings(settings, engine.limits().settings_bytes_max)?;
     let component = Component::from_binary(engine.wasm(), bytes).map_err(|error| LoadError::malformed(&error))?;
     let exports = check::world(engine.wasm(), &component, kind)?;
     let prepared = Prepared::new(engine, &component, kind, settings, &[])?;
-    let about = prepared
-        .describe()
-        .map_err(|(stage, fault)| LoadError::Fault { stage, fault })?;
+    let about = prepared.describe().map_err(|(stage, fault)| LoadError::Fault { stage, fault })?;
     check_about(&about)?;
     match kind {
         PolicyKind::ShardKey => first_call::<ShardKeys>(&prepared)?,
@@ -109,22 +104,13 @@ pub(crate) fn load(engine: &PolicyEngine, kind: PolicyKind, bytes: &[u8], settin
         needs_state: about.needs_state,
         learns: exports.optional,
     };
-    Ok(Loaded {
-        prepared: Arc::new(prepared),
-        identity: Arc::new(identity),
-    })
+    Ok(Loaded { prepared: Arc::new(prepared), identity: Arc::new(identity) })
 }
 
 fn check_settings(settings: &str, bytes_max: usize) -> Result<(), LoadError> {
-    let refused = |message| LoadError::Settings {
-        path: String::new(),
-        message,
-    };
+    let refused = |message| LoadError::Settings { path: String::new(), message };
     if settings.len() > bytes_max {
-        return Err(refused(format!(
-            "they have {} bytes; at most {bytes_max} are allowed",
-            settings.len()
-        )));
+        return Err(refused(format!("they have {} bytes; at most {bytes_max} are allowed", settings.len())));
     }
     match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(settings) {
         Ok(_) => Ok(()),
@@ -136,17 +122,14 @@ fn check_about(about: &About) -> Result<(), LoadError> {
     for (what, text) in [("name", &about.name), ("version", &about.version)] {
         let wrong = match text.len() {
             0 => Some(format!("an empty {what}")),
-            bytes if bytes > NAME_BYTES_MAX => Some(format!(
-                "a {what} of {bytes} bytes; at most {NAME_BYTES_MAX} are allowed"
-            )),
+            bytes if bytes > NAME_BYTES_MAX => {
+                Some(format!("a {what} of {bytes} bytes; at most {NAME_BYTES_MAX} are allowed"))
+            }
             _ if text.chars().any(char::is_control) => Some(format!("a {what} with control characters")),
             _ => None,
         };
         if let Some(wrong) = wrong {
-            return Err(LoadError::Fault {
-                stage: Stage::Describe,
-                fault: PolicyFault::Impossible(wrong),
-            });
+            return Err(LoadError::Fault { stage: Stage::Describe, fault: PolicyFault::Impossible(wrong) });
         }
     }
     Ok(())
@@ -158,10 +141,8 @@ fn first_call<P: Policy>(prepared: &Prepared) -> Result<(), LoadError> {
         StartError::Fault(stage, fault) => LoadError::Fault { stage, fault },
         StartError::Refused(invalid) => refusal(invalid),
     })?;
-    P::trial(&mut ready, prepared.limits()).map_err(|(function, fault)| LoadError::Fault {
-        stage: Stage::Call(function),
-        fault,
-    })
+    P::trial(&mut ready, prepared.limits())
+        .map_err(|(function, fault)| LoadError::Fault { stage: Stage::Call(function), fault })
 }
 
 /// A policy's own words about its settings, if they are short enough to be words.
@@ -169,24 +150,16 @@ fn refusal(invalid: Invalid) -> LoadError {
     for (what, text) in [("path", &invalid.path), ("message", &invalid.message)] {
         if text.len() > TEXT_BYTES_MAX {
             let wrong = format!("a {what} of {} bytes; at most {TEXT_BYTES_MAX} are allowed", text.len());
-            return LoadError::Fault {
-                stage: Stage::Configure,
-                fault: PolicyFault::Impossible(wrong),
-            };
+            return LoadError::Fault { stage: Stage::Configure, fault: PolicyFault::Impossible(wrong) };
         }
     }
-    LoadError::Settings {
-        path: printable(&invalid.path),
-        message: printable(&invalid.message),
-    }
+    LoadError::Settings { path: printable(&invalid.path), message: printable(&invalid.message) }
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -14,11 +14,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self {
-            bytes: 0,
-            bytes_max,
-            refused: false,
-        }
+        Self { bytes: 0, bytes_max, refused: false }
     }
 
     /// The bound, in bytes.

@@ -15,22 +15,7 @@ const PREDICT: &str = "predict";
 /// The kind, as a type.
 pub(crate) struct Prediction;
 
-type Parameters = (
-    u64,
-    u64,
-    u64,
-    u64,
-    u32,
-    u32,
-    u64,
-    u32,
-    u32,
-    abi::Kind,
-    abi::Choice,
-    u32,
-    u32,
-    u64,
-);
+type Parameters = (u64, u64, u64, u64, u32, u32, u64, u32, u32, abi::Kind, abi::Choice, u32, u32, u64);
 
 impl Policy for Prediction {
     const KIND: PolicyKind = PolicyKind::Prediction;
@@ -57,9 +42,7 @@ impl Policy for Prediction {
             payload_bytes: 256,
             scope: 1,
         };
-        Self::ask(ready, &outlook, limits.hot_deadline_ms)
-            .map(drop)
-            .map_err(|fault| (PREDICT, fault))
+        Self::ask(ready, &outlook, limits.hot_deadline_ms).map(drop).map_err(|fault| (PREDICT, fault))
     }
 }
 
@@ -86,15 +69,11 @@ impl Hot for Prediction {
             outlook.payload_bytes,
             outlook.scope,
         );
-        let (record,) = ready
-            .instance
-            .call(deadline_ms, |store| function.call(store, parameters))?;
+        let (record,) = ready.instance.call(deadline_ms, |store| function.call(store, parameters))?;
         let forecast = Forecast::from(record);
         if forecast.confidence_ppm > CONFIDENCE_PPM_MAX {
-            let wrong = format!(
-                "a confidence of {} ppm; at most {CONFIDENCE_PPM_MAX} is allowed",
-                forecast.confidence_ppm
-            );
+            let wrong =
+                format!("a confidence of {} ppm; at most {CONFIDENCE_PPM_MAX} is allowed", forecast.confidence_ppm);
             return Err(PolicyFault::Impossible(wrong));
         }
         Ok(forecast)

@@ -63,45 +63,29 @@ impl Prepared {
         state: &[u8],
     ) -> Result<Self, LoadError> {
         let linker = Linker::new(engine.wasm());
-        let pre = linker
-            .instantiate_pre(component)
-            .map_err(|error| LoadError::malformed(&error))?;
+        let pre = linker.instantiate_pre(component).map_err(|error| LoadError::malformed(&error))?;
         let interface = contract::required(kind);
-        let missing = || LoadError::MissingInterface {
-            interface: interface.export(),
-        };
-        let parent = component
-            .get_export_index(None, interface.export())
-            .ok_or_else(missing)?;
+        let missing = || LoadError::MissingInterface { interface: interface.export() };
+        let parent = component.get_export_index(None, interface.export()).ok_or_else(missing)?;
         let functions = interface
             .functions
             .iter()
             .map(|function| {
-                let index = component
-                    .get_export_index(Some(&parent), function.name)
-                    .ok_or_else(missing)?;
+                let index = component.get_export_index(Some(&parent), function.name).ok_or_else(missing)?;
                 Ok((function.name, index))
             })
             .collect::<Result<_, LoadError>>()?;
         let limits = engine.limits();
         let allowance = match kind {
-            PolicyKind::ShardKey | PolicyKind::Prediction => Allowance {
-                memory_bytes_max: limits.hot_memory_bytes_max,
-                answer_bytes_max: ANSWER_BYTES_SMALL,
-            },
+            PolicyKind::ShardKey | PolicyKind::Prediction => {
+                Allowance { memory_bytes_max: limits.hot_memory_bytes_max, answer_bytes_max: ANSWER_BYTES_SMALL }
+            }
             PolicyKind::Reconciliation => Allowance {
                 memory_bytes_max: limits.reconciliation_memory_bytes_max,
                 answer_bytes_max: ANSWER_BYTES_VERDICT,
             },
         };
-        Ok(Self {
-            engine: engine.clone(),
-            pre,
-            functions,
-            allowance,
-            settings: settings.into(),
-            state: state.into(),
-        })
+        Ok(Self { engine: engine.clone(), pre, functions, allowance, settings: settings.into(), state: state.into() })
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -118,11 +102,7 @@ impl Prepared {
         A: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
-        let index = self
-            .functions
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, index)| *index);
+        let index = self.functions.iter().find(|(known, _)| *known == name).map(|(_, index)| *index);
         let index = index.ok_or_else(|| wasmtime::Error::msg(format!("no function `{name}`")))?;
         let (store, component) = instance.parts();
         component.get_typed_func(store, index)
@@ -131,29 +111,22 @@ impl Prepared {
     /// Makes an instance and asks it who it is. It has no settings, so it answers nothing else.
     pub(crate) fn describe(&self) -> Result<About, (Stage, PolicyFault)> {
         let mut instance = self.instantiate().map_err(|fault| (Stage::Instantiate, fault))?;
-        let describe = self
-            .lookup::<(), (About,)>(&mut instance, "describe")
-            .map_err(|fault| (Stage::Describe, fault))?;
+        let describe =
+            self.lookup::<(), (About,)>(&mut instance, "describe").map_err(|fault| (Stage::Describe, fault))?;
         let deadline_ms = self.limits().start_deadline_ms;
-        let (about,) = instance
-            .call(deadline_ms, |store| describe.call(store, ()))
-            .map_err(|fault| (Stage::Describe, fault))?;
+        let (about,) =
+            instance.call(deadline_ms, |store| describe.call(store, ())).map_err(|fault| (Stage::Describe, fault))?;
         Ok(about)
     }
 
     /// Makes an instance and gives it its settings, before anything else is asked of it.
     pub(crate) fn start<P: Policy>(&self) -> Result<Ready<P>, StartError> {
-        let mut instance = self
-            .instantiate()
-            .map_err(|fault| StartError::Fault(Stage::Instantiate, fault))?;
+        let mut instance = self.instantiate().map_err(|fault| StartError::Fault(Stage::Instantiate, fault))?;
         let failed = |fault| StartError::Fault(Stage::Configure, fault);
-        let configure = self
-            .lookup::<(&str, &[u8]), (Result<(), Invalid>,)>(&mut instance, "configure")
-            .map_err(failed)?;
+        let configure =
+            self.lookup::<(&str, &[u8]), (Result<(), Invalid>,)>(&mut instance, "configure").map_err(failed)?;
         let (taken,) = instance
-            .call(self.limits().start_deadline_ms, |store| {
-                configure.call(store, (&self.settings, &self.state))
-            })
+            .call(self.limits().start_deadline_ms, |store| configure.call(store, (&self.settings, &self.state)))
             .map_err(failed)?;
         taken.map_err(StartError::Refused)?;
         let functions =
@@ -170,8 +143,7 @@ impl Prepared {
         A: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
-        self.function(instance, name)
-            .map_err(|error| PolicyFault::Impossible(error.to_string()))
+        self.function(instance, name).map_err(|error| PolicyFault::Impossible(error.to_string()))
     }
 }
 

@@ -34,10 +34,7 @@ impl Policy for Reconciliation {
     type Functions = Functions;
 
     fn functions(prepared: &Prepared, instance: &mut Instance) -> wasmtime::Result<Functions> {
-        Ok(Functions {
-            judge: prepared.function(instance, JUDGE)?,
-            reconcile: prepared.function(instance, RECONCILE)?,
-        })
+        Ok(Functions { judge: prepared.function(instance, JUDGE)?, reconcile: prepared.function(instance, RECONCILE)? })
     }
 
     fn trial(ready: &mut Ready<Self>, limits: &Limits) -> Result<(), (&'static str, PolicyFault)> {
@@ -74,9 +71,7 @@ impl Reconciliation {
         let deadline_ms = limits.verdict_deadline_ms(ours.len() + theirs.map_or(0, <[u8]>::len));
         let judge: Judge<'_> = ready.functions.judge;
         let parameters = (brief.into(), ours, theirs);
-        let (verdict,) = ready
-            .instance
-            .call(deadline_ms, |store| judge.call(store, parameters))?;
+        let (verdict,) = ready.instance.call(deadline_ms, |store| judge.call(store, parameters))?;
         check(verdict.into(), brief)
     }
 
@@ -92,13 +87,9 @@ impl Reconciliation {
         let deadline_ms = limits.verdict_deadline_ms(payload_bytes);
         let reconcile: Reconcile<'_> = ready.functions.reconcile;
         let parameters = (brief.into(), body, base, latest);
-        let (verdict,) = ready
-            .instance
-            .call(deadline_ms, |store| reconcile.call(store, parameters))?;
+        let (verdict,) = ready.instance.call(deadline_ms, |store| reconcile.call(store, parameters))?;
         if let abi::Verdict::NeedPayloads = verdict {
-            return Err(PolicyFault::Impossible(
-                "`need-payloads` from `reconcile`, which has them".into(),
-            ));
+            return Err(PolicyFault::Impossible("`need-payloads` from `reconcile`, which has them".into()));
         }
         check(verdict.into(), brief)
     }

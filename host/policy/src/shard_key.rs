@@ -32,14 +32,9 @@ impl Policy for ShardKeys {
             name: "trial-object",
             timestamp_ms: 1_700_000_000_000,
             current: 0,
-            heat: Heat {
-                idle_ms: u64::MAX,
-                ..Heat::default()
-            },
+            heat: Heat { idle_ms: u64::MAX, ..Heat::default() },
         };
-        Self::ask(ready, question, limits.hot_deadline_ms)
-            .map(drop)
-            .map_err(|fault| (GET_SHARD_KEY, fault))
+        Self::ask(ready, question, limits.hot_deadline_ms).map(drop).map_err(|fault| (GET_SHARD_KEY, fault))
     }
 }
 
@@ -49,25 +44,13 @@ impl Hot for ShardKeys {
 
     #[inline]
     fn ask(ready: &mut Ready<Self>, question: Placing<'_>, deadline_ms: u64) -> Result<Placement, PolicyFault> {
-        let Placing {
-            client,
-            data_type,
-            name,
-            timestamp_ms,
-            current,
-            heat,
-        } = question;
+        let Placing { client, data_type, name, timestamp_ms, current, heat } = question;
         let function: TypedFunc<Parameters<'_>, (abi::PlacementRecord,)> = ready.functions;
         let parameters = (client, data_type, name, timestamp_ms, current, heat.into());
-        let (record,) = ready
-            .instance
-            .call(deadline_ms, |store| function.call(store, parameters))?;
+        let (record,) = ready.instance.call(deadline_ms, |store| function.call(store, parameters))?;
         let placement = Placement::from(record);
         if placement.bits > PLACEMENT_BITS_MAX {
-            let wrong = format!(
-                "{} meaningful bits; at most {PLACEMENT_BITS_MAX} are allowed",
-                placement.bits
-            );
+            let wrong = format!("{} meaningful bits; at most {PLACEMENT_BITS_MAX} are allowed", placement.bits);
             return Err(PolicyFault::Impossible(wrong));
         }
         Ok(placement)

@@ -15,12 +15,7 @@ macro_rules! prebuilt {
     ($name:literal) => {
         Shipped {
             name: $name,
-            bytes: include_bytes!(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/../../plugins/prebuilt/",
-                $name,
-                ".wasm"
-            )),
+            bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/prebuilt/", $name, ".wasm")),
         }
     };
 }

@@ -42,16 +42,12 @@ fn value(out: &mut String, ty: &Type) {
         Type::String => out.push_str("string"),
         Type::List(list) => wrapped(out, "list<", ">", |out| value(out, &list.ty())),
         Type::Option(option) => wrapped(out, "option<", ">", |out| value(out, &option.ty())),
-        Type::Tuple(tuple) => wrapped(out, "tuple<", ">", |out| {
-            commas(out, tuple.types(), |out, ty| value(out, &ty))
-        }),
+        Type::Tuple(tuple) => wrapped(out, "tuple<", ">", |out| commas(out, tuple.types(), |out, ty| value(out, &ty))),
         Type::Record(record) => wrapped(out, "record { ", " }", |out| {
             commas(out, record.fields(), |out, each| field(out, each.name, &each.ty));
         }),
         Type::Enum(names) => wrapped(out, "enum { ", " }", |out| commas(out, names.names(), String::push_str)),
-        Type::Flags(names) => wrapped(out, "flags { ", " }", |out| {
-            commas(out, names.names(), String::push_str)
-        }),
+        Type::Flags(names) => wrapped(out, "flags { ", " }", |out| commas(out, names.names(), String::push_str)),
         Type::Variant(variant) => wrapped(out, "variant { ", " }", |out| {
             commas(out, variant.cases(), |out, case| {
                 out.push_str(case.name);

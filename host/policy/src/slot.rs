@@ -55,10 +55,7 @@ impl<P: Policy> Slot<P> {
     pub(crate) fn new(policy: Loaded) -> Result<Self, WrongKind> {
         check_kind::<P>(&policy)?;
         let first = Active::new(Generation::FIRST, policy);
-        Ok(Self {
-            current: ArcSwap::from_pointee(first),
-            swapping: Mutex::new(()),
-        })
+        Ok(Self { current: ArcSwap::from_pointee(first), swapping: Mutex::new(()) })
     }
 
     pub(crate) fn swap(&self, policy: Loaded) -> Result<Generation, WrongKind> {
@@ -91,14 +88,7 @@ impl<P: Policy> Slot<P> {
 }
 
 fn check_kind<P: Policy>(policy: &Loaded) -> Result<(), WrongKind> {
-    if policy.kind() == P::KIND {
-        Ok(())
-    } else {
-        Err(WrongKind {
-            offered: policy.kind(),
-            slot: P::KIND,
-        })
-    }
+    if policy.kind() == P::KIND { Ok(()) } else { Err(WrongKind { offered: policy.kind(), slot: P::KIND }) }
 }
 
 macro_rules! slot {

@@ -50,9 +50,7 @@ impl Tally {
 
     #[inline]
     pub(crate) fn call(&self) {
-        self.calls[thread_index() % self.calls.len()]
-            .0
-            .fetch_add(1, Ordering::Relaxed);
+        self.calls[thread_index() % self.calls.len()].0.fetch_add(1, Ordering::Relaxed);
     }
 
     #[cold]
@@ -82,13 +80,7 @@ impl Tally {
     pub(crate) fn faults(&self) -> FaultCounts {
         let [trapped, overran, out_of_memory, impossible, impure] =
             std::array::from_fn(|index| self.faults[index].load(Ordering::Relaxed));
-        FaultCounts {
-            trapped,
-            overran,
-            out_of_memory,
-            impossible,
-            impure,
-        }
+        FaultCounts { trapped, overran, out_of_memory, impossible, impure }
     }
 }
 

@@ -32,7 +32,11 @@ pub(crate) async fn serve(incoming: Incoming, host: Arc<Shared>, _permit: Connec
         Ok(Err(error)) => return tracing::debug!(%remote, %error, "a handshake failed"),
         Err(_) => return tracing::debug!(%remote, "a handshake took too long"),
     };
-    let greeted = tokio::time::timeout(HELLO_DEADLINE, greet(&connection, &host)).await;
+    let mut stopping = host.stopping.clone();
+    let greeted = tokio::select! {
+        greeted = tokio::time::timeout(HELLO_DEADLINE, greet(&connection, &host)) => greeted,
+        () = told_to_stop(&mut stopping) => return connection.close(VarInt::from_u32(0), b"the host is stopping"),
+    };
     match greeted.unwrap_or_else(|_| Err(WireError::new(Code::TooSlow, "no hello in time"))) {
         Ok(first) => serve_streams(&connection, host, first).await,
         Err(error) => {

@@ -100,6 +100,7 @@ async fn run(
         }
         tokio::select! {
             biased;
+            () = &mut stop, if reading => reading = false,
             Some(answered) = working.next(), if !working.is_empty() => {
                 append(&mut out, answered)?;
                 // Answers of one commit group come close together: one turn for the others, and they travel together.
@@ -131,7 +132,6 @@ async fn run(
                 }
             }
             () = due(frame_due), if frame_due.is_some() => return Err(Broken::Protocol(Code::TooSlow)),
-            () = &mut stop, if reading => reading = false,
         }
     }
 }

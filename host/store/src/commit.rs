@@ -1,6 +1,6 @@
 //! The committing thread: groups of changes, one batch and one sync each.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -155,6 +155,10 @@ impl<S: Sink> Drop for Committer<S> {
 /// How far the mark of the object numbers runs ahead of them: so many new objects go by before it is written again.
 const NUMBERS_AHEAD: u64 = 1 << 16;
 
+/// Changes that leave the log at a time: more than a group brings, so that the log shrinks to its bound, and few enough
+/// that no group waits long for it.
+const TRIM_CHANGES_MIN: u64 = 2 * GROUP_CHANGES_MAX as u64;
+
 /// What a change weighs beside its payload and its object's text: keys, headers, its part of the log.
 const CHANGE_OVERHEAD_BYTES: usize = 160;
 
@@ -193,7 +197,9 @@ impl<S: Sink> Thread<S> {
     fn pick(&self, backlog: &mut VecDeque<Queued<S::Token>>, group: &mut Vec<Queued<S::Token>>) {
         let mut bytes = 0;
         let fits = |bytes: usize, group: &Vec<_>| bytes < GROUP_BYTES_MAX && group.len() < GROUP_CHANGES_MAX;
-        if !self.flusher.any_held() {
+        // Nobody is held back from being told that nothing is written any more, nor when the host stops.
+        let hold = !self.stats.failed.load(Ordering::Relaxed) && !self.queue.is_closed();
+        if !hold || !self.flusher.any_held() {
             while fits(bytes, group) {
                 let Some(queued) = backlog.pop_front() else { break };
                 bytes += queued.bytes;
@@ -201,12 +207,16 @@ impl<S: Sink> Thread<S> {
             }
             return;
         }
+        // Whether a shard is held can change at any moment: once one of its changes is kept, all later ones are.
+        let mut skipped = HashSet::new();
         let mut kept = VecDeque::with_capacity(backlog.len());
         for queued in backlog.drain(..) {
-            if fits(bytes, group) && !self.flusher.is_held(queued.change.shard) {
+            let shard = queued.change.shard;
+            if fits(bytes, group) && !skipped.contains(&shard) && !self.flusher.is_held(shard) {
                 bytes += queued.bytes;
                 group.push(queued);
             } else {
+                skipped.insert(shard);
                 kept.push_back(queued);
             }
         }
@@ -224,7 +234,7 @@ impl<S: Sink> Thread<S> {
         let mut batch = self.store.database.batch().durability(Some(PersistMode::SyncData));
         let mut record = log::Builder::new(now);
         let mut revision = first.get();
-        let (mut identities, mut written, mut numbered) = (0, 0, 0);
+        let (mut written, mut numbered) = (0, 0);
         for Queued { change, .. } in group {
             if change.epoch != epoch {
                 continue;
@@ -253,7 +263,6 @@ impl<S: Sink> Thread<S> {
             let tombstone = change.payload.is_none();
             let shard_key = change.place.shard_key;
             record.push(&change.object, shard_key, change.version, change.kind, tombstone, change.identity);
-            identities += usize::from(change.identity.is_some());
             written += 1;
             revision += 1;
         }
@@ -272,24 +281,23 @@ impl<S: Sink> Thread<S> {
             return Err(CommitError::Failed);
         }
         self.log.next = Revision::new(revision);
-        self.log.identities += identities;
         self.store.numbers_mark = mark.unwrap_or(self.store.numbers_mark);
         self.publish();
         if let Some(trim) = trim {
             self.log.start = trim.start;
-            self.log.identities -= trim.identities;
             self.sink.floors(&self.log.start.floors);
             self.sink.dropped(&trim.dropped);
         }
         Ok(first)
     }
 
-    /// Once enough ids too many are remembered, drops the oldest records of the log and raises the floors for them.
+    /// Once the log is long enough over its bound, drops its oldest records and raises the floors for the ids in them.
     fn trim(&self, batch: &mut fjall::OwnedWriteBatch) -> Option<Trim> {
-        let kept = self.store.config.action_ids;
-        let slack = (kept / 64).max(GROUP_CHANGES_MAX);
-        let excess = self.log.identities.checked_sub(kept + slack)?;
-        let mut trim = Trim { start: self.log.start.clone(), identities: 0, dropped: Vec::new() };
+        let kept = self.store.config.action_ids as u64;
+        let slack = (kept / 64).max(GROUP_CHANGES_MAX as u64);
+        let length = self.log.next.get() - self.log.start.first.get();
+        length.checked_sub(kept + slack)?;
+        let mut trim = Trim { start: self.log.start.clone(), dropped: Vec::new() };
         let view = self.store.views.latest();
         for record in view.log_from(self.log.start.first) {
             let Ok((first, record)) = record.inspect_err(|error| tracing::error!(%error, "the log cannot be trimmed"))
@@ -300,11 +308,10 @@ impl<S: Sink> Thread<S> {
             for entry in &record.entries {
                 let Some(identity) = entry.identity else { continue };
                 trim.start.floors.drop_id(entry.object.client(), identity.id, record.committed);
-                trim.identities += 1;
                 trim.dropped.push((entry.object.clone(), identity.id));
             }
             trim.start.first = Revision::new(first.get() + record.entries.len() as u64);
-            if trim.identities >= excess + slack.min(GROUP_CHANGES_MAX) {
+            if trim.start.first.get() - self.log.start.first.get() >= TRIM_CHANGES_MIN {
                 break;
             }
         }
@@ -353,9 +360,18 @@ impl<S: Sink> Thread<S> {
     }
 }
 
+/// A thread that ends in a panic takes nobody with it: what waits is told that it will not be written.
+impl<S: Sink> Drop for Thread<S> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.stats.failed.store(true, Ordering::Relaxed);
+            self.queue.abandon();
+        }
+    }
+}
+
 struct Trim {
     start: meta::LogStart,
-    identities: usize,
     dropped: Vec<(ObjectId, ActionId)>,
 }
 

@@ -33,8 +33,8 @@ pub enum OpenError {
         /// The latest format of this release.
         known: u32,
     },
-    /// It is not a data folder, and not empty either.
-    #[error("{} holds other files and is no data folder of a host", path.display())]
+    /// What stands in it under the names that a host uses is not a host's.
+    #[error("{} holds a FORMAT file or a store folder that no host made", path.display())]
     NotADataFolder {
         /// The folder.
         path: PathBuf,
@@ -113,9 +113,9 @@ pub enum CommitError {
     #[error("the shard map has changed")]
     Fenced,
     /// A persist failed, now or before; nothing is written until the host is restarted.
-    #[error("the store takes no writes since a persist failed; restart the host")]
+    #[error("the store takes no writes since a persist failed; whether this change was made is known after a restart")]
     Failed,
-    /// The host is stopping.
-    #[error("the host is stopping")]
+    /// The committing thread is gone.
+    #[error("the committing thread is gone; whether this change was made is known after a restart")]
     Stopped,
 }

@@ -2,7 +2,7 @@
 //!
 //! The engine counts memory a keyspace at a time, and keeps a journal as long as any keyspace, however idle, has unflushed
 //! rows in it. So a thread of ours looks at the whole: it flushes a shard that has grown, the largest ones when the sum
-//! has grown, and those that pin the oldest journal when journals add up. A shard whose flushes cannot keep up is held
+//! has grown, and when journals add up those with the least in them first: the idle ones, which pin the oldest. A shard whose flushes cannot keep up is held
 //! back, alone, until they have.
 
 use std::collections::HashSet;
@@ -115,12 +115,18 @@ impl Shared {
         }
         let mut sizes: Vec<(u64, &Keyspace)> =
             self.keyspaces.all().map(|keyspace| (keyspace.tree.active_memtable().size(), keyspace)).collect();
-        sizes.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        sizes.sort_by_key(|(bytes, _)| *bytes);
+        if journals <= JOURNALS_MAX {
+            sizes.reverse();
+        }
         let active: u64 = sizes.iter().map(|(bytes, _)| bytes).sum();
         let mut to_shed = active.saturating_sub(MEMTABLE_BYTES_MAX);
         for (bytes, keyspace) in sizes {
-            if bytes == 0 || self.database.outstanding_flushes() >= FLUSHES_MAX {
+            if self.database.outstanding_flushes() >= FLUSHES_MAX {
                 break;
+            }
+            if bytes == 0 {
+                continue;
             }
             let wanted = bytes > SHARD_MEMTABLE_BYTES_MAX || to_shed > 0 || journals > JOURNALS_MAX;
             if wanted && keyspace.tree.sealed_memtable_count() < SEALED_MAX {

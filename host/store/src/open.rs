@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use fjall::{Database, PersistMode};
+use fjall::{CompressionType, Database, PersistMode};
 use ostrakon_core::ShardMap;
 use ostrakon_wire::bounds::{ACTION_IDS_DEFAULT, BLOCK_CACHE_BYTES, HISTORY_VERSIONS_DEFAULT, SHARDS_DEFAULT};
 use ostrakon_wire::{LogId, Revision};
@@ -14,6 +14,7 @@ use ostrakon_wire::{LogId, Revision};
 use crate::error::{OpenError, ReadError};
 use crate::floors::Floors;
 use crate::keyspaces::{Keyspaces, LOCATOR, LOG, META, shard_name};
+use crate::record::DamagedRecord;
 use crate::record::locator::ObjectNumber;
 use crate::record::log::Entry;
 use crate::record::meta::{self, LogStart, StoreFacts};
@@ -35,7 +36,7 @@ pub struct StoreConfig {
     pub shards: u32,
     /// Versions of an object that history keeps, at least 1.
     pub history_versions: u32,
-    /// Action ids that are remembered.
+    /// Changes that the log keeps, and so action ids that are remembered at most.
     pub action_ids: usize,
     /// Number of the log, for a folder that is new.
     pub new_log: LogId,
@@ -72,7 +73,6 @@ pub struct Store {
 pub(crate) struct LogWindow {
     pub(crate) start: LogStart,
     pub(crate) next: Revision,
-    pub(crate) identities: usize,
 }
 
 /// Gives out object numbers, each once in the life of the store.
@@ -139,7 +139,7 @@ impl Store {
             revision: Revision::default(),
         };
         let views = Views(Arc::new(ArcSwap::from_pointee(view)));
-        let log = LogWindow { start: LogStart::default(), next: Revision::new(1), identities: 0 };
+        let log = LogWindow { start: LogStart::default(), next: Revision::new(1) };
         Self { config, database, keyspaces, map, facts, log, views, numbers_mark: 0 }
     }
 
@@ -183,7 +183,6 @@ impl Store {
             remembered.extend(identified.map(|(revision, entry)| Remembered { revision, entry }));
         }
         self.log.next = next;
-        self.log.identities = remembered.len();
         self.views.publish(ReadView {
             snapshot: self.database.snapshot(),
             keyspaces: Arc::clone(&self.keyspaces),
@@ -266,6 +265,8 @@ fn open_database(path: &Path) -> Result<Database, OpenError> {
     Database::builder(path.join(DATABASE_FOLDER))
         .cache_size(BLOCK_CACHE_BYTES)
         .worker_threads(2)
+        // It would compress every log record on the committing thread.
+        .journal_compression(CompressionType::None)
         .open()
         .map_err(|source| engine_error(path, source))
 }
@@ -288,7 +289,16 @@ fn find_facts(database: &Database, path: &Path) -> Result<Option<(StoreFacts, Sh
             let facts = StoreFacts::decode(&facts).map_err(damaged)?;
             Ok(Some((facts, meta::decode_map(&map).map_err(damaged)?)))
         }
-        _ => Ok(None),
+        _ => {
+            let fresh = |name| -> fjall::Result<bool> {
+                Ok(!database.keyspace_exists(name) || database.keyspace(name, Default::default)?.is_empty()?)
+            };
+            if fresh(LOG).map_err(wrap)? && fresh(LOCATOR).map_err(wrap)? {
+                Ok(None)
+            } else {
+                Err(damaged(DamagedRecord { kind: "meta", what: "the store's facts are gone" }))
+            }
+        }
     }
 }
 

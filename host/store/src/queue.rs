@@ -83,6 +83,20 @@ impl<T> Queue<T> {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// Whether it takes nothing more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// Takes nothing more, and drops what waits.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let waiting = std::mem::take(&mut state.items);
+        drop(state);
+        drop(waiting);
+    }
+
     /// Takes nothing more.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;

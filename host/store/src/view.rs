@@ -108,7 +108,7 @@ impl ReadView {
         }
     }
 
-    /// The live objects whose text begins with `prefix`, in order, from behind `after` on.
+    /// The objects whose text begins with `prefix`, deleted ones included, in order, from behind `after` on.
     pub fn list<'a>(
         &'a self,
         prefix: &str,
@@ -123,24 +123,16 @@ impl ReadView {
             .range(&self.keyspaces.locator, start..)
             .map(|guard| guard.into_inner())
             .take_while(move |pair| pair.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)))
-            .filter_map(move |pair| self.list_item(pair).transpose())
+            .map(move |pair| self.list_item(pair))
     }
 
-    fn list_item(
-        &self,
-        pair: fjall::Result<(fjall::UserKey, fjall::UserValue)>,
-    ) -> Result<Option<ListItem>, ReadError> {
+    fn list_item(&self, pair: fjall::Result<(fjall::UserKey, fjall::UserValue)>) -> Result<ListItem, ReadError> {
         let (key, value) = pair?;
         let object = locator::object(&key)?;
         let place = locator::decode(&value)?;
+        let head = self.head(place)?.ok_or_else(|| ReadError::Engine(format!("{object} has a locator and no row")))?;
         let shard_key = place.shard_key;
-        let head = self.head(place)?;
-        Ok(head.filter(|head| head.row.payload.is_some()).map(|head| ListItem {
-            object,
-            shard_key,
-            shard: self.map.shard_of(shard_key),
-            head,
-        }))
+        Ok(ListItem { object, shard_key, shard: self.map.shard_of(shard_key), head })
     }
 
     /// The log's records from a revision on, in order.

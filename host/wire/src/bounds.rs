@@ -33,6 +33,8 @@ pub const PAYLOAD_VALUES_MAX: usize = 1 << 16;
 
 /// Most objects on one page of a list.
 pub const PAGE_ITEMS_MAX: usize = 1000;
+/// Objects, deleted ones included, that are looked at for one page; a page that ends there is shorter than asked for.
+pub const PAGE_EXAMINED_MAX: usize = 4_000;
 /// Objects on a page when the request does not say.
 pub const PAGE_ITEMS_DEFAULT: usize = 100;
 /// Bytes after which a page ends (an object that alone is larger still gets a page).
@@ -77,8 +79,6 @@ pub const COMMIT_QUEUE_CHANGES_MAX: usize = 16_384;
 pub const COMMIT_QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Changes in one commit group.
 pub const GROUP_CHANGES_MAX: usize = 1_024;
-/// Committed groups whose writers have not been told yet.
-pub const GROUPS_TO_SETTLE_MAX: usize = 64;
 /// Bytes in one commit group.
 pub const GROUP_BYTES_MAX: usize = 8 << 20;
 /// What an `overloaded` answer tells the client to wait, in milliseconds.

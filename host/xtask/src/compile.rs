@@ -16,15 +16,7 @@ use crate::toolchain::{Std, Toolchain};
 pub(crate) fn compile(root: &Path, policy: &Policy, toolchain: &Toolchain) -> Result<Vec<u8>> {
     let target_dir = work_dir(root).join("build");
     let mut cargo = cargo(root, toolchain);
-    cargo.args([
-        "build",
-        "--release",
-        "--locked",
-        "--target",
-        TARGET,
-        "--package",
-        policy.name,
-    ]);
+    cargo.args(["build", "--release", "--locked", "--target", TARGET, "--package", policy.name]);
     cargo.arg("--target-dir").arg(&target_dir);
     cargo.args(PROFILE.iter().flat_map(|setting| ["--config", setting]));
     if let Std::Source(_) = toolchain.std {
@@ -32,17 +24,8 @@ pub(crate) fn compile(root: &Path, policy: &Policy, toolchain: &Toolchain) -> Re
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(root, toolchain)?);
     let status = cargo.status().context("cargo cannot be started")?;
-    ensure!(
-        status.success(),
-        "{} does not build for {TARGET} with {}",
-        policy.name,
-        toolchain.version
-    );
-    let module = target_dir
-        .join(TARGET)
-        .join("release")
-        .join(policy.name.replace('-', "_"))
-        .with_extension("wasm");
+    ensure!(status.success(), "{} does not build for {TARGET} with {}", policy.name, toolchain.version);
+    let module = target_dir.join(TARGET).join("release").join(policy.name.replace('-', "_")).with_extension("wasm");
     std::fs::read(&module).with_context(|| format!("cargo left no {}", module.display()))
 }
 
@@ -55,14 +38,8 @@ pub(crate) fn fetch(root: &Path, toolchain: &Toolchain) -> Result<()> {
 
 /// Cargo with this compiler, and without whatever around us would change the outcome.
 fn cargo(root: &Path, toolchain: &Toolchain) -> Command {
-    const MEDDLING: [&str; 6] = [
-        "CARGO_BUILD_",
-        "CARGO_PROFILE_",
-        "CARGO_TARGET_",
-        "CARGO_INCREMENTAL",
-        "RUSTC",
-        "LD_LIBRARY_PATH",
-    ];
+    const MEDDLING: [&str; 6] =
+        ["CARGO_BUILD_", "CARGO_PROFILE_", "CARGO_TARGET_", "CARGO_INCREMENTAL", "RUSTC", "LD_LIBRARY_PATH"];
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     for (name, _) in std::env::vars_os() {
         let meddles =
@@ -113,13 +90,9 @@ fn rustflags(root: &Path, toolchain: &Toolchain) -> Result<OsString> {
 fn cargo_homes() -> Result<Vec<PathBuf>> {
     let home = match std::env::var_os("CARGO_HOME") {
         Some(home) => PathBuf::from(home),
-        None => std::env::home_dir()
-            .context("neither CARGO_HOME nor a home folder")?
-            .join(".cargo"),
+        None => std::env::home_dir().context("neither CARGO_HOME nor a home folder")?.join(".cargo"),
     };
-    let real = home
-        .canonicalize()
-        .with_context(|| format!("no cargo home at {}", home.display()))?;
+    let real = home.canonicalize().with_context(|| format!("no cargo home at {}", home.display()))?;
     Ok(if real == home { vec![home] } else { vec![home, real] })
 }
 

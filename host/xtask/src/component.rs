@@ -16,29 +16,11 @@ pub(crate) fn componentize(policy: &Policy, module: &[u8]) -> Result<Vec<u8>> {
 
 /// Refuses a component with imports, or with other exports than the policy's interface.
 pub(crate) fn verify(policy: &Policy, component: &[u8]) -> Result<()> {
-    let DecodedWasm::Component(resolve, world) = decode(component)? else {
-        bail!("{}: no component", policy.name)
-    };
+    let DecodedWasm::Component(resolve, world) = decode(component)? else { bail!("{}: no component", policy.name) };
     let world = &resolve.worlds[world];
-    let names = |items: Vec<_>| {
-        items
-            .into_iter()
-            .map(|key| resolve.name_world_key(key))
-            .collect::<Vec<_>>()
-    };
-    let (imports, exports) = (
-        names(world.imports.keys().collect()),
-        names(world.exports.keys().collect()),
-    );
-    ensure!(
-        imports.is_empty(),
-        "{}: the component imports {imports:?}, and a policy must import nothing",
-        policy.name
-    );
-    ensure!(
-        exports == [policy.interface],
-        "{}: the component exports {exports:?}",
-        policy.name
-    );
+    let names = |items: Vec<_>| items.into_iter().map(|key| resolve.name_world_key(key)).collect::<Vec<_>>();
+    let (imports, exports) = (names(world.imports.keys().collect()), names(world.exports.keys().collect()));
+    ensure!(imports.is_empty(), "{}: the component imports {imports:?}, and a policy must import nothing", policy.name);
+    ensure!(exports == [policy.interface], "{}: the component exports {exports:?}", policy.name);
     Ok(())
 }

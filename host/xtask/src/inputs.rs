@@ -28,21 +28,13 @@ impl<'a> Workspace<'a> {
             .exec()
             .context("cargo metadata --locked failed")?;
         let lock = std::fs::read_to_string(root.join("Cargo.lock")).context("no Cargo.lock")?;
-        Ok(Self {
-            root,
-            metadata,
-            checksums: checksums(&lock),
-        })
+        Ok(Self { root, metadata, checksums: checksums(&lock) })
     }
 
     /// The input digest of one policy.
     pub(crate) fn digest(&self, policy: &Policy) -> Result<String> {
-        let mut lines: Vec<String> = PROFILE
-            .iter()
-            .chain(&RUSTFLAGS)
-            .chain([&TARGET])
-            .map(|&line| line.into())
-            .collect();
+        let mut lines: Vec<String> =
+            PROFILE.iter().chain(&RUSTFLAGS).chain([&TARGET]).map(|&line| line.into()).collect();
         for part in [&policy.crate_dir(self.root), &self.root.join("plugins/sdk")] {
             self.add_files(&part.join("src"), &mut lines)?;
             self.add_file(&part.join("Cargo.toml"), &mut lines)?;
@@ -67,27 +59,15 @@ impl<'a> Workspace<'a> {
 
     fn add_file(&self, path: &PathBuf, lines: &mut Vec<String>) -> Result<()> {
         let content = std::fs::read(path).with_context(|| format!("no file {}", path.display()))?;
-        lines.push(format!(
-            "{} {}",
-            path.strip_prefix(self.root)?.display(),
-            sha256(&content)
-        ));
+        lines.push(format!("{} {}", path.strip_prefix(self.root)?.display(), sha256(&content)));
         Ok(())
     }
 
     /// What the crate needs to build, as locked: not what only its tests need.
     fn locked(&self, name: &str) -> Result<Vec<String>> {
-        let resolve = self
-            .metadata
-            .resolve
-            .as_ref()
-            .context("cargo metadata resolved nothing")?;
+        let resolve = self.metadata.resolve.as_ref().context("cargo metadata resolved nothing")?;
         let nodes: BTreeMap<&PackageId, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
-        let package = self
-            .metadata
-            .workspace_packages()
-            .into_iter()
-            .find(|package| *package.name == name);
+        let package = self.metadata.workspace_packages().into_iter().find(|package| *package.name == name);
         let mut waiting = vec![&package.with_context(|| format!("no crate {name} in the workspace"))?.id];
         let mut found = BTreeSet::new();
         while let Some(id) = waiting.pop() {
@@ -112,18 +92,11 @@ impl<'a> Workspace<'a> {
 /// The checksums in a lock file; crates of the workspace have none.
 fn checksums(lock: &str) -> BTreeMap<(String, String), String> {
     let value = |block: &str, key: &str| {
-        let line = block
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "))?;
+        let line = block.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "))?;
         Some(line.trim_matches('"').to_owned())
     };
     lock.split("[[package]]")
-        .filter_map(|block| {
-            Some((
-                (value(block, "name")?, value(block, "version")?),
-                value(block, "checksum")?,
-            ))
-        })
+        .filter_map(|block| Some(((value(block, "name")?, value(block, "version")?), value(block, "checksum")?)))
         .collect()
 }
 
@@ -140,9 +113,6 @@ mod tests {
     fn a_lock_file_gives_its_checksums() {
         let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"s\"\nchecksum = \"c0\"\n\
             dependencies = [\n \"b\",\n]\n\n[[package]]\nname = \"b\"\nversion = \"0.1.0\"\n";
-        assert_eq!(
-            checksums(lock),
-            BTreeMap::from([(("a".into(), "1.0.0".into()), "c0".into())])
-        );
+        assert_eq!(checksums(lock), BTreeMap::from([(("a".into(), "1.0.0".into()), "c0".into())]));
     }
 }

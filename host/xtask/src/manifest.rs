@@ -41,31 +41,20 @@ pub(crate) struct Compiler {
 
 impl Compiler {
     pub(crate) fn of(toolchain: &Toolchain) -> Self {
-        Self {
-            kind: toolchain.kind().to_owned(),
-            rustc: toolchain.version.clone(),
-        }
+        Self { kind: toolchain.kind().to_owned(), rustc: toolchain.version.clone() }
     }
 }
 
 impl Manifest {
     pub(crate) fn new(policies: BTreeMap<String, Entry>) -> Self {
-        Self {
-            format: FORMAT,
-            policies,
-        }
+        Self { format: FORMAT, policies }
     }
 
     pub(crate) fn read(root: &Path) -> Result<Self> {
         let path = prebuilt_dir(root).join("manifest.json");
         let text = std::fs::read(&path).with_context(|| format!("no {}", path.display()))?;
         let manifest: Self = serde_json::from_slice(&text).with_context(|| format!("in {}", path.display()))?;
-        ensure!(
-            manifest.format == FORMAT,
-            "{} has format {}, not {FORMAT}",
-            path.display(),
-            manifest.format
-        );
+        ensure!(manifest.format == FORMAT, "{} has format {}, not {FORMAT}", path.display(), manifest.format);
         Ok(manifest)
     }
 

@@ -28,11 +28,7 @@ pub(crate) fn build(root: &Path, choice: Choice) -> Result<()> {
                 policy.name
             )
         })?;
-        println!(
-            "{}: {} bytes, {calls} recorded answers repeated",
-            policy.name,
-            component.len()
-        );
+        println!("{}: {} bytes, {calls} recorded answers repeated", policy.name, component.len());
         entries.insert(
             policy.name.to_owned(),
             Entry {
@@ -70,10 +66,7 @@ pub(crate) fn check(root: &Path, choice: Choice) -> Result<()> {
     }
     match mismatches {
         0 => Ok(()),
-        _ => bail!(
-            "{mismatches} of {} components are not what the sources make",
-            POLICIES.len()
-        ),
+        _ => bail!("{mismatches} of {} components are not what the sources make", POLICIES.len()),
     }
 }
 
@@ -86,10 +79,7 @@ fn check_one(
     manifest: &Manifest,
     toolchain: &Toolchain,
 ) -> Result<String> {
-    let entry = manifest
-        .policies
-        .get(policy.name)
-        .with_context(|| format!("not in the manifest; {REMAKE}"))?;
+    let entry = manifest.policies.get(policy.name).with_context(|| format!("not in the manifest; {REMAKE}"))?;
     if workspace.digest(policy)? != entry.inputs_digest {
         bail!("its sources or what they depend on changed since the component was made; {REMAKE}");
     }
@@ -101,10 +91,7 @@ fn check_one(
     let calls = repeat(root, policy, &prebuilt).context("the component that lies there")?;
     let remade = make(root, policy, toolchain)?;
     if remade == prebuilt {
-        return Ok(format!(
-            "the same {} bytes, {calls} recorded answers repeated",
-            prebuilt.len()
-        ));
+        return Ok(format!("the same {} bytes, {calls} recorded answers repeated", prebuilt.len()));
     }
     let compiler = Compiler::of(toolchain);
     if compiler == entry.toolchain {
@@ -118,11 +105,6 @@ fn check_one(
 }
 
 fn make(root: &Path, policy: &Policy, toolchain: &Toolchain) -> Result<Vec<u8>> {
-    eprintln!(
-        "xtask: building {} with {} ({})",
-        policy.name,
-        toolchain.version,
-        toolchain.kind()
-    );
+    eprintln!("xtask: building {} with {} ({})", policy.name, toolchain.version, toolchain.kind());
     componentize(policy, &compile(root, policy, toolchain)?)
 }

@@ -14,18 +14,9 @@ pub(crate) struct Policy {
 }
 
 pub(crate) const POLICIES: [Policy; 3] = [
-    Policy {
-        name: "weighted-shard-key",
-        interface: "ostrakon:policy/shard-key@0.1.0",
-    },
-    Policy {
-        name: "frequency-prediction",
-        interface: "ostrakon:policy/prediction@0.1.0",
-    },
-    Policy {
-        name: "three-way-reconciliation",
-        interface: "ostrakon:policy/reconciliation@0.1.0",
-    },
+    Policy { name: "weighted-shard-key", interface: "ostrakon:policy/shard-key@0.1.0" },
+    Policy { name: "frequency-prediction", interface: "ostrakon:policy/prediction@0.1.0" },
+    Policy { name: "three-way-reconciliation", interface: "ostrakon:policy/reconciliation@0.1.0" },
 ];
 
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
@@ -69,10 +60,6 @@ pub(crate) fn work_dir(root: &Path) -> PathBuf {
 pub(crate) fn checkout() -> Result<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map_or(here.to_owned(), PathBuf::from);
-    let root = manifest
-        .ancestors()
-        .nth(2)
-        .context("the crate does not lie two folders below the checkout")?;
-    root.canonicalize()
-        .with_context(|| format!("no checkout at {}", root.display()))
+    let root = manifest.ancestors().nth(2).context("the crate does not lie two folders below the checkout")?;
+    root.canonicalize().with_context(|| format!("no checkout at {}", root.display()))
 }

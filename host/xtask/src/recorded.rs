@@ -38,11 +38,7 @@ pub(crate) fn repeat(root: &Path, policy: &Policy, component: &[u8]) -> Result<u
             .with_context(|| format!("{} is no recording", path.display()))?;
         let mut runner = Runner::new(component, policy.interface)?;
         let accepted = runner.call("configure", &[recording.settings.to_string().into(), Value::from("")])?;
-        ensure!(
-            accepted.get("ok").is_some(),
-            "{}: settings refused: {accepted}",
-            path.display()
-        );
+        ensure!(accepted.get("ok").is_some(), "{}: settings refused: {accepted}", path.display());
         for (index, call) in recording.calls.iter().enumerate() {
             let answer = runner.call(&call.function, &call.arguments)?;
             ensure!(

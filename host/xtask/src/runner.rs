@@ -21,25 +21,15 @@ impl Runner {
         let component = Component::new(&engine, component).map_err(|error| anyhow!(error))?;
         let mut store = Store::new(&engine, ());
         let linker = Linker::new(&engine);
-        let instance = linker
-            .instantiate(&mut store, &component)
-            .map_err(|error| anyhow!(error))?;
-        Ok(Self {
-            store,
-            instance,
-            interface: interface.to_owned(),
-        })
+        let instance = linker.instantiate(&mut store, &component).map_err(|error| anyhow!(error))?;
+        Ok(Self { store, instance, interface: interface.to_owned() })
     }
 
     pub(crate) fn call(&mut self, function: &str, arguments: &[Value]) -> Result<Value> {
-        let callee = self
-            .function(function)
-            .with_context(|| format!("no function {function}"))?;
+        let callee = self.function(function).with_context(|| format!("no function {function}"))?;
         let ty = callee.ty(&self.store);
         let given = ty.params().zip(arguments).map(|((_, ty), value)| to_val(&ty, value));
-        let given = given
-            .collect::<Result<Vec<_>>>()
-            .with_context(|| format!("arguments of {function}"))?;
+        let given = given.collect::<Result<Vec<_>>>().with_context(|| format!("arguments of {function}"))?;
         let mut answers = vec![Val::Bool(false); ty.results().len()];
         callee
             .call(&mut self.store, &given, &mut answers)
@@ -50,9 +40,7 @@ impl Runner {
 
     fn function(&mut self, name: &str) -> Option<Func> {
         let interface = self.instance.get_export_index(&mut self.store, None, &self.interface)?;
-        let function = self
-            .instance
-            .get_export_index(&mut self.store, Some(&interface), name)?;
+        let function = self.instance.get_export_index(&mut self.store, Some(&interface), name)?;
         self.instance.get_func(&mut self.store, function)
     }
 }
@@ -65,19 +53,14 @@ fn to_val(ty: &Type, value: &Value) -> Result<Val> {
         (Type::Enum(_), Value::String(case)) => Val::Enum(case.clone()),
         (Type::U8 | Type::U32 | Type::U64, Value::Number(_)) => return number(ty, value),
         (Type::List(list), Value::String(digits)) if list.ty() == Type::U8 => Val::List(bytes(digits)?),
-        (Type::List(list), Value::Array(items)) => Val::List(
-            items
-                .iter()
-                .map(|item| to_val(&list.ty(), item))
-                .collect::<Result<_>>()?,
-        ),
+        (Type::List(list), Value::Array(items)) => {
+            Val::List(items.iter().map(|item| to_val(&list.ty(), item)).collect::<Result<_>>()?)
+        }
         (Type::Option(_), Value::Null) => Val::Option(None),
         (Type::Option(option), value) => Val::Option(Some(boxed(&option.ty(), value)?)),
         (Type::Record(record), Value::Object(members)) => {
             let field = |field: wasmtime::component::types::Field<'_>| {
-                let value = members
-                    .get(field.name)
-                    .with_context(|| format!("no member {}", field.name))?;
+                let value = members.get(field.name).with_context(|| format!("no member {}", field.name))?;
                 Ok((field.name.to_owned(), to_val(&field.ty, value)?))
             };
             Val::Record(record.fields().map(field).collect::<Result<_>>()?)
@@ -88,9 +71,7 @@ fn to_val(ty: &Type, value: &Value) -> Result<Val> {
 }
 
 fn number(ty: &Type, value: &Value) -> Result<Val> {
-    let number = value
-        .as_u64()
-        .with_context(|| format!("{value} is no unsigned integer"))?;
+    let number = value.as_u64().with_context(|| format!("{value} is no unsigned integer"))?;
     Ok(match ty {
         Type::U8 => Val::U8(number.try_into()?),
         Type::U32 => Val::U32(number.try_into()?),
@@ -130,8 +111,5 @@ fn digits(byte: &Val) -> Result<String> {
 
 fn bytes(digits: &str) -> Result<Vec<Val>> {
     let pair = |at: usize| digits.get(at..at + 2).context("an odd number of digits");
-    (0..digits.len())
-        .step_by(2)
-        .map(|at| Ok(Val::U8(u8::from_str_radix(pair(at)?, 16)?)))
-        .collect()
+    (0..digits.len()).step_by(2).map(|at| Ok(Val::U8(u8::from_str_radix(pair(at)?, 16)?))).collect()
 }

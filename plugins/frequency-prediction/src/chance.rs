@@ -45,14 +45,7 @@ pub(crate) fn likeliest_successes(tries: u32, one: f64) -> (u64, f64) {
     let count = ((tries + 1) as f64 * one) as u64;
     if tries > TERMS_MAX {
         let spread = tries as f64 * one * (1.0 - one);
-        return (
-            count,
-            if spread < 1.0 {
-                nth_power(1.0 - one, tries)
-            } else {
-                bell(spread)
-            },
-        );
+        return (count, if spread < 1.0 { nth_power(1.0 - one, tries) } else { bell(spread) });
     }
     let mut chance = nth_power(one, count) * nth_power(1.0 - one, tries - count);
     for step in 1..=count {

@@ -31,18 +31,12 @@ impl Policy for FrequencyPrediction {
     }
 
     fn configure(settings: &str, _state: &[u8]) -> Result<Self, Invalid> {
-        Ok(Self {
-            settings: Settings::parse(settings)?,
-        })
+        Ok(Self { settings: Settings::parse(settings)? })
     }
 
     fn predict(&self, ask: &Request) -> Forecast {
         let Some(sighting) = Sighting::latest(ask) else {
-            return Forecast {
-                version: ask.known,
-                confidence_ppm: UNSEEN_PPM,
-                route: Route::Write,
-            };
+            return Forecast { version: ask.known, confidence_ppm: UNSEEN_PPM, route: Route::Write };
         };
         let success = 1.0 - f64::from(ask.conflict_ppm.min(1_000_000)) / 1e6;
         let foreign = sighting.foreign_writes(ask);
@@ -83,11 +77,7 @@ impl Sighting {
             true => (ask.known, read_age_us),
             false => (ask.observed, ask.observed_age_us),
         };
-        Some(Self {
-            version,
-            age_us,
-            overtaken,
-        })
+        Some(Self { version, age_us, overtaken })
     }
 
     /// Writes by others that are expected between the sighting and this write's turn.

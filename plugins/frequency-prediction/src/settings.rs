@@ -20,9 +20,7 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            abort_below_ppm: 300_000,
-        }
+        Self { abort_below_ppm: 300_000 }
     }
 }
 

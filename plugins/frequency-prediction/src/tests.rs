@@ -35,15 +35,8 @@ fn ask(known: u64, observed: u64, observed_age_us: u64) -> Request {
 
 fn check(ask: Request, version: u64, confidence_ppm: std::ops::RangeInclusive<u32>, route: Route) {
     let forecast = policy().predict(&ask);
-    assert_eq!(
-        (forecast.version, forecast.route),
-        (version, route),
-        "{ask:?} {forecast:?}"
-    );
-    assert!(
-        confidence_ppm.contains(&forecast.confidence_ppm),
-        "{ask:?} {forecast:?}"
-    );
+    assert_eq!((forecast.version, forecast.route), (version, route), "{ask:?} {forecast:?}");
+    assert!(confidence_ppm.contains(&forecast.confidence_ppm), "{ask:?} {forecast:?}");
 }
 
 #[test]
@@ -74,15 +67,9 @@ fn a_client_that_saw_more_is_believed() {
 
 #[test]
 fn age_and_rate_wear_a_sighting_out() {
-    let half_worn = Request {
-        write_millihz: ONE_HZ,
-        ..ask(7, 7, SECOND_US / 2)
-    };
+    let half_worn = Request { write_millihz: ONE_HZ, ..ask(7, 7, SECOND_US / 2) };
     check(half_worn, 7, 600_000..=610_000, Route::Write);
-    let worn = Request {
-        write_millihz: ONE_HZ,
-        ..ask(7, 7, 2 * SECOND_US + SECOND_US / 2)
-    };
+    let worn = Request { write_millihz: ONE_HZ, ..ask(7, 7, 2 * SECOND_US + SECOND_US / 2) };
     check(worn, 9, 250_000..=260_000, Route::Reconcile);
     let fresh_read = Request { read_age_us: 0, ..worn };
     check(fresh_read, 7, 990_000..=1_000_000, Route::Write);
@@ -90,25 +77,8 @@ fn age_and_rate_wear_a_sighting_out() {
 
 #[test]
 fn queued_writes_come_first() {
-    check(
-        Request {
-            queued: 3,
-            ..ask(7, 7, 0)
-        },
-        10,
-        1_000_000..=1_000_000,
-        Route::Reconcile,
-    );
-    check(
-        Request {
-            queued: 1,
-            conflict_ppm: 900_000,
-            ..ask(7, 7, 0)
-        },
-        7,
-        899_000..=900_000,
-        Route::Write,
-    );
+    check(Request { queued: 3, ..ask(7, 7, 0) }, 10, 1_000_000..=1_000_000, Route::Reconcile);
+    check(Request { queued: 1, conflict_ppm: 900_000, ..ask(7, 7, 0) }, 7, 899_000..=900_000, Route::Write);
 }
 
 #[test]

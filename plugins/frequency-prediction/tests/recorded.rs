@@ -54,11 +54,7 @@ fn check(file: &str, seed: u64, settings: Value) {
             ask.payload_bytes,
             ask.scope,
         ]);
-        let Forecast {
-            version,
-            confidence_ppm,
-            route,
-        } = policy.predict(&ask);
+        let Forecast { version, confidence_ppm, route } = policy.predict(&ask);
         let route = match route {
             Route::Write => "write",
             Route::Reconcile => "reconcile",

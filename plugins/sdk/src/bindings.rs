@@ -2,10 +2,7 @@
 //!
 //! The `pub_export_macro` form puts the description of a world into the crate that exports it, not into this one: a
 //! policy names the one world it is of, though all of them are compiled here.
-#![allow(
-    unsafe_code,
-    reason = "generated: pointers and lengths as the canonical ABI passes them"
-)]
+#![allow(unsafe_code, reason = "generated: pointers and lengths as the canonical ABI passes them")]
 #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 
 /// The world of shard-key policies.

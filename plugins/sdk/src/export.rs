@@ -22,9 +22,7 @@ impl<P> Configured<P> {
     /// Keeps a freshly configured policy; an instance is configured once.
     pub fn keep(&self, policy: Result<P, Invalid>) -> Result<(), Invalid> {
         let policy = policy?;
-        self.0
-            .set(policy)
-            .map_err(|_| Invalid::new("", "this instance is configured already"))
+        self.0.set(policy).map_err(|_| Invalid::new("", "this instance is configured already"))
     }
 
     /// The policy. Traps before `configure`: the host promised to call that first, and there is nothing to answer with.

@@ -65,11 +65,7 @@ pub struct About {
 impl About {
     /// A policy without state.
     pub fn new(name: &str, version: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            needs_state: false,
-        }
+        Self { name: name.to_owned(), version: version.to_owned(), needs_state: false }
     }
 }
 
@@ -85,10 +81,7 @@ pub struct Invalid {
 impl Invalid {
     /// What is wrong (`message`) and where (`path`).
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            message: message.into(),
-        }
+        Self { path: path.into(), message: message.into() }
     }
 }
 

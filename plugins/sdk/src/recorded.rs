@@ -24,34 +24,25 @@ pub struct Recording {
 impl Recording {
     /// Nothing recorded yet of a policy with these settings.
     pub fn new(settings: Value) -> Self {
-        Self {
-            settings,
-            calls: Vec::new(),
-        }
+        Self { settings, calls: Vec::new() }
     }
 
     /// Adds a call of the contract's `function`.
     pub fn call(&mut self, function: &str, arguments: &[Value], answer: Value) {
-        self.calls
-            .push(json!({ "function": function, "arguments": arguments, "answer": answer }));
+        self.calls.push(json!({ "function": function, "arguments": arguments, "answer": answer }));
     }
 
     /// Compares with the file, or writes it when [`RECORD`] is set. The error says what to do.
     pub fn check(&self, file: impl AsRef<Path>) -> Result<(), String> {
         let (file, text) = (file.as_ref(), self.text());
         if std::env::var_os(RECORD).is_some() {
-            let written = file
-                .parent()
-                .map_or(Ok(()), std::fs::create_dir_all)
-                .and_then(|()| std::fs::write(file, &text));
+            let written =
+                file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(file, &text));
             return written.map_err(|error| format!("{}: {error}", file.display()));
         }
         match std::fs::read_to_string(file) {
             Ok(recorded) if recorded == text => Ok(()),
-            Ok(_) => Err(format!(
-                "{}: the answers changed; run with {RECORD}=1 to record them",
-                file.display()
-            )),
+            Ok(_) => Err(format!("{}: the answers changed; run with {RECORD}=1 to record them", file.display())),
             Err(error) => Err(format!("{}: {error}; run with {RECORD}=1 to record", file.display())),
         }
     }

@@ -26,10 +26,7 @@ pub fn within<T: PartialOrd + Display>(path: &str, value: T, range: RangeInclusi
     if range.contains(&value) {
         return Ok(());
     }
-    Err(Invalid::new(
-        path,
-        format!("{value} is not within {} and {}", range.start(), range.end()),
-    ))
+    Err(Invalid::new(path, format!("{value} is not within {} and {}", range.start(), range.end())))
 }
 
 fn pointer(path: &Path) -> String {

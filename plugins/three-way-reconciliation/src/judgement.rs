@@ -41,11 +41,7 @@ pub(crate) fn on_payloads(
         return verdict;
     }
     let Some(latest) = latest else { return on_absent(brief) };
-    let trees = (
-        Tree::parse(body),
-        base.map_or(Some(None), |base| Tree::parse(base).map(Some)),
-        Tree::parse(latest),
-    );
+    let trees = (Tree::parse(body), base.map_or(Some(None), |base| Tree::parse(base).map(Some)), Tree::parse(latest));
     let (Some(body_tree), Some(base), Some(latest)) = trees else {
         return Verdict::Escalate(UNREADABLE.to_owned());
     };
@@ -59,10 +55,7 @@ pub(crate) fn on_payloads(
 /// What the brief alone decides.
 fn on_the_brief(settings: &Settings, brief: &Brief) -> Option<Verdict> {
     if brief.attempt >= settings.max_attempts {
-        return Some(Verdict::Escalate(format!(
-            "still in conflict after {} attempts",
-            brief.attempt
-        )));
+        return Some(Verdict::Escalate(format!("still in conflict after {} attempts", brief.attempt)));
     }
     if brief.kind == Kind::Custom {
         return Some(Verdict::Reject(format!("unknown custom kind {:?}", brief.custom_kind)));
@@ -75,11 +68,7 @@ fn on_the_brief(settings: &Settings, brief: &Brief) -> Option<Verdict> {
         Kind::Add | Kind::Delete if brief.known == 0 => Some(contradiction(settings, EXISTS, verdict_of_ours(brief))),
         // Additions commute; whether there still is a number to add to, the host sees when it applies them.
         Kind::Add => Some(Verdict::Rerun),
-        Kind::Delete => Some(contradiction(
-            settings,
-            "the object was changed",
-            verdict_of_ours(brief),
-        )),
+        Kind::Delete => Some(contradiction(settings, "the object was changed", verdict_of_ours(brief))),
         Kind::Put | Kind::Merge | Kind::Custom => None,
     }
 }
@@ -132,11 +121,9 @@ fn put(
         return whole();
     }
     match (difference(base, body_tree), difference(base, latest)) {
-        (Some(ours), Some(theirs)) => by_relation(
-            settings,
-            relate(&ours, &theirs),
-            Verdict::Patch(without_reply(ours.to_bytes())),
-        ),
+        (Some(ours), Some(theirs)) => {
+            by_relation(settings, relate(&ours, &theirs), Verdict::Patch(without_reply(ours.to_bytes())))
+        }
         _ => contradiction(settings, CHANGED, whole()),
     }
 }
@@ -168,8 +155,5 @@ fn contradiction(settings: &Settings, words: &str, ours: Verdict) -> Verdict {
 }
 
 fn without_reply(body: Vec<u8>) -> Change {
-    Change {
-        body,
-        reply: Vec::new(),
-    }
+    Change { body, reply: Vec::new() }
 }

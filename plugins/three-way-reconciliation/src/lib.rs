@@ -29,9 +29,7 @@ impl Policy for ThreeWayReconciliation {
     }
 
     fn configure(settings: &str, _state: &[u8]) -> Result<Self, Invalid> {
-        Ok(Self {
-            settings: Settings::parse(settings)?,
-        })
+        Ok(Self { settings: Settings::parse(settings)? })
     }
 
     fn judge(&self, brief: &Brief, ours: &[u8], theirs: Option<&[u8]>) -> Verdict {

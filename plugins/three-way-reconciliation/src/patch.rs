@@ -31,12 +31,10 @@ pub(crate) fn relate(ours: &Tree<'_>, theirs: &Tree<'_>) -> Relation {
 fn relate_at_path(ours: &Tree<'_>, theirs: &Tree<'_>) -> Relation {
     match (ours, theirs) {
         (Tree::Map(members), Tree::Map(_)) => {
-            members
-                .iter()
-                .fold(Relation::Contained, |so_far, (key, value)| match theirs.member(key) {
-                    Some(other) => so_far.and(relate_at_path(value, other)),
-                    None => so_far.and(Relation::Disjoint),
-                })
+            members.iter().fold(Relation::Contained, |so_far, (key, value)| match theirs.member(key) {
+                Some(other) => so_far.and(relate_at_path(value, other)),
+                None => so_far.and(Relation::Disjoint),
+            })
         }
         _ if ours == theirs => Relation::Contained,
         _ => Relation::Overlapping,

@@ -30,10 +30,7 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            on_overlap: OnOverlap::Reject,
-            max_attempts: 5,
-        }
+        Self { on_overlap: OnOverlap::Reject, max_attempts: 5 }
     }
 }
 

@@ -20,16 +20,10 @@ fn cbor(value: &Value) -> Vec<u8> {
         Value::Bool(value) => vec![0xf4 + u8::from(*value)],
         Value::Number(number) => head(0, number.as_u64().unwrap() as usize),
         Value::String(text) => [head(3, text.len()), text.clone().into_bytes()].concat(),
-        Value::Array(items) => std::iter::once(head(4, items.len()))
-            .chain(items.iter().map(cbor))
-            .flatten()
-            .collect(),
+        Value::Array(items) => std::iter::once(head(4, items.len())).chain(items.iter().map(cbor)).flatten().collect(),
         Value::Object(members) => {
             let member = |(key, value): (&String, &Value)| [cbor(&json!(key)), cbor(value)].concat();
-            std::iter::once(head(5, members.len()))
-                .chain(members.iter().map(member))
-                .flatten()
-                .collect()
+            std::iter::once(head(5, members.len())).chain(members.iter().map(member)).flatten().collect()
         }
     }
 }
@@ -89,56 +83,22 @@ fn done() -> Verdict {
 }
 
 fn change(body: Value) -> Change {
-    Change {
-        body: cbor(&body),
-        reply: Vec::new(),
-    }
+    Change { body: cbor(&body), reply: Vec::new() }
 }
 
 #[test]
 fn merges_of_other_fields_run_again() {
     let ours = json!({"a": {"x": 1}});
-    assert_eq!(
-        judged(
-            "{}",
-            brief(Kind::Merge),
-            ours.clone(),
-            Some(json!({"a": {"y": 1}, "b": 2}))
-        ),
-        Verdict::Rerun
-    );
-    assert_eq!(
-        judged(
-            "{}",
-            brief(Kind::Merge),
-            ours.clone(),
-            Some(json!({"a": {"x": 1}, "b": 2}))
-        ),
-        done()
-    );
-    assert!(rejected(judged(
-        "{}",
-        brief(Kind::Merge),
-        ours.clone(),
-        Some(json!({"a": null}))
-    )));
-    assert!(rejected(judged(
-        "{}",
-        brief(Kind::Merge),
-        ours.clone(),
-        Some(json!({"a": {"x": 2}}))
-    )));
+    assert_eq!(judged("{}", brief(Kind::Merge), ours.clone(), Some(json!({"a": {"y": 1}, "b": 2}))), Verdict::Rerun);
+    assert_eq!(judged("{}", brief(Kind::Merge), ours.clone(), Some(json!({"a": {"x": 1}, "b": 2}))), done());
+    assert!(rejected(judged("{}", brief(Kind::Merge), ours.clone(), Some(json!({"a": null})))));
+    assert!(rejected(judged("{}", brief(Kind::Merge), ours.clone(), Some(json!({"a": {"x": 2}})))));
     assert_eq!(judged("{}", brief(Kind::Merge), ours, None), Verdict::NeedPayloads);
 }
 
 #[test]
 fn a_field_emptied_by_others_is_an_overlap() {
-    assert!(rejected(judged(
-        "{}",
-        brief(Kind::Merge),
-        json!({"a": 5}),
-        Some(json!({"a": {}}))
-    )));
+    assert!(rejected(judged("{}", brief(Kind::Merge), json!({"a": 5}), Some(json!({"a": {}})))));
 }
 
 #[test]
@@ -157,154 +117,62 @@ fn a_stale_put_writes_only_what_it_changed() {
         put(json!({"a": 2, "b": 1}), json!({"a": 1, "b": 9, "c": 1})),
         Verdict::Patch(change(json!({"a": 2, "c": null})))
     );
-    assert!(rejected(put(
-        json!({"a": 2, "b": 1, "c": 1}),
-        json!({"a": 3, "b": 1, "c": 1})
-    )));
+    assert!(rejected(put(json!({"a": 2, "b": 1, "c": 1}), json!({"a": 3, "b": 1, "c": 1}))));
     assert_eq!(put(json!({"a": 2}), json!({"a": 2})), done());
-    assert_eq!(
-        put(json!({"a": null}), base.clone()),
-        Verdict::Replace(change(json!({"a": null})))
-    );
+    assert_eq!(put(json!({"a": null}), base.clone()), Verdict::Replace(change(json!({"a": null}))));
     let patches = judged("{}", brief(Kind::Put), json!({"a": 2}), Some(json!({"b": 9})));
     assert_eq!(patches, Verdict::Patch(change(json!({"a": 2}))));
 }
 
 #[test]
 fn a_creation_that_lost_is_rejected() {
-    let new = |kind| Brief {
-        known: 0,
-        ..brief(kind)
-    };
-    assert_eq!(
-        judged("{}", new(Kind::Put), json!({"a": 1}), None),
-        Verdict::NeedPayloads
-    );
-    assert!(rejected(reconciled(
-        "{}",
-        new(Kind::Put),
-        json!({"a": 1}),
-        None,
-        Some(json!({"a": 2}))
-    )));
-    assert_eq!(
-        reconciled("{}", new(Kind::Put), json!({"a": 1}), None, Some(json!({"a": 1}))),
-        done()
-    );
+    let new = |kind| Brief { known: 0, ..brief(kind) };
+    assert_eq!(judged("{}", new(Kind::Put), json!({"a": 1}), None), Verdict::NeedPayloads);
+    assert!(rejected(reconciled("{}", new(Kind::Put), json!({"a": 1}), None, Some(json!({"a": 2})))));
+    assert_eq!(reconciled("{}", new(Kind::Put), json!({"a": 1}), None, Some(json!({"a": 1}))), done());
     assert!(rejected(judged("{}", new(Kind::Delete), json!(null), None)));
-    assert_eq!(
-        judged(
-            "{}",
-            Brief {
-                exists: false,
-                ..new(Kind::Put)
-            },
-            json!({}),
-            None
-        ),
-        Verdict::Rerun
-    );
+    assert_eq!(judged("{}", Brief { exists: false, ..new(Kind::Put) }, json!({}), None), Verdict::Rerun);
 }
 
 #[test]
 fn a_base_that_is_not_kept_leaves_the_setting() {
-    let gone = || Brief {
-        base_kept: false,
-        ..brief(Kind::Merge)
-    };
+    let gone = || Brief { base_kept: false, ..brief(Kind::Merge) };
     assert_eq!(judged("{}", gone(), json!({"a": 1}), None), Verdict::NeedPayloads);
-    assert_eq!(
-        reconciled("{}", gone(), json!({"a": 1}), None, Some(json!({"a": 1, "b": 1}))),
-        done()
-    );
-    assert!(rejected(reconciled(
-        "{}",
-        gone(),
-        json!({"a": 1}),
-        None,
-        Some(json!({"b": 1}))
-    )));
+    assert_eq!(reconciled("{}", gone(), json!({"a": 1}), None, Some(json!({"a": 1, "b": 1}))), done());
+    assert!(rejected(reconciled("{}", gone(), json!({"a": 1}), None, Some(json!({"b": 1})))));
 }
 
 #[test]
 fn additions_commute() {
-    assert_eq!(
-        judged("{}", brief(Kind::Add), json!({"/a": 1}), Some(json!({"a": 2}))),
-        Verdict::Rerun
-    );
+    assert_eq!(judged("{}", brief(Kind::Add), json!({"/a": 1}), Some(json!({"a": 2}))), Verdict::Rerun);
 }
 
 #[test]
 fn a_deleted_object_takes_no_changes() {
     for kind in [Kind::Put, Kind::Merge, Kind::Add] {
-        let verdict = judged(
-            "{}",
-            Brief {
-                exists: false,
-                ..brief(kind)
-            },
-            json!({"a": 1}),
-            None,
-        );
+        let verdict = judged("{}", Brief { exists: false, ..brief(kind) }, json!({"a": 1}), None);
         assert_eq!(verdict, Verdict::Reject("the object was deleted".into()));
         assert!(rejected(reconciled("{}", brief(kind), json!({"a": 1}), Some(json!({})), None)) || kind == Kind::Add);
     }
-    assert_eq!(
-        judged(
-            "{}",
-            Brief {
-                exists: false,
-                ..brief(Kind::Delete)
-            },
-            json!(null),
-            None
-        ),
-        done()
-    );
+    assert_eq!(judged("{}", Brief { exists: false, ..brief(Kind::Delete) }, json!(null), None), done());
 }
 
 #[test]
 fn deleting_what_was_changed_is_rejected() {
-    assert!(rejected(judged(
-        "{}",
-        brief(Kind::Delete),
-        json!(null),
-        Some(json!({"a": 1}))
-    )));
-    let ours = judged(
-        r#"{"on-overlap":"ours"}"#,
-        brief(Kind::Delete),
-        json!(null),
-        Some(json!({"a": 1})),
-    );
+    assert!(rejected(judged("{}", brief(Kind::Delete), json!(null), Some(json!({"a": 1})))));
+    let ours = judged(r#"{"on-overlap":"ours"}"#, brief(Kind::Delete), json!(null), Some(json!({"a": 1})));
     assert_eq!(ours, Verdict::Remove(Vec::new()));
 }
 
 #[test]
 fn custom_kinds_are_rejected_by_name() {
-    let brief = Brief {
-        custom_kind: "drain".into(),
-        ..brief(Kind::Custom)
-    };
-    assert_eq!(
-        judged("{}", brief, json!({}), None),
-        Verdict::Reject("unknown custom kind \"drain\"".into())
-    );
+    let brief = Brief { custom_kind: "drain".into(), ..brief(Kind::Custom) };
+    assert_eq!(judged("{}", brief, json!({}), None), Verdict::Reject("unknown custom kind \"drain\"".into()));
 }
 
 #[test]
 fn attempts_are_bounded() {
-    let at = |attempt| {
-        judged(
-            "{}",
-            Brief {
-                attempt,
-                ..brief(Kind::Add)
-            },
-            json!({}),
-            None,
-        )
-    };
+    let at = |attempt| judged("{}", Brief { attempt, ..brief(Kind::Add) }, json!({}), None);
     assert_eq!(at(4), Verdict::Rerun);
     assert!(matches!(at(5), Verdict::Escalate(_)));
 }
@@ -315,11 +183,7 @@ fn what_cannot_be_read_is_escalated() {
     let deep = |levels: usize| [b"\xa1\x61a".repeat(levels), vec![0xa0]].concat();
     let check = |ours: &[u8], readable: bool| {
         let verdict = policy.judge(&brief(Kind::Merge), ours, Some(&[0xa0]));
-        assert_eq!(
-            !matches!(verdict, Verdict::Escalate(_)),
-            readable,
-            "{ours:x?} {verdict:?}"
-        );
+        assert_eq!(!matches!(verdict, Verdict::Escalate(_)), readable, "{ours:x?} {verdict:?}");
     };
     check(&deep(63), true);
     check(&deep(64), false);
@@ -332,14 +196,9 @@ fn what_cannot_be_read_is_escalated() {
 }
 
 fn document() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        (0..3u8).prop_map(|n| json!(n)),
-        any::<bool>().prop_map(|b| json!(b)),
-        Just(json!([1]))
-    ];
-    let node = leaf.prop_recursive(3, 16, 3, |inner| {
-        prop::collection::btree_map("[abc]", inner, 0..3).prop_map(|map| json!(map))
-    });
+    let leaf = prop_oneof![(0..3u8).prop_map(|n| json!(n)), any::<bool>().prop_map(|b| json!(b)), Just(json!([1]))];
+    let node = leaf
+        .prop_recursive(3, 16, 3, |inner| prop::collection::btree_map("[abc]", inner, 0..3).prop_map(|map| json!(map)));
     prop::collection::btree_map("[abc]", node, 0..3).prop_map(|map| json!(map))
 }
 

@@ -30,10 +30,7 @@ impl<'a> Tree<'a> {
 
     /// A whole document; none when it is not one CBOR item with text keys, or too deep.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let mut input = Input {
-            rest: bytes,
-            depth_left: DEPTH_MAX,
-        };
+        let mut input = Input { rest: bytes, depth_left: DEPTH_MAX };
         let tree = Self::read(&mut input).ok()??;
         input.rest.is_empty().then_some(tree)
     }
@@ -45,10 +42,9 @@ impl<'a> Tree<'a> {
     /// The member of a map.
     pub(crate) fn member(&self, key: &str) -> Option<&Tree<'a>> {
         match self {
-            Tree::Map(members) => members
-                .binary_search_by(|(other, _)| (*other).cmp(key))
-                .ok()
-                .map(|found| &members[found].1),
+            Tree::Map(members) => {
+                members.binary_search_by(|(other, _)| (*other).cmp(key)).ok().map(|found| &members[found].1)
+            }
             Tree::Leaf(_) => None,
         }
     }

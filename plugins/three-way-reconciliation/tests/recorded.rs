@@ -41,11 +41,7 @@ fn brief(draws: &mut Draws) -> (Brief, Value) {
         data_type: "type".into(),
         name: "name".into(),
         kind,
-        custom_kind: if kind == Kind::Custom {
-            "drain".into()
-        } else {
-            String::new()
-        },
+        custom_kind: if kind == Kind::Custom { "drain".into() } else { String::new() },
         known,
         base_kept: draws.below(4) > 0,
         latest: known + 2,
@@ -89,11 +85,7 @@ fn check(file: &str, seed: u64, settings: Value) {
         let [ours, base, latest] = [(); 3].map(|()| document(&mut draws, 2));
         let base = brief.base_kept.then_some(base);
         let verdict = policy.judge(&brief, &ours, base.as_deref());
-        recording.call(
-            "judge",
-            &[recorded.clone(), hexadecimal(&ours), optional(&base)],
-            answer(verdict),
-        );
+        recording.call("judge", &[recorded.clone(), hexadecimal(&ours), optional(&base)], answer(verdict));
         let latest = brief.exists.then_some(latest);
         let verdict = policy.reconcile(&brief, &ours, base.as_deref(), latest.as_deref());
         let arguments = [recorded, hexadecimal(&ours), optional(&base), optional(&latest)];
@@ -114,9 +106,5 @@ fn verdicts_where_ours_wins_are_as_recorded() {
 
 #[test]
 fn verdicts_that_escalate_are_as_recorded() {
-    check(
-        "escalate.json",
-        7,
-        json!({ "on-overlap": "escalate", "max-attempts": 1 }),
-    );
+    check("escalate.json", 7, json!({ "on-overlap": "escalate", "max-attempts": 1 }));
 }

@@ -28,19 +28,11 @@ impl Policy for WeightedShardKey {
     }
 
     fn configure(settings: &str, _state: &[u8]) -> Result<Self, Invalid> {
-        Ok(Self {
-            settings: Settings::parse(settings)?,
-        })
+        Ok(Self { settings: Settings::parse(settings)? })
     }
 
     fn place(&self, ask: &Request<'_>) -> Placement {
-        let Settings {
-            client_bits,
-            type_bits,
-            window_bits,
-            window_ms,
-            ..
-        } = self.settings;
+        let Settings { client_bits, type_bits, window_bits, window_ms, .. } = self.settings;
         let mut key = Key::default();
         key.push(high(stable_hash(ask.client.as_bytes()), client_bits), client_bits);
         key.push(high(stable_hash(ask.data_type.as_bytes()), type_bits), type_bits);
@@ -77,10 +69,7 @@ impl Key {
     }
 
     fn placement(self) -> Placement {
-        Placement {
-            key: self.key,
-            bits: self.bits as u8,
-        }
+        Placement { key: self.key, bits: self.bits as u8 }
     }
 }
 

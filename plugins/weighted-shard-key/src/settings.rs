@@ -28,13 +28,7 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            client_bits: 24,
-            type_bits: 12,
-            window_bits: 12,
-            window_ms: 3_600_000,
-            quiet_below_ppm: 0,
-        }
+        Self { client_bits: 24, type_bits: 12, window_bits: 12, window_ms: 3_600_000, quiet_below_ppm: 0 }
     }
 }
 
@@ -49,17 +43,11 @@ impl Settings {
         // A quiet client is placed by its name and type alone, and a placement of no bits says nothing.
         let always = settings.client_bits + settings.type_bits;
         if settings.quiet_below_ppm > 0 && always == 0 {
-            return Err(Invalid::new(
-                "/quiet-below-ppm",
-                "needs client-bits or type-bits, or nothing would be left",
-            ));
+            return Err(Invalid::new("/quiet-below-ppm", "needs client-bits or type-bits, or nothing would be left"));
         }
         let bits = always + settings.window_bits;
         if !(1..=BITS_MAX).contains(&bits) {
-            return Err(Invalid::new(
-                "",
-                format!("the bits add up to {bits}; they must be 1 to {BITS_MAX}"),
-            ));
+            return Err(Invalid::new("", format!("the bits add up to {bits}; they must be 1 to {BITS_MAX}")));
         }
         Ok(settings)
     }

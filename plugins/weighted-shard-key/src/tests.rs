@@ -5,15 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const COLD: Heat = Heat {
-    client_ppm: 0,
-    type_ppm: 0,
-    window_ppm: 0,
-    write_ppm: 0,
-    callers: 0,
-    idle_ms: 0,
-    shards: 0,
-};
+const COLD: Heat = Heat { client_ppm: 0, type_ppm: 0, window_ppm: 0, write_ppm: 0, callers: 0, idle_ms: 0, shards: 0 };
 const HOUR_MS: u64 = 3_600_000;
 
 fn policy(settings: &str) -> WeightedShardKey {
@@ -21,63 +13,32 @@ fn policy(settings: &str) -> WeightedShardKey {
 }
 
 fn ask<'a>(client: &'a str, data_type: &'a str, timestamp_ms: u64) -> Request<'a> {
-    Request {
-        client,
-        data_type,
-        name: "n",
-        timestamp_ms,
-        current: 0,
-        heat: COLD,
-    }
+    Request { client, data_type, name: "n", timestamp_ms, current: 0, heat: COLD }
 }
 
 #[test]
 fn default_key_is_stable_across_releases() {
     let placement = policy("{}").place(&ask("acme", "cluster", 500_000 * HOUR_MS));
-    assert_eq!(
-        placement,
-        Placement {
-            key: 4_189_956_144_764_026_880,
-            bits: 48
-        }
-    );
+    assert_eq!(placement, Placement { key: 4_189_956_144_764_026_880, bits: 48 });
 }
 
 #[test]
 fn refused_settings_name_the_member() {
     let check = |settings: &str, path: &str| {
-        assert_eq!(
-            WeightedShardKey::configure(settings, &[]).unwrap_err().path,
-            path,
-            "{settings}"
-        );
+        assert_eq!(WeightedShardKey::configure(settings, &[]).unwrap_err().path, path, "{settings}");
     };
     check(r#"{"client-bits":53}"#, "/client-bits");
     check(r#"{"window-ms":0}"#, "/window-ms");
     check(r#"{"client-bits":24,"type-bits":24,"window-bits":24}"#, "");
     check(r#"{"client-bits":0,"type-bits":0,"window-bits":0}"#, "");
     check(r#"{"client_bits":1}"#, "/client_bits");
-    check(
-        r#"{"client-bits":0,"type-bits":0,"quiet-below-ppm":5}"#,
-        "/quiet-below-ppm",
-    );
+    check(r#"{"client-bits":0,"type-bits":0,"quiet-below-ppm":5}"#, "/quiet-below-ppm");
 }
 
 #[test]
 fn a_quiet_client_loses_its_windows_only_when_told() {
-    let heat = Heat {
-        client_ppm: 10,
-        callers: 1,
-        ..COLD
-    };
-    let quiet = |settings: &str, heat| {
-        policy(settings)
-            .place(&Request {
-                heat,
-                ..ask("c", "t", 7 * HOUR_MS)
-            })
-            .bits
-    };
+    let heat = Heat { client_ppm: 10, callers: 1, ..COLD };
+    let quiet = |settings: &str, heat| policy(settings).place(&Request { heat, ..ask("c", "t", 7 * HOUR_MS) }).bits;
     assert_eq!(quiet("{}", heat), 48);
     assert_eq!(quiet(r#"{"quiet-below-ppm":11}"#, heat), 36);
     assert_eq!(quiet(r#"{"quiet-below-ppm":10}"#, heat), 48);

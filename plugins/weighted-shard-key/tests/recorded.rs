@@ -27,14 +27,7 @@ fn check(file: &str, seed: u64, settings: Value) {
         };
         let timestamp_ms = draws.one_of([0, 1_700_000_000_000, u64::MAX]) ^ draws.below(1 << 40);
         let current = draws.one_of([0, 1 << 60]);
-        let ask = Request {
-            client: &client,
-            data_type,
-            name: &name,
-            timestamp_ms,
-            current,
-            heat,
-        };
+        let ask = Request { client: &client, data_type, name: &name, timestamp_ms, current, heat };
         let placement = policy.place(&ask);
         let heat = json!({
             "client-ppm": heat.client_ppm, "type-ppm": heat.type_ppm, "window-ppm": heat.window_ppm,
@@ -42,14 +35,7 @@ fn check(file: &str, seed: u64, settings: Value) {
         });
         recording.call(
             "get-shard-key",
-            &[
-                json!(client),
-                json!(data_type),
-                json!(name),
-                json!(timestamp_ms),
-                json!(current),
-                heat,
-            ],
+            &[json!(client), json!(data_type), json!(name), json!(timestamp_ms), json!(current), heat],
             json!({ "key": placement.key, "bits": placement.bits }),
         );
     }

@@ -281,6 +281,7 @@ impl Stripe {
         };
         tip.in_flight -= 1;
         if let Some(durable) = durable {
+            assert!(change.version > tip.durable.version, "changes of an object are settled in order of version");
             let made = if tip.head.version == change.version { tip.head.clone() } else { Known::of_change(change) };
             tip.durable = Known { revision: durable.revision, ..made };
         }

@@ -67,7 +67,8 @@ impl Shared {
                     }
                 }
             };
-            job();
+            // A read that panics has said so; whoever waited for it is told by its dropped channel.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
         }
     }
 }
@@ -77,7 +78,6 @@ impl Drop for Readers {
         self.shared.state.lock().closed = true;
         self.shared.filled.notify_all();
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so, and whoever waited for it was told.
             let _ = thread.join();
         }
     }

@@ -31,10 +31,7 @@ pub struct Hostile {
 
 /// All of them, as file names without an extension and their bytes.
 pub fn components() -> Vec<(String, Vec<u8>)> {
-    hostile()
-        .into_iter()
-        .map(|each| (each.name.to_owned(), each.bytes))
-        .collect()
+    hostile().into_iter().map(|each| (each.name.to_owned(), each.bytes)).collect()
 }
 
 /// All of them.
@@ -61,12 +58,7 @@ fn reconciliation() -> Recipe {
 }
 
 fn of(kind: PolicyKind, when: When, name: &'static str, bytes: Vec<u8>) -> Hostile {
-    Hostile {
-        name,
-        kind,
-        when,
-        bytes,
-    }
+    Hostile { name, kind, when, bytes }
 }
 
 fn at_load(name: &'static str, recipe: Recipe) -> Hostile {
@@ -124,12 +116,7 @@ fn wrong_worlds() -> Vec<Hostile> {
 fn bad_starts() -> Vec<Hostile> {
     let describe = |name, body: String| at_load(name, shard_key().describe(body));
     let configure = |name, body: String| at_load(name, shard_key().configure(body));
-    let start = |name, body| {
-        at_load(
-            name,
-            shard_key().fields(&format!("(func $start {body}) (start $start)")),
-        )
-    };
+    let start = |name, body| at_load(name, shard_key().fields(&format!("(func $start {body}) (start $start)")));
     let about = snippets::about((16, 11), (32, 5));
     let accept = snippets::accept();
     vec![
@@ -143,10 +130,7 @@ fn bad_starts() -> Vec<Hostile> {
         describe("describe-says-nothing", snippets::about((16, 0), (32, 5))),
         describe("describe-says-too-much", snippets::about((16, 129), (32, 5))),
         describe("describe-says-a-flood", {
-            format!(
-                "(drop (memory.grow (i32.const 100))) {}",
-                snippets::about((16, 6 << 20), (32, 5))
-            )
+            format!("(drop (memory.grow (i32.const 100))) {}", snippets::about((16, 6 << 20), (32, 5)))
         }),
         describe("describe-rings-a-bell", snippets::about((12304, 5), (32, 5))),
         describe("describe-is-not-text", snippets::about((12288, 3), (32, 5))),
@@ -162,32 +146,19 @@ fn bad_starts() -> Vec<Hostile> {
             "(i32.store8 (i32.const 1088) (i32.const 7)) (i32.const 1088)".into()
         }),
         at_load("always-traps", shard_key().decide(TRAP)),
-        at_load(
-            "always-loops",
-            shard_key().decide(format!("{FOREVER} (i32.const 1152)")),
-        ),
+        at_load("always-loops", shard_key().decide(format!("{FOREVER} (i32.const 1152)"))),
         at_load("always-too-many-bits", shard_key().decide(snippets::placement(0, 53))),
     ]
 }
 
 fn bad_shard_keys() -> Vec<Hostile> {
-    let call = |name, body: String| {
-        of(
-            PolicyKind::ShardKey,
-            When::Call,
-            name,
-            shard_key().triggered(body).build(),
-        )
-    };
+    let call = |name, body: String| of(PolicyKind::ShardKey, When::Call, name, shard_key().triggered(body).build());
     vec![
         call("call-traps", TRAP.into()),
         call("call-loops", FOREVER.into()),
         call("call-recurses", RECURSE.into()),
         call("call-eats-memory", EAT.into()),
-        call(
-            "call-too-many-bits",
-            format!("(return {})", folded(&snippets::placement(0, 64))),
-        ),
+        call("call-too-many-bits", format!("(return {})", folded(&snippets::placement(0, 64)))),
         call("call-answers-outside", "(return (i32.const -16))".into()),
         call("call-answers-askew", "(return (i32.const 1153))".into()),
         of(
@@ -200,44 +171,22 @@ fn bad_shard_keys() -> Vec<Hostile> {
 }
 
 fn bad_forecasts() -> Vec<Hostile> {
-    let call = |name, body: String| {
-        of(
-            PolicyKind::Prediction,
-            When::Call,
-            name,
-            prediction().triggered(body).build(),
-        )
-    };
+    let call = |name, body: String| of(PolicyKind::Prediction, When::Call, name, prediction().triggered(body).build());
     vec![
         call("forecast-traps", TRAP.into()),
         call("forecast-loops", FOREVER.into()),
-        call(
-            "forecast-too-sure",
-            format!("(return {})", folded(&snippets::forecast(2_000_000, 0))),
-        ),
-        call(
-            "forecast-of-no-route",
-            format!("(return {})", folded(&snippets::forecast(1, 9))),
-        ),
+        call("forecast-too-sure", format!("(return {})", folded(&snippets::forecast(2_000_000, 0)))),
+        call("forecast-of-no-route", format!("(return {})", folded(&snippets::forecast(1, 9)))),
     ]
 }
 
 fn bad_verdicts() -> Vec<Hostile> {
-    let call = |name, body: String| {
-        of(
-            PolicyKind::Reconciliation,
-            When::Call,
-            name,
-            reconciliation().triggered(body).build(),
-        )
-    };
+    let call =
+        |name, body: String| of(PolicyKind::Reconciliation, When::Call, name, reconciliation().triggered(body).build());
     let verdict = |name, case, words| call(name, format!("(return {})", folded(&snippets::verdict(case, words))));
     let large = |name, case, words| {
         let grow = "(drop (memory.grow (i32.const 200)))";
-        call(
-            name,
-            format!("{grow} (return {})", folded(&snippets::verdict(case, words))),
-        )
+        call(name, format!("{grow} (return {})", folded(&snippets::verdict(case, words))))
     };
     vec![
         call("verdict-traps", TRAP.into()),

@@ -203,12 +203,8 @@ impl Recipe {
         let mut module = self.core_module();
         let mut resolve = Resolve::default();
         let source = format!("{}\nworld under-test {{ {} }}\n", self.package, self.world);
-        let package = resolve
-            .push_source("policy.wit", &source)
-            .expect("the WIT of a test component is valid");
-        let world = resolve
-            .select_world(&[package], Some("under-test"))
-            .expect("the world is there");
+        let package = resolve.push_source("policy.wit", &source).expect("the WIT of a test component is valid");
+        let world = resolve.select_world(&[package], Some("under-test")).expect("the world is there");
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).expect("metadata fits");
         let mut encoder = ComponentEncoder::default();
         encoder.module(&module).expect("the module has the world's shape");
@@ -216,16 +212,7 @@ impl Recipe {
     }
 
     fn text(&self) -> String {
-        let Self {
-            imports,
-            fields,
-            pages,
-            describe,
-            configure,
-            triggered,
-            decide,
-            ..
-        } = self;
+        let Self { imports, fields, pages, describe, configure, triggered, decide, .. } = self;
         let interface = format!("ostrakon:policy/{}@{}", self.kind.name(), self.version);
         let (parameters, condition, functions): (_, _, &[&str]) = match self.kind {
             PolicyKind::ShardKey => (

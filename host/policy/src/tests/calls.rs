@@ -11,21 +11,11 @@ use crate::{FaultCounts, Limits, PolicyEngine, PredictionSlot, ReconciliationSlo
 
 /// Bounds that reserve less than a host does: several engines live at once here.
 pub(super) fn limits() -> Limits {
-    Limits {
-        instances_max: 64,
-        ..Limits::default()
-    }
+    Limits { instances_max: 64, ..Limits::default() }
 }
 
 pub(super) fn placing(data_type: &str) -> Placing<'_> {
-    Placing {
-        client: "acme",
-        data_type,
-        name: "vol-1",
-        timestamp_ms: 1,
-        current: 0,
-        heat: Heat::default(),
-    }
+    Placing { client: "acme", data_type, name: "vol-1", timestamp_ms: 1, current: 0, heat: Heat::default() }
 }
 
 pub(super) fn outlook(known: u64) -> Outlook {
@@ -71,11 +61,7 @@ fn impossible(words: &str) -> PolicyFault {
 
 /// The exact fault; for `Impossible` with words of the runtime, no words.
 fn expected(name: &str) -> PolicyFault {
-    let (memory, deadline_ms) = if name.starts_with("verdict") {
-        (64 << 20, 100)
-    } else {
-        (16 << 20, 20)
-    };
+    let (memory, deadline_ms) = if name.starts_with("verdict") { (64 << 20, 100) } else { (16 << 20, 20) };
     match name {
         "call-traps" | "forecast-traps" | "verdict-traps" => {
             PolicyFault::Trapped("wasm `unreachable` instruction executed".into())
@@ -123,16 +109,8 @@ fn a_call_that_goes_wrong_is_that_calls_fault_alone() {
             PolicyKind::Reconciliation => {
                 let slot = ReconciliationSlot::new(loaded).unwrap();
                 check(name, slot.judge(&brief("hostile"), b"o", None).result.unwrap_err());
-                check(
-                    name,
-                    slot.reconcile(&brief("hostile"), b"b", None, Some(b"l"))
-                        .result
-                        .unwrap_err(),
-                );
-                assert_eq!(
-                    slot.judge(&brief("volume"), b"o", Some(b"t")).result.unwrap(),
-                    Verdict::Rerun
-                );
+                check(name, slot.reconcile(&brief("hostile"), b"b", None, Some(b"l")).result.unwrap_err());
+                assert_eq!(slot.judge(&brief("volume"), b"o", Some(b"t")).result.unwrap(), Verdict::Rerun);
                 slot.info()
             }
         };
@@ -143,12 +121,7 @@ fn a_call_that_goes_wrong_is_that_calls_fault_alone() {
 
 #[test]
 fn an_answer_that_depends_on_earlier_calls_is_found_and_its_instance_replaced() {
-    let engine = PolicyEngine::new(Limits {
-        purity_every: 8,
-        lanes: 1,
-        ..limits()
-    })
-    .unwrap();
+    let engine = PolicyEngine::new(Limits { purity_every: 8, lanes: 1, ..limits() }).unwrap();
     let hostile = hostile().into_iter().find(|each| each.when == When::Sample).unwrap();
     let slot = ShardKeySlot::new(engine.load(hostile.kind, &hostile.bytes, "{}").unwrap()).unwrap();
     let results: Vec<_> = (0..16).map(|_| slot.place(&placing("volume")).result).collect();
@@ -160,23 +133,12 @@ fn an_answer_that_depends_on_earlier_calls_is_found_and_its_instance_replaced() 
     }
     let info = slot.info();
     assert_eq!((info.calls, info.purity_checks), (16, 2));
-    assert_eq!(
-        info.faults,
-        FaultCounts {
-            impure: 2,
-            ..FaultCounts::default()
-        }
-    );
+    assert_eq!(info.faults, FaultCounts { impure: 2, ..FaultCounts::default() });
 }
 
 #[test]
 fn a_pure_policy_passes_the_sampled_check() {
-    let engine = PolicyEngine::new(Limits {
-        purity_every: 4,
-        lanes: 1,
-        ..limits()
-    })
-    .unwrap();
+    let engine = PolicyEngine::new(Limits { purity_every: 4, lanes: 1, ..limits() }).unwrap();
     let recipe = Recipe::new(PolicyKind::Prediction);
     let slot = PredictionSlot::new(engine.load(PolicyKind::Prediction, &recipe.build(), "{}").unwrap()).unwrap();
     for known in 0..100 {
@@ -189,27 +151,15 @@ fn a_pure_policy_passes_the_sampled_check() {
 fn what_the_host_cannot_carry_out_is_no_verdict() {
     let engine = PolicyEngine::new(limits()).unwrap();
     let slot = |case| {
-        let recipe = Recipe::new(PolicyKind::Reconciliation).triggered(format!(
-            "(return (block (result i32) {}))",
-            snippets::verdict(case, [0; 4])
-        ));
+        let recipe = Recipe::new(PolicyKind::Reconciliation)
+            .triggered(format!("(return (block (result i32) {}))", snippets::verdict(case, [0; 4])));
         ReconciliationSlot::new(engine.load(PolicyKind::Reconciliation, &recipe.build(), "{}").unwrap()).unwrap()
     };
     let payloads = slot(1);
-    assert_eq!(
-        payloads.judge(&brief("hostile"), b"", None).result.unwrap(),
-        Verdict::NeedPayloads
-    );
-    let fault = payloads
-        .reconcile(&brief("hostile"), b"", None, None)
-        .result
-        .unwrap_err();
+    assert_eq!(payloads.judge(&brief("hostile"), b"", None).result.unwrap(), Verdict::NeedPayloads);
+    let fault = payloads.reconcile(&brief("hostile"), b"", None, None).result.unwrap_err();
     assert!(matches!(fault, PolicyFault::Impossible(_)), "{fault}");
-    let custom = Brief {
-        kind: ActionKind::Custom,
-        custom_kind: "grow",
-        ..brief("hostile")
-    };
+    let custom = Brief { kind: ActionKind::Custom, custom_kind: "grow", ..brief("hostile") };
     let fault = slot(0).judge(&custom, b"", None).result.unwrap_err();
     assert!(matches!(fault, PolicyFault::Impossible(_)), "{fault}");
 }
@@ -223,10 +173,7 @@ fn payloads_of_the_largest_size_reach_the_policy_and_come_back() {
     let loaded = engine.load(PolicyKind::Reconciliation, &recipe.build(), "{}").unwrap();
     let slot = ReconciliationSlot::new(loaded).unwrap();
     let payload = vec![7; 1 << 20];
-    let verdict = slot
-        .reconcile(&brief("volume"), &payload, Some(&payload), Some(&payload))
-        .result
-        .unwrap();
+    let verdict = slot.reconcile(&brief("volume"), &payload, Some(&payload), Some(&payload)).result.unwrap();
     assert!(matches!(verdict, Verdict::Replace(change) if change.body.len() == 1 << 20 && change.reply.len() == 3));
 }
 

@@ -8,17 +8,11 @@ use crate::testing::{Hostile, Recipe, When, hostile};
 use crate::{LoadError, PolicyEngine, ShardKeySlot, Stage};
 
 fn trapped(stage: Stage, words: &str) -> LoadError {
-    LoadError::Fault {
-        stage,
-        fault: PolicyFault::Trapped(words.into()),
-    }
+    LoadError::Fault { stage, fault: PolicyFault::Trapped(words.into()) }
 }
 
 fn impossible(stage: Stage, words: &str) -> LoadError {
-    LoadError::Fault {
-        stage,
-        fault: PolicyFault::Impossible(words.into()),
-    }
+    LoadError::Fault { stage, fault: PolicyFault::Impossible(words.into()) }
 }
 
 const UNREACHABLE: &str = "wasm `unreachable` instruction executed";
@@ -28,22 +22,11 @@ const CALL: Stage = Stage::Call("get-shard-key");
 
 /// The exact error of every component that must not load; `None` where the words come from the parser.
 fn expected(name: &str) -> Option<LoadError> {
-    let overran = |stage, deadline_ms| LoadError::Fault {
-        stage,
-        fault: PolicyFault::Overran { deadline_ms },
-    };
-    let memory = |stage| LoadError::Fault {
-        stage,
-        fault: PolicyFault::OutOfMemory { bytes_max: 16 << 20 },
-    };
+    let overran = |stage, deadline_ms| LoadError::Fault { stage, fault: PolicyFault::Overran { deadline_ms } };
+    let memory = |stage| LoadError::Fault { stage, fault: PolicyFault::OutOfMemory { bytes_max: 16 << 20 } };
     let signature = |name| {
         let functions = crate::contract::required(PolicyKind::ShardKey).functions;
-        functions
-            .iter()
-            .find(|function| function.name == name)
-            .unwrap()
-            .signature
-            .to_owned()
+        functions.iter().find(|function| function.name == name).unwrap().signature.to_owned()
     };
     Some(match name {
         "empty" | "not-wasm" | "wasm-text" => LoadError::NotWasm,
@@ -56,23 +39,19 @@ fn expected(name: &str) -> Option<LoadError> {
             function: "configure".into(),
             expected: signature("configure"),
         },
-        "extra-function" => LoadError::ExtraExport {
-            export: format!("{KEY}#extra"),
-        },
+        "extra-function" => LoadError::ExtraExport { export: format!("{KEY}#extra") },
         "extra-export" => LoadError::ExtraExport { export: "hello".into() },
         "another-world" => LoadError::OtherWorld {
             found: PolicyKind::Prediction,
             wanted: PolicyKind::ShardKey,
             export: "ostrakon:policy/prediction@0.1.0".into(),
         },
-        "newer-contract" => LoadError::NewerContract {
-            export: "ostrakon:policy/shard-key@0.2.0".into(),
-            supported: "0.1.0",
-        },
-        "older-contract" => LoadError::OlderContract {
-            export: "ostrakon:policy/shard-key@0.0.9".into(),
-            supported: "0.1.0",
-        },
+        "newer-contract" => {
+            LoadError::NewerContract { export: "ostrakon:policy/shard-key@0.2.0".into(), supported: "0.1.0" }
+        }
+        "older-contract" => {
+            LoadError::OlderContract { export: "ostrakon:policy/shard-key@0.0.9".into(), supported: "0.1.0" }
+        }
         "wrong-type" => LoadError::WrongType {
             function: format!("{KEY}#get-shard-key"),
             expected: signature("get-shard-key"),
@@ -92,10 +71,7 @@ fn expected(name: &str) -> Option<LoadError> {
         "configure-loops" => overran(Stage::Configure, 250),
         "configure-recurses" => trapped(Stage::Configure, STACK),
         "configure-eats-memory" => memory(Stage::Configure),
-        "configure-refuses" => LoadError::Settings {
-            path: "/weights".into(),
-            message: "too heavy".into(),
-        },
+        "configure-refuses" => LoadError::Settings { path: "/weights".into(), message: "too heavy".into() },
         "configure-refuses-at-length" => {
             impossible(Stage::Configure, "a message of 8000 bytes; at most 4096 are allowed")
         }
@@ -135,11 +111,7 @@ fn what_must_not_load_is_refused_by_name_and_the_engine_goes_on() {
             None => assert!(is_expected(name, &error), "{name}: {error:?}"),
         }
         let slot = ShardKeySlot::new(engine.load(PolicyKind::ShardKey, &good, "{}").unwrap()).unwrap();
-        assert_eq!(
-            slot.place(&placing("volume")).result.unwrap().key,
-            0xabcd << 48,
-            "after {name}"
-        );
+        assert_eq!(slot.place(&placing("volume")).result.unwrap().key, 0xabcd << 48, "after {name}");
     }
 }
 
@@ -150,18 +122,9 @@ fn settings_that_are_no_json_object_are_refused() {
     let long = format!("{{\"a\":\"{}\"}}", "x".repeat(64 << 10));
     for settings in ["", "[]", "{", "{} {}", "null", &long] {
         let error = engine.load(PolicyKind::ShardKey, &good, settings).unwrap_err();
-        assert!(
-            matches!(&error, LoadError::Settings { path, .. } if path.is_empty()),
-            "{error:?}"
-        );
+        assert!(matches!(&error, LoadError::Settings { path, .. } if path.is_empty()), "{error:?}");
     }
-    assert_eq!(
-        engine
-            .load(PolicyKind::ShardKey, &good, "{\"a\":1}")
-            .unwrap()
-            .settings(),
-        "{\"a\":1}"
-    );
+    assert_eq!(engine.load(PolicyKind::ShardKey, &good, "{\"a\":1}").unwrap().settings(), "{\"a\":1}");
 }
 
 #[test]
@@ -169,10 +132,7 @@ fn a_policy_says_who_it_is() {
     let engine = PolicyEngine::new(super::calls::limits()).unwrap();
     for kind in PolicyKind::ALL {
         let loaded = engine.load(kind, &Recipe::new(kind).build(), "{}").unwrap();
-        assert_eq!(
-            (loaded.kind(), loaded.name(), loaded.version()),
-            (kind, "test-policy", "1.0.0")
-        );
+        assert_eq!((loaded.kind(), loaded.name(), loaded.version()), (kind, "test-policy", "1.0.0"));
         assert_eq!(loaded.digest().len(), 64);
         assert!(!loaded.learns() && !loaded.needs_state());
     }
@@ -182,28 +142,15 @@ fn a_policy_says_who_it_is() {
 fn a_prediction_policy_that_learns_is_recognised() {
     let learn =
         "(func (export \"ostrakon:policy/learning@0.1.0#learn\") (param i32 i32 i32 i32) (result i32) (i32.const 0))";
-    let recipe = Recipe::new(PolicyKind::Prediction)
-        .world("export prediction; export learning;")
-        .fields(learn);
+    let recipe = Recipe::new(PolicyKind::Prediction).world("export prediction; export learning;").fields(learn);
     let engine = PolicyEngine::new(super::calls::limits()).unwrap();
-    assert!(
-        engine
-            .load(PolicyKind::Prediction, &recipe.build(), "{}")
-            .unwrap()
-            .learns()
-    );
+    assert!(engine.load(PolicyKind::Prediction, &recipe.build(), "{}").unwrap().learns());
 }
 
 #[test]
 fn a_policy_takes_no_slot_of_another_kind() {
     let engine = PolicyEngine::new(super::calls::limits()).unwrap();
-    let prediction = engine
-        .load(
-            PolicyKind::Prediction,
-            &Recipe::new(PolicyKind::Prediction).build(),
-            "{}",
-        )
-        .unwrap();
+    let prediction = engine.load(PolicyKind::Prediction, &Recipe::new(PolicyKind::Prediction).build(), "{}").unwrap();
     assert!(ShardKeySlot::new(prediction).is_err());
 }
 

@@ -19,10 +19,7 @@ fn the_shipped_policies_load_and_answer() {
         keys.place(&placing("volume")).result.unwrap();
         predictions.predict(&outlook(3)).result.unwrap();
     }
-    reconciliation
-        .judge(&brief("volume"), &[0xa0], Some(&[0xa0]))
-        .result
-        .unwrap();
+    reconciliation.judge(&brief("volume"), &[0xa0], Some(&[0xa0])).result.unwrap();
     for info in [keys.info(), predictions.info(), reconciliation.info()] {
         println!("{} {} {}", info.name, info.version, info.digest);
         assert_eq!(info.faults.total(), 0);
@@ -47,19 +44,11 @@ fn measure(what: &str, calls: u32, mut call: impl FnMut()) {
 #[ignore = "a measurement: run with --release -- --ignored --nocapture"]
 fn what_a_call_costs() {
     let engine = PolicyEngine::new(limits()).unwrap();
-    let from_text = |kind| {
-        engine
-            .load(kind, &crate::testing::Recipe::new(kind).build(), "{}")
-            .unwrap()
-    };
+    let from_text = |kind| engine.load(kind, &crate::testing::Recipe::new(kind).build(), "{}").unwrap();
     let of_host = |kind| {
         let start = Instant::now();
         let loaded = engine.load(kind, shipped(kind).bytes, "{}").unwrap();
-        println!(
-            "load of {}: {:.1} ms",
-            loaded.name(),
-            start.elapsed().as_secs_f64() * 1e3
-        );
+        println!("load of {}: {:.1} ms", loaded.name(), start.elapsed().as_secs_f64() * 1e3);
         loaded
     };
     let sources: [(&str, &dyn Fn(PolicyKind) -> crate::Loaded); 2] = [("least", &from_text), ("shipped", &of_host)];
@@ -69,14 +58,10 @@ fn what_a_call_costs() {
         measure(&format!("{which} shard key"), 200_000, || drop(keys.place(&placing)));
         let predictions = PredictionSlot::new(load(PolicyKind::Prediction)).unwrap();
         let outlook = outlook(3);
-        measure(&format!("{which} prediction"), 200_000, || {
-            drop(predictions.predict(&outlook))
-        });
+        measure(&format!("{which} prediction"), 200_000, || drop(predictions.predict(&outlook)));
         let reconciliation = ReconciliationSlot::new(load(PolicyKind::Reconciliation)).unwrap();
         let brief = brief("volume");
-        measure(&format!("{which} judge"), 5_000, || {
-            drop(reconciliation.judge(&brief, &[0xa0], Some(&[0xa0])))
-        });
+        measure(&format!("{which} judge"), 5_000, || drop(reconciliation.judge(&brief, &[0xa0], Some(&[0xa0]))));
         let faults = [keys.info(), predictions.info(), reconciliation.info()].map(|info| info.faults.total());
         assert_eq!(faults, [0; 3]);
     }

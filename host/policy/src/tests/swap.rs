@@ -21,12 +21,7 @@ fn policy(engine: &PolicyEngine, key: u64) -> Loaded {
 #[test]
 fn no_answer_names_a_generation_that_did_not_give_it() {
     // A machine that runs more threads than it has cores may keep any of them waiting for longer than a deadline.
-    let engine = PolicyEngine::new(Limits {
-        hot_deadline_ms: 5_000,
-        start_deadline_ms: 5_000,
-        ..limits()
-    })
-    .unwrap();
+    let engine = PolicyEngine::new(Limits { hot_deadline_ms: 5_000, start_deadline_ms: 5_000, ..limits() }).unwrap();
     let policies = [policy(&engine, 0), policy(&engine, 1)];
     let slot = ShardKeySlot::new(policies[1].clone()).unwrap();
     let done = AtomicBool::new(false);
@@ -59,21 +54,13 @@ fn no_answer_names_a_generation_that_did_not_give_it() {
     });
     println!("{calls} calls during {SWAPS} swaps");
     assert!(calls > 0);
-    assert_eq!(
-        retired.iter().filter(|old| old.upgrade().is_some()).count(),
-        0,
-        "old generations stay in memory"
-    );
+    assert_eq!(retired.iter().filter(|old| old.upgrade().is_some()).count(), 0, "old generations stay in memory");
     assert_eq!(slot.info().generation.get(), SWAPS + 1);
 }
 
 #[test]
 fn a_call_in_flight_ends_on_the_generation_it_began_with() {
-    let engine = PolicyEngine::new(Limits {
-        hot_deadline_ms: 300,
-        ..limits()
-    })
-    .unwrap();
+    let engine = PolicyEngine::new(Limits { hot_deadline_ms: 300, ..limits() }).unwrap();
     let slow = Recipe::new(PolicyKind::ShardKey).triggered(snippets::FOREVER).build();
     let slot = ShardKeySlot::new(engine.load(PolicyKind::ShardKey, &slow, "{}").unwrap()).unwrap();
     let old = Arc::downgrade(&slot.0.current());

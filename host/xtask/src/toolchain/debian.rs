@@ -34,18 +34,8 @@ pub(super) fn unpacked(root: &Path) -> Result<Toolchain> {
     let libraries = folder_of(&system.join("usr/lib"), "librustc_driver")?;
     let version = version(&rustc, Some(&libraries))?;
     let library = system.join("usr/lib/rustlib/src/rust/library");
-    ensure!(
-        library.is_dir(),
-        "Debian's packages hold no standard library's source; {} may go",
-        home.display()
-    );
-    Ok(Toolchain {
-        rustc,
-        version,
-        std: Std::Source(library),
-        linker: Some(linker),
-        libraries: Some(libraries),
-    })
+    ensure!(library.is_dir(), "Debian's packages hold no standard library's source; {} may go", home.display());
+    Ok(Toolchain { rustc, version, std: Std::Source(library), linker: Some(linker), libraries: Some(libraries) })
 }
 
 fn fetch(home: &Path, system: &Path) -> Result<()> {
@@ -60,14 +50,9 @@ fn fetch(home: &Path, system: &Path) -> Result<()> {
     if let Err(error) = run(apt(home).arg("update")) {
         eprintln!("xtask: {error:#}");
     }
-    eprintln!(
-        "xtask: fetching {} and what they need (about 140 MB)",
-        PACKAGES.join(", ")
-    );
-    run(apt(home)
-        .args(["install", "--download-only", "--no-install-recommends", "--yes"])
-        .args(PACKAGES))
-    .context("apt cannot fetch Debian's compiler: is there a network, and do the machine's sources have it?")?;
+    eprintln!("xtask: fetching {} and what they need (about 140 MB)", PACKAGES.join(", "));
+    run(apt(home).args(["install", "--download-only", "--no-install-recommends", "--yes"]).args(PACKAGES))
+        .context("apt cannot fetch Debian's compiler: is there a network, and do the machine's sources have it?")?;
     eprintln!("xtask: unpacking into {}", system.display());
     for entry in fs::read_dir(home.join("cache/archives"))? {
         let archive = entry?.path();
@@ -83,15 +68,7 @@ fn fetch(home: &Path, system: &Path) -> Result<()> {
 fn apt(home: &Path) -> Command {
     let mut apt = Command::new("apt-get");
     let option = |name: &str, value: &Path| format!("{name}={}", value.display());
-    apt.args([
-        "-qq",
-        "-o",
-        "Debug::NoLocking=1",
-        "-o",
-        "APT::Sandbox::User=",
-        "-o",
-        "Dpkg::Use-Pty=0",
-    ]);
+    apt.args(["-qq", "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=", "-o", "Dpkg::Use-Pty=0"]);
     apt.arg("-o").arg(option("Dir::State", &home.join("state")));
     apt.arg("-o").arg(option("Dir::Cache", &home.join("cache")));
     apt.arg("-o").arg("Dir::State::status=/var/lib/dpkg/status");
@@ -101,18 +78,11 @@ fn apt(home: &Path) -> Command {
 
 fn unpack(archive: &Path, system: &Path) -> Result<()> {
     fs::create_dir_all(system)?;
-    let mut dpkg = Command::new("dpkg")
-        .arg("--fsys-tarfile")
-        .arg(archive)
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut dpkg = Command::new("dpkg").arg("--fsys-tarfile").arg(archive).stdout(Stdio::piped()).spawn()?;
     let tar_file = dpkg.stdout.take().context("dpkg has no output")?;
     let mut tar = Command::new("tar");
     tar.arg("-x").arg("-C").arg(system).stdin(tar_file);
-    if archive
-        .file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with(SOURCES))
-    {
+    if archive.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SOURCES)) {
         tar.args(["--wildcards", "./usr/lib/rustlib/src*", "./usr/src/*/library"]);
     }
     let unpacked = run(&mut tar);
@@ -132,10 +102,7 @@ fn folder_of(within: &Path, prefix: &str) -> Result<PathBuf> {
     for entry in fs::read_dir(within)? {
         let folder = entry?.path();
         let Ok(files) = fs::read_dir(&folder) else { continue };
-        if files
-            .flatten()
-            .any(|file| file.file_name().to_string_lossy().starts_with(prefix))
-        {
+        if files.flatten().any(|file| file.file_name().to_string_lossy().starts_with(prefix)) {
             return Ok(folder);
         }
     }

@@ -19,29 +19,16 @@ pub(super) fn installed() -> Result<Toolchain> {
     let sysroot = sysroot()?;
     if !has_target(&sysroot) {
         add_target().with_context(|| format!("{version} has no {TARGET}"))?;
-        ensure!(
-            has_target(&sysroot),
-            "{version} still has no {TARGET} after rustup added it"
-        );
+        ensure!(has_target(&sysroot), "{version} still has no {TARGET} after rustup added it");
     }
-    Ok(Toolchain {
-        rustc,
-        version,
-        std: Std::Compiled,
-        linker: None,
-        libraries: None,
-    })
+    Ok(Toolchain { rustc, version, std: Std::Compiled, linker: None, libraries: None })
 }
 
 /// The linker that comes with the installed compiler, for a compiler that has none.
 pub(super) fn linker() -> Result<PathBuf> {
     let host = said(Command::new("rustc").args(["--print", "host-tuple"]))?;
     let linker = sysroot()?.join("lib/rustlib").join(host).join("bin/rust-lld");
-    ensure!(
-        linker.is_file(),
-        "the installed toolchain has no rust-lld at {}",
-        linker.display()
-    );
+    ensure!(linker.is_file(), "the installed toolchain has no rust-lld at {}", linker.display());
     Ok(linker)
 }
 
@@ -55,10 +42,7 @@ fn has_target(sysroot: &Path) -> bool {
 }
 
 fn add_target() -> Result<()> {
-    eprintln!(
-        "xtask: rustup target add {TARGET} (at most {} s)",
-        FETCH_TIMEOUT.as_secs()
-    );
+    eprintln!("xtask: rustup target add {TARGET} (at most {} s)", FETCH_TIMEOUT.as_secs());
     let mut rustup = Command::new("rustup")
         .args(["target", "add", TARGET])
         .stdin(Stdio::null())
