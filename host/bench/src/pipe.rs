@@ -25,6 +25,7 @@ use crate::load::{Random, Shape, Tally, Window};
 
 /// What the objects' payloads weigh.
 pub(crate) const PAYLOAD_BYTES: usize = 256;
+const PAYLOADS: usize = 64;
 const SERVER_NAME: &str = "localhost";
 const READ_BYTES: usize = 64 << 10;
 
@@ -45,6 +46,8 @@ pub(crate) struct Caller {
     buffer: BytesMut,
     objects: Vec<(ObjectId, Version)>,
     random: Random,
+    /// Drawn beforehand: making payloads is not what is measured.
+    payloads: Vec<Payload>,
     out: Vec<u8>,
 }
 
@@ -57,12 +60,19 @@ pub(crate) async fn dial(host: &HostFile, connections: usize, objects: usize) ->
         let (send, recv) = connection.open_bi().await?;
         let share = (caller..objects).step_by(connections);
         let objects = share.map(|object| Ok((object_id(object)?, Version::ABSENT))).collect::<anyhow::Result<_>>()?;
-        let random = Random::seeded(caller as u64 + 1);
-        let mut caller = Caller { connection, send, recv, buffer: BytesMut::new(), objects, random, out: Vec::new() };
+        let mut random = Random::seeded(caller as u64 + 1);
+        let payloads = (0..PAYLOADS).map(|_| payload(&mut random)).collect::<anyhow::Result<_>>()?;
+        let (buffer, out) = (BytesMut::new(), Vec::new());
+        let mut caller = Caller { connection, send, recv, buffer, objects, random, payloads, out };
         caller.greet().await?;
         callers.push(caller);
     }
     Ok(callers)
+}
+
+fn payload(random: &mut Random) -> anyhow::Result<Payload> {
+    let drawn = (0..PAYLOAD_BYTES / 8).flat_map(|_| random.next().to_be_bytes());
+    Ok(Payload::bytes(drawn.collect::<Vec<u8>>())?)
 }
 
 /// Objects of a hundred clients.
@@ -157,15 +167,12 @@ impl Caller {
         let target = Target { object: id.clone(), shard_key: None };
         let operation = match kind {
             Kind::Read => Operation::Read(target),
-            Kind::Write => {
-                let payload: Vec<u8> = (0..PAYLOAD_BYTES / 8).flat_map(|_| self.random.next().to_be_bytes()).collect();
-                Operation::ConditionalWrite(ConditionalWrite {
-                    target,
-                    new_version: version.next().context("versions do not run out")?,
-                    payload: Payload::bytes(payload)?,
-                    action_id: Some(action_id(self.random.next())),
-                })
-            }
+            Kind::Write => Operation::ConditionalWrite(ConditionalWrite {
+                target,
+                new_version: version.next().context("versions do not run out")?,
+                payload: self.payloads[self.random.below(PAYLOADS as u64) as usize].clone(),
+                action_id: Some(action_id(self.random.next())),
+            }),
         };
         let request = Request { id: object as u64, trace_parent: None, timestamp: None, operation };
         frame::append(&mut self.out, |out| request.write(out));

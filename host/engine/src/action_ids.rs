@@ -177,7 +177,9 @@ impl Claim {
     pub(crate) fn record(mut self, revision: Revision, version: Version, shard_key: ShardKey) {
         let done = Recorded { intent: self.identity.intent, revision, version, shard_key };
         self.recorded = true;
-        self.ids.stripe(self.key).lock().insert(self.key, State::Done(done));
+        if let Some(state) = self.ids.stripe(self.key).lock().get_mut(&self.key) {
+            *state = State::Done(done);
+        }
     }
 }
 

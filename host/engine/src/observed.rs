@@ -66,9 +66,7 @@ impl Observed {
     pub(crate) fn look(&self, object: u64) -> (Seen, OnItsWay<'_>) {
         let now = self.now_us();
         let mut slot = self.slot(object).lock();
-        if slot.object != object {
-            *slot = Slot { object, faded_us: now, ..Slot::default() };
-        }
+        slot.claim(object, now);
         slot.fade(now);
         let seen = Seen {
             version: slot.version.map(|version| (version, now.saturating_sub(slot.seen_us))),
@@ -80,25 +78,44 @@ impl Observed {
         (seen, OnItsWay { observed: self, object })
     }
 
-    /// A version of an object passed through here.
-    pub(crate) fn saw(&self, object: u64, version: Version, written: bool) {
+    /// A version of an object was written through here, without a condition.
+    pub(crate) fn wrote(&self, object: u64, version: Version) {
         let now = self.now_us();
         let mut slot = self.slot(object).lock();
-        if slot.object != object {
-            *slot = Slot { object, faded_us: now, ..Slot::default() };
-        }
-        if slot.version.is_none_or(|seen| seen <= version) {
-            slot.version = Some(version);
-            slot.seen_us = now;
-        }
-        if written {
-            slot.fade(now);
-            slot.writes += 1.0;
-        }
+        slot.claim(object, now);
+        slot.saw(version, now);
+        slot.wrote(now);
+    }
+
+    /// A version of an object was read through here.
+    pub(crate) fn saw(&self, object: u64, version: Version) {
+        let now = self.now_us();
+        let mut slot = self.slot(object).lock();
+        slot.claim(object, now);
+        slot.saw(version, now);
     }
 }
 
 impl Slot {
+    /// Takes the slot for an object, from another if need be.
+    fn claim(&mut self, object: u64, now_us: u64) {
+        if self.object != object {
+            *self = Self { object, faded_us: now_us, ..Self::default() };
+        }
+    }
+
+    fn wrote(&mut self, now_us: u64) {
+        self.fade(now_us);
+        self.writes += 1.0;
+    }
+
+    fn saw(&mut self, version: Version, now_us: u64) {
+        if self.version.is_none_or(|seen| seen <= version) {
+            self.version = Some(version);
+            self.seen_us = now_us;
+        }
+    }
+
     fn fade(&mut self, now_us: u64) {
         let age_us = now_us.saturating_sub(self.faded_us) as f32;
         self.writes *= (-age_us / HALF_LIFE_US * LN_2).exp();
@@ -107,12 +124,16 @@ impl Slot {
 }
 
 impl OnItsWay<'_> {
-    /// The write ended, in a conflict or not.
-    pub(crate) fn ended(self, conflict: bool) {
+    /// The write ended on an object of this version, its own if it was `written`.
+    pub(crate) fn ended(&self, version: Version, written: bool, conflict: bool) {
+        let now = self.observed.now_us();
         let mut slot = self.observed.slot(self.object).lock();
-        if slot.object == self.object {
-            let latest = if conflict { 1_000_000 / 8 } else { 0 };
-            slot.conflict_ppm = slot.conflict_ppm / 8 * 7 + latest;
+        slot.claim(self.object, now);
+        let latest = if conflict { 1_000_000 / 8 } else { 0 };
+        slot.conflict_ppm = slot.conflict_ppm / 8 * 7 + latest;
+        slot.saw(version, now);
+        if written {
+            slot.wrote(now);
         }
     }
 }
@@ -135,8 +156,8 @@ mod tests {
         let observed = Observed::new();
         let (seen, first) = observed.look(5);
         assert_eq!((seen.version, seen.queued), (None, 0));
-        observed.saw(5, Version::new(7), true);
-        observed.saw(5, Version::new(6), false);
+        first.ended(Version::new(7), true, false);
+        observed.saw(5, Version::new(6));
         let (seen, _second) = observed.look(5);
         assert_eq!((seen.version.map(|(version, _)| version), seen.queued), (Some(Version::new(7)), 1));
         assert!(seen.write_millihz > 0);

@@ -11,7 +11,7 @@ impl Engine {
     async fn located(&self, target: &Target, whole: bool, position: Position) -> Result<Known, WireError> {
         let known = self.owner.head(&target.object, whole).await.map_err(|error| self.unreadable(&error))?;
         if known.version.get() > 0 {
-            self.observed.saw(target.object.digest(), known.version, false);
+            self.observed.saw(target.object.digest(), known.version);
         }
         match (target.shard_key, known.shard_key()) {
             (Some(claimed), Some(recorded)) if claimed != recorded => Err(self.wrong_key(recorded, position)),

@@ -69,10 +69,13 @@ impl Engine {
             Some(Begun::Fresh(claim)) => Some(claim),
             Some(Begun::Repeat(recorded)) => return Ok(self.repeated(recorded)),
         };
-        match write.condition.known() {
-            Some(known) => self.predicted(&write, known, &mut claim).await,
-            None => self.tried(&write, false, Generations::default(), &mut claim).await.map_err(|failed| failed.error),
+        if let Some(known) = write.condition.known() {
+            return self.predicted(&write, known, &mut claim).await;
         }
+        let committed =
+            self.tried(&write, false, Generations::default(), &mut claim).await.map_err(|failed| failed.error)?;
+        self.observed.wrote(write.target.object.digest(), committed.version);
+        Ok(committed)
     }
 
     /// Claims the action's id, where it has one.
@@ -131,11 +134,13 @@ impl Engine {
         let expected = forecast.is_some_and(|forecast| forecast.route == Route::Reconcile);
         let outcome = self.tried(write, expected, generations, claim).await;
         let conflict = matches!(&outcome, Err(failed) if failed.error.code == Code::Conflict);
-        on_its_way.ended(conflict);
-        let met = match &outcome {
-            Ok(committed) => Some(Version::new(committed.version.get() - 1)),
-            Err(failed) => failed.met,
+        let (stands, met) = match &outcome {
+            Ok(committed) => (Some(committed.version), Some(Version::new(committed.version.get() - 1))),
+            Err(failed) => (failed.met, failed.met),
         };
+        if let Some(stands) = stands {
+            on_its_way.ended(stands, outcome.is_ok(), conflict);
+        }
         if let (Some(forecast), Some(met)) = (forecast, met) {
             self.counters.judge(forecast, met, conflict);
         }
@@ -156,7 +161,7 @@ impl Engine {
         claim: &mut Option<Claim>,
     ) -> Result<Committed, Failed> {
         let Target { object, shard_key: claimed_key } = write.target;
-        let (scope, position) = (object.digest(), self.views.position());
+        let position = self.views.position();
         let mut intent = Intent {
             object,
             claimed_key: *claimed_key,
@@ -179,18 +184,12 @@ impl Engine {
             outcome => outcome,
         };
         match outcome {
-            Ok(written) => {
-                self.observed.saw(scope, written.version, true);
-                Ok(self.committed(&written, generations))
-            }
+            Ok(written) => Ok(self.committed(&written, generations)),
             Err(reason) => {
                 let met = match &reason {
                     NotWritten::Refused { stands, .. } => Some(stands.version),
                     _ => None,
                 };
-                if let Some(met) = met {
-                    self.observed.saw(scope, met, false);
-                }
                 Err(Failed { error: self.not_written(reason, position, generations), met })
             }
         }

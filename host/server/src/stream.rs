@@ -103,8 +103,10 @@ async fn run(
             () = &mut stop, if reading => reading = false,
             Some(answered) = working.next(), if !working.is_empty() => {
                 append(&mut out, answered)?;
-                // Answers of one commit group come close together: one turn for the others, and they travel together.
-                tokio::task::yield_now().await;
+                if !working.is_empty() {
+                    // Answers of one commit group come close together: one turn for the others, and they travel together.
+                    tokio::task::yield_now().await;
+                }
                 while let Some(Some(answered)) = working.next().now_or_never() {
                     append(&mut out, answered)?;
                     if out.len() >= GATHER_BYTES_MAX {

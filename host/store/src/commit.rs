@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use fjall::PersistMode;
+use fjall::{OwnedWriteBatch, PersistMode};
 use ostrakon_wire::bounds::{GROUP_BYTES_MAX, GROUP_CHANGES_MAX};
 use ostrakon_wire::{ActionId, ActionKind, MapEpoch, ObjectId, Payload, Revision, ShardId, TimestampMs, Version};
 
@@ -159,6 +159,9 @@ const NUMBERS_AHEAD: u64 = 1 << 16;
 /// that no group waits long for it.
 const TRIM_CHANGES_MIN: u64 = 2 * GROUP_CHANGES_MAX as u64;
 
+/// What most groups write beside their rows: the log record, and now and then a mark.
+const ITEMS_BESIDE_ROWS: usize = 3;
+
 /// What a change weighs beside its payload and its object's text: keys, headers, its part of the log.
 const CHANGE_OVERHEAD_BYTES: usize = 160;
 
@@ -231,8 +234,10 @@ impl<S: Sink> Thread<S> {
         let epoch = self.store.map.epoch();
         let first = self.log.next;
         let now = now();
-        let mut batch = self.store.database.batch().durability(Some(PersistMode::SyncData));
-        let mut record = log::Builder::new(now);
+        let database = self.store.database.clone();
+        let mut batch = OwnedWriteBatch::with_capacity(database, group.len() + ITEMS_BESIDE_ROWS)
+            .durability(Some(PersistMode::SyncData));
+        let mut record = log::Builder::with_capacity(now, group.len());
         let mut revision = first.get();
         let (mut written, mut numbered) = (0, 0);
         for Queued { change, .. } in group {
@@ -292,7 +297,7 @@ impl<S: Sink> Thread<S> {
     }
 
     /// Once the log is long enough over its bound, drops its oldest records and raises the floors for the ids in them.
-    fn trim(&self, batch: &mut fjall::OwnedWriteBatch) -> Option<Trim> {
+    fn trim(&self, batch: &mut OwnedWriteBatch) -> Option<Trim> {
         let kept = self.store.config.action_ids as u64;
         let slack = (kept / 64).max(GROUP_CHANGES_MAX as u64);
         let length = self.log.next.get() - self.log.start.first.get();

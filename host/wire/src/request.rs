@@ -200,7 +200,7 @@ impl Request {
             match key {
                 field::REQUEST => *request_id = Some(value.uint()?),
                 field::OPERATION => number = Some(value.uint()?),
-                field::BODY => body = Some(value.skip()?),
+                field::BODY => body = Some(Body::read(value, frame)?),
                 field::TRACE_PARENT => {
                     let text = value.text()?.parse();
                     trace_parent = Some(text.map_err(|error| malformed(format!("{error}")))?);
@@ -213,7 +213,7 @@ impl Request {
         let id = request_id.ok_or(CborError::MissingKey(field::REQUEST))?;
         let number = number.ok_or(CborError::MissingKey(field::OPERATION))?;
         let body = body.ok_or(CborError::MissingKey(field::BODY))?;
-        let operation = read_body(number, Body::read(body, frame)?)?;
+        let operation = read_body(number, body)?;
         Ok(Self { id, trace_parent, timestamp, operation })
     }
 }
@@ -331,10 +331,9 @@ struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    fn read(bytes: &'a [u8], frame: &Bytes) -> Result<Self, WireError> {
+    fn read(reader: &mut Reader<'a>, frame: &Bytes) -> Result<Self, WireError> {
         let mut body = Self::default();
-        let mut reader = Reader::new(bytes);
-        let mut fields = FieldReader::new(&mut reader)?;
+        let mut fields = FieldReader::new(reader)?;
         while let Some((key, value)) = fields.next_field()? {
             match key {
                 field::CLIENT => body.client = value.text()?,

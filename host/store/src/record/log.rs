@@ -67,11 +67,15 @@ pub struct Builder {
 }
 
 const COUNT_AT: usize = 9;
+const HEAD_BYTES: usize = COUNT_AT + 4;
+/// An identified change of an object with a short name.
+const ENTRY_BYTES_USUAL: usize = 112;
 
 impl Builder {
-    /// Begins a record.
-    pub fn new(committed: TimestampMs) -> Self {
-        let mut value = vec![TAG];
+    /// Begins a record of about so many changes.
+    pub fn with_capacity(committed: TimestampMs, changes: usize) -> Self {
+        let mut value = Vec::with_capacity(HEAD_BYTES + changes * ENTRY_BYTES_USUAL);
+        value.push(TAG);
         value.extend_from_slice(&committed.get().to_be_bytes());
         value.extend_from_slice(&0_u32.to_be_bytes());
         Self { value, count: 0 }
@@ -167,7 +171,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_record_reads_back(at: u64, entries in proptest::collection::vec(entry(), 0..9)) {
-            let mut builder = Builder::new(TimestampMs::new(at));
+            let mut builder = Builder::with_capacity(TimestampMs::new(at), entries.len());
             for e in &entries {
                 builder.push(&e.object, e.shard_key, e.version, e.kind, e.tombstone, e.identity);
             }
