@@ -34,7 +34,7 @@ pub enum OpenError {
         known: u32,
     },
     /// What stands in it under the names that a host uses is not a host's.
-    #[error("{} holds a FORMAT file or a store folder that no host made", path.display())]
+    #[error("{} is no data folder: it holds a FORMAT file or a store folder that no host made", path.display())]
     NotADataFolder {
         /// The folder.
         path: PathBuf,
