@@ -47,6 +47,8 @@ impl Host {
     /// Starts a development host on a folder, with more arguments.
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         let ready = folder.join("ready.json");
+        // A host that ran here before left its own.
+        let _ = std::fs::remove_file(&ready);
         let mut process = Command::new(binary()?)
             .args(["serve", "--dev", "--data-dir"])
             .arg(folder.join("data"))
