@@ -3,15 +3,6 @@
 use ostrakon_wire::value::{Map, Value};
 use ostrakon_wire::{InvalidPayload, Payload};
 
-/// What an action makes of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// This is to be stored.
-    Store(Payload),
-    /// The object is to be deleted.
-    Delete,
-}
-
 /// Why an action cannot be applied to the object that it met.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {

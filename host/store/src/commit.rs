@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use fjall::{OwnedWriteBatch, PersistMode};
+use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 use ostrakon_wire::bounds::{GROUP_BYTES_MAX, GROUP_CHANGES_MAX};
 use ostrakon_wire::{ActionId, ActionKind, MapEpoch, ObjectId, Payload, Revision, ShardId, TimestampMs, Version};
 
@@ -226,12 +226,17 @@ impl<S: Sink> Thread<S> {
         *backlog = kept;
     }
 
+    /// Where a change's row belongs; `None` where the map that placed it is no longer in force.
+    fn keyspace_of(&self, change: &Change) -> Option<&Keyspace> {
+        let current = change.epoch == self.store.map.epoch();
+        self.store.keyspaces.shards.get(&change.shard).filter(|_| current)
+    }
+
     /// Writes a group as one batch, and publishes the view behind it. Answers the revision of its first change.
     fn commit(&mut self, group: &[Queued<S::Token>]) -> Result<Revision, CommitError> {
         if self.stats.failed.load(Ordering::Relaxed) {
             return Err(CommitError::Failed);
         }
-        let epoch = self.store.map.epoch();
         let first = self.log.next;
         let now = now();
         let database = self.store.database.clone();
@@ -241,12 +246,7 @@ impl<S: Sink> Thread<S> {
         let mut revision = first.get();
         let (mut written, mut numbered) = (0, 0);
         for Queued { change, .. } in group {
-            if change.epoch != epoch {
-                continue;
-            }
-            let Some(keyspace) = self.store.keyspaces.shards.get(&change.shard) else {
-                continue;
-            };
+            let Some(keyspace) = self.keyspace_of(change) else { continue };
             let value = row::encode(
                 Revision::new(revision),
                 change.timestamp,
@@ -346,14 +346,12 @@ impl<S: Sink> Thread<S> {
     }
 
     fn settle(&self, group: &mut Vec<Queued<S::Token>>, outcome: Result<Revision, CommitError>) {
-        let epoch = self.store.map.epoch();
         let mut revision = outcome.as_ref().map_or(0, |first| first.get());
         self.queue.settle(group.len(), group.iter().map(|queued| queued.bytes).sum());
         let settle = |Queued { change, token, .. }: Queued<S::Token>| {
-            let written = change.epoch == epoch && self.store.keyspaces.shards.contains_key(&change.shard);
             let outcome = match &outcome {
                 Err(error) => Err(error.clone()),
-                Ok(_) if !written => Err(CommitError::Fenced),
+                Ok(_) if self.keyspace_of(&change).is_none() => Err(CommitError::Fenced),
                 Ok(_) => {
                     revision += 1;
                     Ok(Durable { revision: Revision::new(revision - 1) })
