@@ -73,6 +73,15 @@ impl Host {
         Ok(Self { process, file })
     }
 
+    /// The processor time that it has taken so far; `None` where the system does not tell.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let mut ticks = || fields.next()?.parse::<u32>().ok();
+        Some(TICK * (ticks()? + ticks()?))
+    }
+
     /// Stops it as an operator would, and waits for its end.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         let told = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status()?;

@@ -24,7 +24,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::load::{self, Figures, Random, SHAPES, Shape, Tally, Window};
+use crate::load::{self, Figures, Random, Shape, Tally, Window};
 use crate::report::Report;
 use crate::{Options, child, folder, rounds};
 
@@ -52,8 +52,8 @@ const GROUP_WRITES: usize = 1024;
 
 /// Runs every shape in turn, each round against a new server with an empty store.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let figures = rounds::alternate(&SHAPES, options.rounds, |shape| round(*shape, options.seconds))?;
-    Ok(load::report(&SHAPES, &figures))
+    let figures = rounds::alternate(&options.shapes, options.rounds, |shape| round(*shape, options.seconds))?;
+    Ok(load::report(&options.shapes, &figures))
 }
 
 pub(crate) fn round(shape: Shape, seconds: u64) -> anyhow::Result<Figures> {

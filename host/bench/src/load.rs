@@ -10,7 +10,7 @@ use crate::report::Report;
 use crate::rounds::median;
 
 /// Before anything counts: connections grow their windows, caches fill.
-const WARM_UP: Duration = Duration::from_millis(500);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(500);
 
 /// The longest latency told apart from longer ones.
 const LATENCY_US_MAX: u64 = 60_000_000;
@@ -22,12 +22,21 @@ pub(crate) struct Shape {
     pub(crate) in_flight: usize,
 }
 
-/// The shapes that write scenarios compare.
-pub(crate) const SHAPES: [Shape; 3] = [
-    Shape { connections: 64, in_flight: 1 },
-    Shape { connections: 8, in_flight: 8 },
-    Shape { connections: 8, in_flight: 32 },
-];
+/// The shapes that scenarios compare when they are not told which.
+pub(crate) const SHAPES: [&str; 3] = ["64x1", "8x8", "8x32"];
+
+impl std::str::FromStr for Shape {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = |text: &str| text.parse().ok().filter(|number| (1..=1024).contains(number));
+        let (connections, in_flight) = text.split_once('x').ok_or("two numbers with an x between them")?;
+        match (number(connections), number(in_flight)) {
+            (Some(connections), Some(in_flight)) => Ok(Self { connections, in_flight }),
+            _ => Err("both numbers are from 1 to 1024"),
+        }
+    }
+}
 
 /// The stretch of time that counts.
 #[derive(Clone, Copy)]

@@ -23,6 +23,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::report::Report;
 
+/// The host's own allocator, so that peers, callers and host differ in what is compared alone.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Scenario {
     name: &'static str,
     run: fn(&Options) -> anyhow::Result<Report>,
@@ -57,6 +61,9 @@ struct Options {
     /// How often every case is measured; figures are medians.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
+    /// Measure these shapes alone, e.g. `8x32`: connections x requests in flight on each.
+    #[arg(long = "shape", value_name = "CONNECTIONSxIN_FLIGHT", default_values = load::SHAPES)]
+    shapes: Vec<load::Shape>,
     /// Print the JSON line only.
     #[arg(long)]
     json: bool,

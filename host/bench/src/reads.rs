@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::host::Host;
-use crate::load::{self, Figures, SHAPES, Shape, Window};
+use crate::load::{self, Figures, Shape, Window};
 use crate::pipe::{self, Kind};
 use crate::report::Report;
 use crate::{Options, folder, rounds};
@@ -28,7 +28,7 @@ struct Case {
 
 /// Runs every shape on objects in memory and on cold ones, in turn.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let cases = SHAPES.iter().flat_map(|shape| [false, true].map(|cold| Case { shape: *shape, cold }));
+    let cases = options.shapes.iter().flat_map(|shape| [false, true].map(|cold| Case { shape: *shape, cold }));
     let cases: Vec<Case> = cases.collect();
     let figures = rounds::alternate(&cases, options.rounds, |case| round(*case, options.seconds))?;
     let medians: Vec<Figures> = figures.iter().map(|rounds| Figures::median(rounds)).collect();

@@ -27,6 +27,10 @@ use tracing_subscriber::EnvFilter;
 
 use failure::Failure;
 
+/// Requests are made on one thread and freed on another, which the platform's allocator pays for with locks.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A versioned store for control-plane state, with its brain in replaceable plugins.
 #[derive(Debug, Parser)]
 #[command(name = "ostrakon", version, propagate_version = true, arg_required_else_help = true, after_help = AFTER_HELP)]

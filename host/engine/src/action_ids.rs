@@ -3,6 +3,8 @@
 //! An id is claimed before its action runs; the claim becomes the recorded outcome when the change is durable, and is
 //! given back when the action comes to nothing. The log holds what is remembered across restarts.
 
+mod remembered;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use ostrakon_wire::{ActionId, ObjectId, Revision, ShardKey, TimestampMs, Version
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+
+use remembered::Remembered;
 
 /// What a remembered action did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,18 +50,24 @@ struct Key {
     id: ActionId,
 }
 
-enum State {
-    Running { intent: u128, waiters: Vec<oneshot::Sender<()>> },
-    Done(Recorded),
+/// An action that is running, and who waits for its end.
+struct Running {
+    intent: u128,
+    waiters: Vec<oneshot::Sender<()>>,
 }
 
-type Table = HashMap<Key, State, foldhash::fast::RandomState>;
+/// A part of the ids. What runs is few and in use, what is remembered is many and seldom asked for: they stand apart.
+#[derive(Default)]
+struct Stripe {
+    running: HashMap<Key, Running, foldhash::fast::RandomState>,
+    remembered: Remembered,
+}
 
 const STRIPES: usize = 64;
 
 /// The table of ids.
 pub(crate) struct ActionIds {
-    stripes: Vec<Mutex<Table>>,
+    stripes: Vec<Mutex<Stripe>>,
     floors: RwLock<Floors>,
 }
 
@@ -95,12 +105,12 @@ impl ActionIds {
                 version: action.entry.version,
                 shard_key: action.entry.shard_key,
             };
-            ids.stripe(key).lock().insert(key, State::Done(done));
+            ids.stripe(key).lock().remembered.push(key, done);
         }
         ids
     }
 
-    fn stripe(&self, key: Key) -> &Mutex<Table> {
+    fn stripe(&self, key: Key) -> &Mutex<Stripe> {
         let bits = key.id.bits();
         &self.stripes[(bits as u64 ^ (bits >> 64) as u64 ^ key.client) as usize % STRIPES]
     }
@@ -116,22 +126,28 @@ impl ActionIds {
         loop {
             let running = {
                 let mut stripe = self.stripe(key).lock();
-                match stripe.entry(key) {
+                if let Some(done) = stripe.remembered.get(&key) {
+                    return if done.intent == identity.intent {
+                        Ok(Begun::Repeat(done))
+                    } else {
+                        Err(IdRefused::Reused)
+                    };
+                }
+                match stripe.running.entry(key) {
                     Entry::Vacant(vacant) => {
                         self.hold_floors(client, identity.id, now)?;
-                        vacant.insert(State::Running { intent: identity.intent, waiters: Vec::new() });
+                        vacant.insert(Running { intent: identity.intent, waiters: Vec::new() });
                         let ids = Arc::clone(self);
                         return Ok(Begun::Fresh(Claim { ids, key, identity, recorded: false }));
                     }
-                    Entry::Occupied(mut occupied) => match occupied.get_mut() {
-                        State::Done(done) if done.intent == identity.intent => return Ok(Begun::Repeat(*done)),
-                        State::Running { intent, waiters } if *intent == identity.intent => {
-                            let (ended, running) = oneshot::channel();
-                            waiters.push(ended);
-                            running
-                        }
-                        _ => return Err(IdRefused::Reused),
-                    },
+                    Entry::Occupied(running) if running.get().intent != identity.intent => {
+                        return Err(IdRefused::Reused);
+                    }
+                    Entry::Occupied(mut running) => {
+                        let (ended, waiting) = oneshot::channel();
+                        running.get_mut().waiters.push(ended);
+                        waiting
+                    }
                 }
             };
             // The sender is dropped when the claim ends, one way or the other.
@@ -154,17 +170,18 @@ impl ActionIds {
         self.floors.write().clone_from(floors);
     }
 
-    /// Forgets ids that the floors cover.
+    /// Forgets ids that the floors cover: the oldest that are remembered, in the order of their commits.
     pub(crate) fn forget(&self, ids: &[(ObjectId, ActionId)]) {
         for (object, id) in ids {
             let key = Key::new(object.client(), *id);
-            self.stripe(key).lock().remove(&key);
+            self.stripe(key).lock().remembered.pop(&key);
         }
     }
 
     /// Ids that are remembered or running.
     pub(crate) fn len(&self) -> usize {
-        self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
+        let count = |stripe: &Stripe| stripe.running.len() + stripe.remembered.len();
+        self.stripes.iter().map(|stripe| count(&stripe.lock())).sum()
     }
 }
 
@@ -177,16 +194,16 @@ impl Claim {
     pub(crate) fn record(mut self, revision: Revision, version: Version, shard_key: ShardKey) {
         let done = Recorded { intent: self.identity.intent, revision, version, shard_key };
         self.recorded = true;
-        if let Some(state) = self.ids.stripe(self.key).lock().get_mut(&self.key) {
-            *state = State::Done(done);
-        }
+        let mut stripe = self.ids.stripe(self.key).lock();
+        stripe.running.remove(&self.key);
+        stripe.remembered.push(self.key, done);
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.recorded {
-            self.ids.stripe(self.key).lock().remove(&self.key);
+            self.ids.stripe(self.key).lock().running.remove(&self.key);
         }
     }
 }

@@ -189,6 +189,7 @@ impl Owner {
         self.bring(intent, Purpose::Confirm).await.map(drop)
     }
 
+    /// What is seldom waited for is boxed: every request in work holds the room for this future.
     async fn bring(&self, intent: &Intent<'_>, mut purpose: Purpose<'_>) -> Result<Option<Written>, NotWritten> {
         let mut loaded = None;
         loop {
@@ -200,13 +201,13 @@ impl Owner {
                 }
                 Step::Clear => return Ok(None),
                 Step::Refused { refusal, stands } => {
-                    let stands = self.what_stands(intent.object, stands).await.map_err(NotWritten::Read)?;
+                    let stands = Box::pin(self.what_stands(intent.object, stands)).await.map_err(NotWritten::Read)?;
                     return Err(NotWritten::Refused { refusal, stands });
                 }
                 Step::NotWritten(reason) => return Err(reason),
                 Step::Wait(ready) => drop(ready.await),
                 Step::Load { whole } => {
-                    let known = self.load(intent.object).await.map_err(NotWritten::Read)?;
+                    let known = Box::pin(self.load(intent.object)).await.map_err(NotWritten::Read)?;
                     loaded = whole.then_some(known);
                 }
             }
@@ -265,7 +266,7 @@ impl Owner {
                 };
                 let map = self.views.map();
                 let change = Change {
-                    object: intent.object.clone(),
+                    object: head.object().unwrap_or(intent.object).clone(),
                     place: Place { shard_key, number },
                     shard: map.shard_of(shard_key),
                     epoch: map.epoch(),
@@ -363,7 +364,7 @@ impl Drop for LoadGuard {
 fn read_head(view: &ReadView, object: &ObjectId) -> Result<Known, ReadError> {
     let Some(place) = view.locate(object)? else { return Ok(Known::absent()) };
     match view.head(place)? {
-        Some(head) => Ok(Known::stored(place, head)),
+        Some(head) => Ok(Known::stored(object.clone(), place, head)),
         None => Err(ReadError::Engine(format!("{object} has a locator and no row"))),
     }
 }

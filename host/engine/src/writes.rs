@@ -5,8 +5,8 @@ use ostrakon_core::policy::{Heat, Outlook, Placing, Route};
 use ostrakon_store::Identity;
 use ostrakon_wire::answer::Committed;
 use ostrakon_wire::{
-    Action, ActionId, ActionKind, Code, ConditionalWrite, Generations, ObjectId, OnConflict, Perform, ShardKey, Target,
-    TimestampMs, Version, WireError,
+    Action, ActionId, ActionKind, Code, ConditionalWrite, Generations, ObjectId, OnConflict, Perform, Position,
+    ShardKey, Target, TimestampMs, Version, WireError,
 };
 
 use crate::action_ids::{Begun, Claim, Recorded, intent};
@@ -170,29 +170,27 @@ impl Engine {
             action: write.action,
             timestamp: write.timestamp,
         };
-        let confirmed = if conflict_expected { self.owner.confirm(&intent).await } else { Ok(()) };
-        let outcome = match confirmed {
-            Ok(()) => self.owner.write(&intent, claim).await,
-            Err(reason) => Err(reason),
-        };
-        let outcome = match outcome {
-            Err(NotWritten::NoKey) => {
-                let new_key = self.place(object, write.timestamp, &mut generations);
-                intent.new_key = Some(new_key.map_err(|error| Failed { error, met: None })?);
-                self.owner.write(&intent, claim).await
-            }
-            outcome => outcome,
-        };
-        match outcome {
-            Ok(written) => Ok(self.committed(&written, generations)),
-            Err(reason) => {
-                let met = match &reason {
-                    NotWritten::Refused { stands, .. } => Some(stands.version),
-                    _ => None,
-                };
-                Err(Failed { error: self.not_written(reason, position, generations), met })
+        if conflict_expected && let Err(reason) = Box::pin(self.owner.confirm(&intent)).await {
+            return Err(self.failed(reason, position, generations));
+        }
+        loop {
+            match self.owner.write(&intent, claim).await {
+                Ok(written) => return Ok(self.committed(&written, generations)),
+                Err(NotWritten::NoKey) if intent.new_key.is_none() => {
+                    let new_key = self.place(object, write.timestamp, &mut generations);
+                    intent.new_key = Some(new_key.map_err(|error| Failed { error, met: None })?);
+                }
+                Err(reason) => return Err(self.failed(reason, position, generations)),
             }
         }
+    }
+
+    fn failed(&self, reason: NotWritten, position: Position, generations: Generations) -> Failed {
+        let met = match &reason {
+            NotWritten::Refused { stands, .. } => Some(stands.version),
+            _ => None,
+        };
+        Failed { error: self.not_written(reason, position, generations), met }
     }
 
     fn committed(&self, written: &Written, generations: Generations) -> Committed {

@@ -245,16 +245,18 @@ impl<S: Sink> Thread<S> {
         let mut record = log::Builder::with_capacity(now, group.len());
         let mut revision = first.get();
         let (mut written, mut numbered) = (0, 0);
+        let mut value = Vec::new();
         for Queued { change, .. } in group {
             let Some(keyspace) = self.keyspace_of(change) else { continue };
-            let value = row::encode(
+            row::encode(
+                &mut value,
                 Revision::new(revision),
                 change.timestamp,
                 change.identity.map(|identity| identity.id),
                 &change.object,
                 change.payload.as_ref(),
             );
-            batch.insert(keyspace, row::key(change.place, change.version), value);
+            batch.insert(keyspace, row::key(change.place, change.version), &value[..]);
             if change.new_object {
                 let value = locator::encode(change.place);
                 batch.insert(&self.store.keyspaces.locator, locator::key(&change.object), value);

@@ -1,6 +1,7 @@
 //! What the owner holds of the objects: durable heads in a bounded cache, tips and loads in a map of what is under way.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub(crate) struct Known {
 
 #[derive(Debug)]
 struct KnownRow {
+    object: ObjectId,
     timestamp: TimestampMs,
     action_id: Option<ActionId>,
     content: Content,
@@ -68,15 +70,16 @@ impl Known {
     }
 
     /// What a read view holds.
-    pub(crate) fn stored(place: Place, head: Head) -> Self {
+    pub(crate) fn stored(object: ObjectId, place: Place, head: Head) -> Self {
         let content = Content::new(head.row.payload.as_ref());
-        let row = KnownRow { timestamp: head.row.timestamp, action_id: head.row.action_id, content };
+        let row = KnownRow { object, timestamp: head.row.timestamp, action_id: head.row.action_id, content };
         Self { place: Some(place), version: head.version, revision: head.row.revision, row: Some(Arc::new(row)) }
     }
 
     /// What a change will make.
     pub(crate) fn of_change(change: &Change) -> Self {
         let row = KnownRow {
+            object: change.object.clone(),
             timestamp: change.timestamp,
             action_id: change.identity.map(|identity| identity.id),
             content: Content::new(change.payload.as_ref()),
@@ -88,6 +91,11 @@ impl Known {
     /// The key it is recorded under.
     pub(crate) fn shard_key(&self) -> Option<ShardKey> {
         self.place.map(|place| place.shard_key)
+    }
+
+    /// The object's id as it is kept here; `None` for an object that never was. Two clones of one id compare at once.
+    pub(crate) fn object(&self) -> Option<&ObjectId> {
+        self.row.as_ref().map(|row| &row.object)
     }
 
     /// Whether a live object stands there.
@@ -116,7 +124,8 @@ impl Known {
     fn kept(self) -> Self {
         match &self.row {
             Some(row) if self.payload_bytes() > HEAD_PAYLOAD_BYTES_MAX => {
-                let slim = KnownRow { timestamp: row.timestamp, action_id: row.action_id, content: Content::Large };
+                let KnownRow { ref object, timestamp, action_id, .. } = **row;
+                let slim = KnownRow { object: object.clone(), timestamp, action_id, content: Content::Large };
                 Self { row: Some(Arc::new(slim)), ..self }
             }
             _ => self,
@@ -260,25 +269,25 @@ impl Stripe {
 
     /// A change was queued on top of `head`; it makes `tip`.
     pub(crate) fn advance(&mut self, object: ObjectId, head: Known, tip: Known) {
-        match self.under_way.get_mut(&object) {
-            Some(UnderWay::Tip(existing)) => {
-                existing.head = tip;
-                existing.in_flight += 1;
-            }
-            Some(UnderWay::Loading(_)) => unreachable!("nothing is queued for an object that is being loaded"),
-            None => {
+        match self.under_way.entry(object) {
+            Entry::Occupied(mut existing) => match existing.get_mut() {
+                UnderWay::Tip(existing) => {
+                    existing.head = tip;
+                    existing.in_flight += 1;
+                }
+                UnderWay::Loading(_) => unreachable!("nothing is queued for an object that is being loaded"),
+            },
+            Entry::Vacant(vacant) => {
                 // The head in the cache stays: nobody looks at it while a tip is under way, and the next one takes its place.
-                let tip = Tip { head: tip, durable: head, in_flight: 1, waiters: Vec::new() };
-                self.under_way.insert(object, UnderWay::Tip(tip));
+                vacant.insert(UnderWay::Tip(Tip { head: tip, durable: head, in_flight: 1, waiters: Vec::new() }));
             }
         }
     }
 
     /// A change is durable (`Some`), or never will be.
     pub(crate) fn settle(&mut self, change: &Change, durable: Option<Durable>) {
-        let Some(UnderWay::Tip(tip)) = self.under_way.get_mut(&change.object) else {
-            return;
-        };
+        let Entry::Occupied(mut under_way) = self.under_way.entry(change.object.clone()) else { return };
+        let UnderWay::Tip(tip) = under_way.get_mut() else { return };
         tip.in_flight -= 1;
         if let Some(durable) = durable {
             assert!(change.version > tip.durable.version, "changes of an object are settled in order of version");
@@ -286,14 +295,12 @@ impl Stripe {
             tip.durable = Known { revision: durable.revision, ..made };
         }
         tip.waiters.retain(|(version, settled)| *version > change.version && !settled.is_closed());
-        if tip.in_flight == 0 {
-            let known = tip.durable.clone();
-            self.under_way.remove(&change.object);
-            if durable.is_some() {
-                self.heads.insert(change.object.clone(), known.kept());
-            } else {
-                self.heads.remove(&change.object);
-            }
+        if tip.in_flight > 0 {
+            return;
+        }
+        match under_way.remove_entry() {
+            (object, UnderWay::Tip(tip)) if durable.is_some() => self.heads.insert(object, tip.durable.kept()),
+            (object, _) => drop(self.heads.remove(&object)),
         }
     }
 }

@@ -65,19 +65,21 @@ pub fn parse_key(key: &[u8]) -> Result<(Place, Version), DamagedRecord> {
     Ok((Place { shard_key, number }, version))
 }
 
-/// Encodes a row's value from its parts.
+/// Encodes a row's value from its parts, in place of what `value` held.
 pub fn encode(
+    value: &mut Vec<u8>,
     revision: Revision,
     timestamp: TimestampMs,
     action_id: Option<ActionId>,
     object: &ObjectId,
     payload: Option<&Payload>,
-) -> Vec<u8> {
+) {
     let content = payload.map_or(&[][..], |payload| payload.as_bytes());
     let structured = payload.is_some_and(|payload| payload.format() == PayloadFormat::Structured);
     let text = object.as_text().as_bytes();
     let flag = |on: bool, flag: u8| if on { flag } else { 0 };
-    let mut value = Vec::with_capacity(2 + 8 + 8 + 16 + 2 + text.len() + content.len());
+    value.clear();
+    value.reserve(2 + 8 + 8 + 16 + 2 + text.len() + content.len());
     value.push(TAG);
     value.push(
         flag(payload.is_none(), TOMBSTONE) | flag(structured, STRUCTURED) | flag(action_id.is_some(), IDENTIFIED),
@@ -90,7 +92,6 @@ pub fn encode(
     value.extend_from_slice(&(text.len() as u16).to_be_bytes());
     value.extend_from_slice(text);
     value.extend_from_slice(content);
-    value
 }
 
 impl Row {
@@ -138,7 +139,8 @@ mod tests {
                 object: ObjectId::new("c", "t", "n").unwrap(),
                 payload: bytes.map(|bytes| Payload::bytes(bytes).unwrap()),
             };
-            let value = encode(row.revision, row.timestamp, row.action_id, &row.object, row.payload.as_ref());
+            let mut value = Vec::new();
+            encode(&mut value, row.revision, row.timestamp, row.action_id, &row.object, row.payload.as_ref());
             prop_assert_eq!(Row::decode(&value), Ok(row));
             let parts = (place(at, number), Version::new(version));
             prop_assert_eq!(parse_key(&key(parts.0, parts.1)), Ok(parts));
