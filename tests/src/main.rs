@@ -11,6 +11,7 @@ mod command_line;
 mod command_line_errors;
 mod demo;
 mod durability;
+mod folders;
 mod help;
 mod import;
 mod layers;

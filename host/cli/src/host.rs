@@ -8,7 +8,7 @@ use ostrakon_client::HostFile;
 use ostrakon_engine::{Engine, StartError};
 use ostrakon_server::dev::DevCertificates;
 use ostrakon_server::{BindError, Identity, Server, ServerConfig};
-use ostrakon_store::StoreConfig;
+use ostrakon_store::{StoreConfig, Verify};
 use ostrakon_wire::LogId;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -26,6 +26,7 @@ pub(crate) struct HostConfig {
     pub(crate) shards: u32,
     pub(crate) history_versions: u32,
     pub(crate) action_ids: usize,
+    pub(crate) verify: Verify,
     pub(crate) policies: Vec<KindAndFile>,
     pub(crate) policy_settings: Vec<KindAndFile>,
 }
@@ -79,13 +80,22 @@ impl Host {
     }
 }
 
+/// The engine below keeps files open, and gives up for good when it may open no more.
+fn allow_open_files() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the bound on open files cannot be raised");
+    }
+}
+
 fn build(config: &HostConfig) -> Result<(Arc<Engine>, Identity, Arc<Slots>), Failure> {
+    allow_open_files();
     let slots = Arc::new(Slots::load(&config.policies, &config.policy_settings)?);
     let store = StoreConfig {
         path: config.data_dir.clone(),
         shards: config.shards,
         history_versions: config.history_versions,
         action_ids: config.action_ids,
+        verify: config.verify,
         new_log: LogId::new(uuid::Uuid::new_v4().as_u128() as u64),
     };
     let engine = Engine::start(store, slots.for_engine()).map_err(|error| match error {

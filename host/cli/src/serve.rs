@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ostrakon_server::Identity;
+use ostrakon_store::Verify;
 use ostrakon_wire::bounds::{
     ACTION_IDS_DEFAULT, ACTION_IDS_MAX, ACTION_IDS_MIN, HISTORY_VERSIONS_DEFAULT, HISTORY_VERSIONS_MAX, SHARDS_DEFAULT,
     SHARDS_MAX, SHARDS_MIN,
@@ -80,6 +81,17 @@ pub(crate) struct StoreArgs {
     #[arg(long, value_name = "N", default_value_t = ACTION_IDS_DEFAULT as u32,
           value_parser = clap::value_parser!(u32).range(ACTION_IDS_MIN as i64..=ACTION_IDS_MAX as i64))]
     action_ids: u32,
+
+    /// How closely files are looked at before the host serves: `full` reads every byte, `quick` trusts the inside of tables
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = VerifyArg::Full)]
+    verify: VerifyArg,
+}
+
+/// How closely to look at files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum VerifyArg {
+    Full,
+    Quick,
 }
 
 const AFTER_HELP: &str = "\
@@ -129,6 +141,10 @@ impl StoreArgs {
             shards: self.shards,
             history_versions: self.history,
             action_ids: self.action_ids as usize,
+            verify: match self.verify {
+                VerifyArg::Full => Verify::Full,
+                VerifyArg::Quick => Verify::Quick,
+            },
             policies: Vec::new(),
             policy_settings: Vec::new(),
         }

@@ -22,6 +22,7 @@ impl Engine {
             ("revision".into(), number(self.views.position().revision.get())),
             ("map-epoch".into(), number(map.epoch().get())),
             ("shards".into(), number(map.ranges().len())),
+            ("shards-set-aside".into(), number(self.set_aside())),
             ("uptime-ms".into(), number(self.started.elapsed().as_millis())),
             ("writable".into(), Value::Bool(!self.owner.commit_stats().failed.load(Ordering::Relaxed))),
             ("commits".into(), Value::Map(self.commits())),
@@ -34,6 +35,12 @@ impl Engine {
             ("policies".into(), Value::Map((self.policies.facts)())),
         ]);
         Info { facts, decided: self.decided(None, self.views.position(), Generations::default()) }
+    }
+
+    /// Shards that are not served, since their files were damaged or gone at the start.
+    fn set_aside(&self) -> usize {
+        let map = self.owner.map();
+        map.ranges().iter().filter(|range| self.views.serves(range.shard).is_err()).count()
     }
 
     fn commits(&self) -> Map {

@@ -265,10 +265,16 @@ impl Owner {
                     return Step::NotWritten(NotWritten::Full);
                 };
                 let map = self.views.map();
+                let shard = map.shard_of(shard_key);
+                if head.place.is_none()
+                    && let Err(error) = self.views.serves(shard)
+                {
+                    return Step::NotWritten(NotWritten::Read(error));
+                }
                 let change = Change {
                     object: head.object().unwrap_or(intent.object).clone(),
                     place: Place { shard_key, number },
-                    shard: map.shard_of(shard_key),
+                    shard,
                     epoch: map.epoch(),
                     version,
                     kind: intent.action.kind(),

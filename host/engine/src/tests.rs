@@ -348,3 +348,36 @@ async fn merges_of_one_large_object_that_is_not_in_memory_do_not_wait_for_each_o
     assert_eq!(b.unwrap().version.get() + c.unwrap().version.get(), 2 + 3);
     assert!(seen.is_ok());
 }
+
+#[tokio::test]
+async fn a_shard_that_is_set_aside_takes_others_with_it() {
+    let bed = Bed::new();
+    let keyed = |name: &str, key: u64| Perform {
+        target: Target { shard_key: Some(ShardKey::new(key)), ..target(name) },
+        ..perform(name, Action::Put(structured(json!({"size": 1}))), None)
+    };
+    act(&bed.engine, keyed("low", 1)).await.unwrap();
+    act(&bed.engine, keyed("high", u64::MAX)).await.unwrap();
+    let Bed { engine, folder, .. } = bed;
+    drop(engine);
+    let data = folder.path().join("data");
+    let roster = std::fs::read_to_string(data.join("KEYSPACES")).unwrap();
+    let last = roster.lines().find_map(|line| line.strip_suffix(" shard-0000000015")).unwrap();
+    std::fs::remove_file(data.join("store/keyspaces").join(last).join("current")).unwrap();
+    let (engine, policies) = start(&data);
+    let bed = Bed { engine, policies, folder };
+    let unavailable =
+        |outcome: Result<Version, WireError>| assert_eq!(outcome.unwrap_err().code, Code::ShardUnavailable);
+    for _ in 0..2 {
+        unavailable(read(&bed.engine, "high").await.map(|object| object.version));
+        unavailable(act(&bed.engine, keyed("high", u64::MAX)).await.map(|done| done.version));
+        unavailable(act(&bed.engine, keyed("new", u64::MAX - 1)).await.map(|done| done.version));
+        act(&bed.engine, keyed("low", 1)).await.unwrap();
+        assert!(read(&bed.engine, "low").await.is_ok());
+    }
+    let Reply::Info(info) = bed.engine.handle(&Operation::Info, Context::default()).await.unwrap() else { panic!() };
+    assert_eq!(info.facts["shards-set-aside"], ostrakon_wire::value::Value::Integer(1));
+    let bed = bed.restart();
+    unavailable(read(&bed.engine, "high").await.map(|object| object.version));
+    assert_eq!(read(&bed.engine, "low").await.unwrap().version, Version::new(3));
+}

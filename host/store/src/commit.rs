@@ -194,6 +194,9 @@ impl<S: Sink> Thread<S> {
         if !self.stats.failed.load(Ordering::Relaxed) {
             self.flusher.flush_all();
         }
+        if let Err(error) = self.store.acknowledged.sync() {
+            tracing::warn!(%error, "the mark of what is acknowledged cannot be synced");
+        }
     }
 
     /// Moves the next group's changes over, in order; those of a shard that is held back stay, all of them.
@@ -288,6 +291,7 @@ impl<S: Sink> Thread<S> {
             return Err(CommitError::Failed);
         }
         self.log.next = Revision::new(revision);
+        self.mark(Revision::new(revision - 1));
         self.store.numbers_mark = mark.unwrap_or(self.store.numbers_mark);
         self.publish();
         if let Some(trim) = trim {
@@ -325,6 +329,14 @@ impl<S: Sink> Thread<S> {
         trim.start.floors.settle();
         batch.insert(&self.store.keyspaces.meta, meta::FLOORS_KEY, trim.start.encode());
         Some(trim)
+    }
+
+    /// Says beside the store how far it is durable. Without it a log that lost its end could not be told; nothing else
+    /// depends on it.
+    fn mark(&mut self, revision: Revision) {
+        if let Err(error) = self.store.acknowledged.mark(revision) {
+            tracing::warn!(%error, "what is acknowledged cannot be marked");
+        }
     }
 
     fn publish(&self) {

@@ -39,14 +39,6 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
     },
-    /// A keyspace that the shard map names is gone.
-    #[error("{}: the keyspace of shard {shard} is missing", path.display())]
-    MissingShard {
-        /// The folder.
-        path: PathBuf,
-        /// The shard.
-        shard: ShardId,
-    },
     /// A keyspace that every folder has is gone.
     #[error("{}: the keyspace {name} is missing", path.display())]
     MissingKeyspace {
@@ -64,6 +56,26 @@ pub enum OpenError {
         expected: Revision,
         /// What comes next.
         found: Revision,
+    },
+    /// The log ends before what was acknowledged.
+    #[error("{}: the log ends at revision {found}; changes up to revision {acknowledged} were acknowledged", path.display())]
+    LostEnd {
+        /// The folder.
+        path: PathBuf,
+        /// What the log must reach.
+        acknowledged: Revision,
+        /// What it reaches.
+        found: Revision,
+    },
+    /// A file of the store is damaged or gone.
+    #[error("{}: {} is damaged: {what}", path.display(), file.strip_prefix(path).unwrap_or(file).display())]
+    DamagedFile {
+        /// The folder.
+        path: PathBuf,
+        /// The file.
+        file: PathBuf,
+        /// How.
+        what: String,
     },
     /// A record is damaged.
     #[error("{}: {source}", path.display())]
@@ -95,8 +107,8 @@ pub enum ReadError {
     /// As many reads wait as may.
     #[error("too many reads are waiting")]
     Busy,
-    /// The shard has no keyspace here.
-    #[error("shard {0} has no keyspace here")]
+    /// The shard is set aside.
+    #[error("shard {0} is set aside: its files were damaged or gone when the host started")]
     NoShard(ShardId),
 }
 

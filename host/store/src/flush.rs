@@ -41,6 +41,8 @@ struct Shared {
     keyspaces: Arc<Keyspaces>,
     held: RwLock<HashSet<ShardId>>,
     held_count: AtomicUsize,
+    /// What every group writes to cannot keep up: all shards are held back.
+    all_held: AtomicBool,
     stop: AtomicBool,
 }
 
@@ -51,6 +53,7 @@ impl Flusher {
             keyspaces,
             held: RwLock::default(),
             held_count: AtomicUsize::new(0),
+            all_held: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
         let of_thread = Arc::clone(&shared);
@@ -79,12 +82,12 @@ impl Flusher {
 
     /// Whether any shard is held back.
     pub(crate) fn any_held(&self) -> bool {
-        self.shared.held_count.load(Ordering::Relaxed) > 0
+        self.shared.all_held.load(Ordering::Relaxed) || self.shared.held_count.load(Ordering::Relaxed) > 0
     }
 
     /// Whether this shard is held back.
     pub(crate) fn is_held(&self, shard: ShardId) -> bool {
-        self.shared.held.read().contains(&shard)
+        self.shared.all_held.load(Ordering::Relaxed) || self.shared.held.read().contains(&shard)
     }
 }
 
@@ -145,6 +148,8 @@ impl Shared {
                 || tree.sealed_memtable_count() >= SEALED_MAX
                     && tree.active_memtable().size() > 2 * SHARD_MEMTABLE_BYTES_MAX
         };
+        let Keyspaces { meta, log, locator, .. } = &*self.keyspaces;
+        self.all_held.store([meta, log, locator].into_iter().any(pressed), Ordering::Relaxed);
         let shards = self.keyspaces.shards.iter();
         let held: HashSet<_> = shards.filter(|(_, keyspace)| pressed(keyspace)).map(|(shard, _)| *shard).collect();
         if held.len() != self.held_count.load(Ordering::Relaxed) || !held.is_empty() {

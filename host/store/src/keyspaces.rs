@@ -20,9 +20,16 @@ pub(crate) struct Keyspaces {
     pub(crate) shards: BTreeMap<ShardId, Keyspace>,
 }
 
+const SHARD_PREFIX: &str = "shard-";
+
 /// The name of a shard's keyspace.
 pub(crate) fn shard_name(shard: ShardId) -> String {
-    format!("shard-{shard:010}")
+    format!("{SHARD_PREFIX}{shard:010}")
+}
+
+/// Whether a keyspace is a shard's.
+pub(crate) fn is_shard_name(name: &str) -> bool {
+    name.starts_with(SHARD_PREFIX)
 }
 
 fn options() -> KeyspaceCreateOptions {
@@ -31,8 +38,8 @@ fn options() -> KeyspaceCreateOptions {
 }
 
 impl Keyspaces {
-    /// Opens them, and makes those that are missing. Whether any may be missing is the caller's to know.
-    pub(crate) fn open(database: &Database, shards: impl Iterator<Item = ShardId>) -> fjall::Result<Self> {
+    /// Makes those of a new folder; one that an earlier try has made is taken as it is.
+    pub(crate) fn create(database: &Database, shards: impl Iterator<Item = ShardId>) -> fjall::Result<Self> {
         Ok(Self {
             meta: database.keyspace(META, options)?,
             log: database.keyspace(LOG, options)?,
@@ -41,6 +48,11 @@ impl Keyspaces {
                 .map(|shard| Ok((shard, database.keyspace(&shard_name(shard), options)?)))
                 .collect::<fjall::Result<_>>()?,
         })
+    }
+
+    /// Opens them. A shard whose keyspace is not there is set aside: everybody who wants it is told so.
+    pub(crate) fn open(database: &Database, shards: impl Iterator<Item = ShardId>) -> fjall::Result<Self> {
+        Self::create(database, shards.filter(|shard| database.keyspace_exists(&shard_name(*shard))))
     }
 
     pub(crate) fn shard(&self, shard: ShardId) -> Result<&Keyspace, ReadError> {

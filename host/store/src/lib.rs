@@ -3,6 +3,7 @@
 //! One thread commits: it takes what is queued, writes it as one batch with one sync, publishes one read view, then
 //! tells every change's owner. Nobody else opens snapshots, so nothing is read before it is durable.
 
+mod acknowledged;
 mod commit;
 mod error;
 mod floors;
@@ -11,16 +12,19 @@ mod keyspaces;
 mod open;
 mod queue;
 pub mod record;
+mod survey;
 mod sweep;
 mod view;
 
 pub use commit::{Change, CommitStats, Committer, Durable, Settled, Sink};
 pub use error::{CommitError, OpenError, ReadError};
 pub use floors::Floors;
-pub use open::{Numbers, Recovered, Remembered, Store, StoreConfig};
+pub use open::{Numbers, Recovered, Remembered, Store, StoreConfig, Verify};
 pub use queue::QueueFull;
 pub use record::locator::{ObjectNumber, Place};
 pub use record::log::Identity;
+#[cfg(feature = "fuzzing")]
+pub use survey::fuzzed;
 pub use view::{Head, ListItem, ReadView, Views};
 
 #[cfg(test)]

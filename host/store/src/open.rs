@@ -1,5 +1,6 @@
 //! Opening a data folder: making it, checking it, reading back what must be in memory.
 
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,13 +12,15 @@ use ostrakon_core::ShardMap;
 use ostrakon_wire::bounds::{ACTION_IDS_DEFAULT, BLOCK_CACHE_BYTES, HISTORY_VERSIONS_DEFAULT, SHARDS_DEFAULT};
 use ostrakon_wire::{LogId, Revision};
 
+use crate::acknowledged::Acknowledged;
 use crate::error::{OpenError, ReadError};
 use crate::floors::Floors;
-use crate::keyspaces::{Keyspaces, LOCATOR, LOG, META, shard_name};
+use crate::keyspaces::{Keyspaces, LOCATOR, LOG, META};
 use crate::record::DamagedRecord;
 use crate::record::locator::ObjectNumber;
 use crate::record::log::Entry;
 use crate::record::meta::{self, LogStart, StoreFacts};
+use crate::survey::{Roster, Survey};
 use crate::sweep;
 use crate::view::{ReadView, Views};
 
@@ -26,6 +29,7 @@ const FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_TITLE: &str = "ostrakon data folder, format ";
 const DATABASE_FOLDER: &str = "store";
+const LOCK_FILE: &str = "LOCK";
 
 /// How to open a data folder.
 #[derive(Debug, Clone)]
@@ -40,6 +44,19 @@ pub struct StoreConfig {
     pub action_ids: usize,
     /// Number of the log, for a folder that is new.
     pub new_log: LogId,
+    /// How closely files are looked at before they are used.
+    pub verify: Verify,
+}
+
+/// How closely files are looked at when a folder is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// Every byte of every table is read and held against its checksum; takes as long as reading the store does.
+    #[default]
+    Full,
+    /// Journals and lists of tables are; of the tables only that they are there and whole at their ends. What is damaged
+    /// inside them shows when it is read.
+    Quick,
 }
 
 impl StoreConfig {
@@ -51,6 +68,7 @@ impl StoreConfig {
             history_versions: HISTORY_VERSIONS_DEFAULT,
             action_ids: ACTION_IDS_DEFAULT,
             new_log,
+            verify: Verify::default(),
         }
     }
 }
@@ -66,6 +84,9 @@ pub struct Store {
     pub(crate) views: Views,
     /// Object numbers from here on were never given out, before or in this run.
     pub(crate) numbers_mark: u64,
+    pub(crate) acknowledged: Acknowledged,
+    /// Held for as long as the store is open: no other host looks at the folder meanwhile.
+    _lock: File,
 }
 
 /// Which part of the log is there.
@@ -104,43 +125,45 @@ pub struct Recovered {
 }
 
 impl Store {
-    /// Opens a data folder, or makes it. Reads the whole log, and holds that it has no hole.
+    /// Opens a data folder, or makes it. Looks at all of its files first, reads the whole log, and holds that it has no
+    /// hole and reaches what was acknowledged. Shards that are damaged are set aside.
     pub fn open(config: StoreConfig) -> Result<(Self, Recovered), OpenError> {
         let path = config.path.clone();
-        claim_folder(&path)?;
+        let io = |source| OpenError::Io { path: path.clone(), source };
+        let lock = claim_folder(&path)?;
+        let (acknowledged, mark) = Acknowledged::open(&path).map_err(io)?;
+        Survey::new(&path, path.join(DATABASE_FOLDER)).run(config.verify, mark)?;
         let database = open_database(&path)?;
         let wrap = |source: fjall::Error| engine_error(&path, source);
-        let found = find_facts(&database, &path)?;
-        let (facts, map) = match found {
+        let (facts, map) = match find_facts(&database, &path)? {
             Some(found) => found,
-            None => create(&database, &config).map_err(wrap)?,
+            None => create(&database, &config)?,
         };
-        hold_keyspaces(&database, &map, &path)?;
+        hold_keyspaces(&database, &path)?;
         let shards = map.ranges().iter().map(|range| range.shard);
         let keyspaces = Arc::new(Keyspaces::open(&database, shards).map_err(wrap)?);
-        let mut store = Self::assemble(config, database, keyspaces, Arc::new(map), facts);
-        store.settle_history().map_err(|error| read_error(&path, error))?;
-        let recovered = store.recover(&path)?;
-        Ok((store, recovered))
-    }
-
-    fn assemble(
-        config: StoreConfig,
-        database: Database,
-        keyspaces: Arc<Keyspaces>,
-        map: Arc<ShardMap>,
-        facts: StoreFacts,
-    ) -> Self {
         let view = ReadView {
             snapshot: database.snapshot(),
             keyspaces: Arc::clone(&keyspaces),
-            map: Arc::clone(&map),
+            map: Arc::new(map),
             log: facts.log,
             revision: Revision::default(),
         };
-        let views = Views(Arc::new(ArcSwap::from_pointee(view)));
-        let log = LogWindow { start: LogStart::default(), next: Revision::new(1) };
-        Self { config, database, keyspaces, map, facts, log, views, numbers_mark: 0 }
+        let mut store = Self {
+            config,
+            database,
+            keyspaces,
+            map: Arc::clone(&view.map),
+            facts,
+            log: LogWindow { start: LogStart::default(), next: Revision::new(1) },
+            views: Views(Arc::new(ArcSwap::from_pointee(view))),
+            numbers_mark: 0,
+            acknowledged,
+            _lock: lock,
+        };
+        store.settle_history().map_err(|error| read_error(&path, error))?;
+        let recovered = store.recover(&path, mark)?;
+        Ok((store, recovered))
     }
 
     /// The newest read view, now and from now on.
@@ -158,8 +181,8 @@ impl Store {
         Numbers(AtomicU64::new(self.numbers_mark))
     }
 
-    /// Reads the log: holds that it has no hole, and collects the action ids in it.
-    fn recover(&mut self, path: &Path) -> Result<Recovered, OpenError> {
+    /// Reads the log: holds that it has no hole and reaches what was acknowledged, and collects the action ids in it.
+    fn recover(&mut self, path: &Path, acknowledged: Option<Revision>) -> Result<Recovered, OpenError> {
         let damaged = |source| OpenError::Damaged { path: path.into(), source };
         let wrap = |source: fjall::Error| engine_error(path, source);
         self.log.start = match self.keyspaces.meta.get(meta::FLOORS_KEY).map_err(wrap)? {
@@ -182,13 +205,17 @@ impl Store {
             let identified = units.filter(|(_, entry)| entry.identity.is_some());
             remembered.extend(identified.map(|(revision, entry)| Remembered { revision, entry }));
         }
+        let found = Revision::new(next.get() - 1);
+        if let Some(acknowledged) = acknowledged.filter(|acknowledged| found < *acknowledged) {
+            return Err(OpenError::LostEnd { path: path.into(), acknowledged, found });
+        }
         self.log.next = next;
         self.views.publish(ReadView {
             snapshot: self.database.snapshot(),
             keyspaces: Arc::clone(&self.keyspaces),
             map: Arc::clone(&self.map),
             log: self.facts.log,
-            revision: Revision::new(next.get() - 1),
+            revision: found,
         });
         Ok(Recovered { remembered, floors: self.log.start.floors.clone() })
     }
@@ -213,7 +240,9 @@ impl Store {
 fn engine_error(path: &Path, source: fjall::Error) -> OpenError {
     match source {
         fjall::Error::Locked => OpenError::InUse { path: path.into() },
-        fjall::Error::Io(source) => OpenError::Io { path: path.into(), source },
+        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
+            OpenError::Io { path: path.into(), source }
+        }
         source => OpenError::Engine { path: path.into(), source },
     }
 }
@@ -225,9 +254,9 @@ fn read_error(path: &Path, error: ReadError) -> OpenError {
     }
 }
 
-/// Makes the folder if it is missing, and holds that its format is known. The format is written before anything else, so
-/// a folder without one was never a host's.
-fn claim_folder(path: &Path) -> Result<(), OpenError> {
+/// Makes the folder if it is missing, takes it for this host alone, and holds that its format is known. The format is
+/// written before anything else, so a folder without one was never a host's.
+fn claim_folder(path: &Path) -> Result<File, OpenError> {
     let io = |source| OpenError::Io { path: path.into(), source };
     std::fs::create_dir_all(path).map_err(io)?;
     let file = path.join(FORMAT_FILE);
@@ -236,19 +265,25 @@ fn claim_folder(path: &Path) -> Result<(), OpenError> {
             let number = text.trim_end().strip_prefix(FORMAT_TITLE).and_then(|number| number.parse::<u32>().ok());
             match number {
                 Some(found) if found > FORMAT => {
-                    Err(OpenError::NewerFormat { path: path.into(), found, known: FORMAT })
+                    return Err(OpenError::NewerFormat { path: path.into(), found, known: FORMAT });
                 }
-                Some(_) => Ok(()),
-                None => Err(OpenError::NotADataFolder { path: path.into() }),
+                Some(_) => {}
+                None => return Err(OpenError::NotADataFolder { path: path.into() }),
             }
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if path.join(DATABASE_FOLDER).exists() {
                 return Err(OpenError::NotADataFolder { path: path.into() });
             }
-            write_format(path, &file).map_err(io)
+            write_format(path, &file).map_err(io)?;
         }
-        Err(error) => Err(io(error)),
+        Err(error) => return Err(io(error)),
+    }
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK_FILE)).map_err(io)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.into() }),
+        Err(TryLockError::Error(error)) => Err(io(error)),
     }
 }
 
@@ -302,28 +337,33 @@ fn find_facts(database: &Database, path: &Path) -> Result<Option<(StoreFacts, Sh
     }
 }
 
-/// Makes the keyspaces, then the facts, in one batch at the end: a crash before it leaves a folder that is made anew.
-fn create(database: &Database, config: &StoreConfig) -> fjall::Result<(StoreFacts, ShardMap)> {
+/// Makes the keyspaces, then the roster of them, then the facts, in one batch at the end: a crash before it leaves a
+/// folder that is made anew.
+fn create(database: &Database, config: &StoreConfig) -> Result<(StoreFacts, ShardMap), OpenError> {
+    let path = &config.path;
+    let wrap = |source: fjall::Error| engine_error(path, source);
+    let io = |source| OpenError::Io { path: path.clone(), source };
     let facts = StoreFacts { log: config.new_log, history_versions: config.history_versions.max(1) };
     let map = ShardMap::equal(config.shards);
-    let keyspaces = Keyspaces::open(database, map.ranges().iter().map(|range| range.shard))?;
+    let keyspaces = Keyspaces::create(database, map.ranges().iter().map(|range| range.shard)).map_err(wrap)?;
+    // The engine syncs what it puts into these folders, not that they are there.
+    for folder in [path.join(DATABASE_FOLDER).join("keyspaces"), path.join(DATABASE_FOLDER), path.clone()] {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+    }
+    let named = keyspaces.all().map(|keyspace| (keyspace.id(), keyspace.name().to_string()));
+    Roster(named.collect()).write(path).map_err(io)?;
     let mut batch = database.batch().durability(Some(PersistMode::SyncAll));
     batch.insert(&keyspaces.meta, meta::STORE_KEY, facts.encode());
     batch.insert(&keyspaces.meta, meta::MAP_KEY, meta::encode_map(&map));
-    batch.commit()?;
+    batch.commit().map_err(wrap)?;
     Ok((facts, map))
 }
 
-/// Holds that every keyspace is there before any is opened: opening one that is gone would make it anew, empty.
-fn hold_keyspaces(database: &Database, map: &ShardMap, path: &Path) -> Result<(), OpenError> {
-    for name in [LOG, LOCATOR] {
-        if !database.keyspace_exists(name) {
-            return Err(OpenError::MissingKeyspace { path: path.into(), name });
-        }
-    }
-    let missing = map.ranges().iter().find(|range| !database.keyspace_exists(&shard_name(range.shard)));
-    match missing {
-        Some(range) => Err(OpenError::MissingShard { path: path.into(), shard: range.shard }),
+/// Holds that the keyspaces of the whole store are there before any is opened: opening one that is gone would make it
+/// anew, empty.
+fn hold_keyspaces(database: &Database, path: &Path) -> Result<(), OpenError> {
+    match [LOG, LOCATOR].into_iter().find(|name| !database.keyspace_exists(name)) {
+        Some(name) => Err(OpenError::MissingKeyspace { path: path.into(), name }),
         None => Ok(()),
     }
 }

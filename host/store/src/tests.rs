@@ -1,5 +1,8 @@
 //! The store on real fjall, in temporary folders.
 
+mod damage;
+mod mutants;
+
 use std::collections::HashMap;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -39,8 +42,16 @@ fn object(name: &str) -> ObjectId {
     ObjectId::new("acme", "volume", name).unwrap()
 }
 
+/// An object's name, the version to make, what to store.
+type Put<'a> = (&'a str, u64, Option<&'a str>);
+
 /// Puts versions of objects, in order, and waits until all are durable.
-fn put(config: &StoreConfig, changes: &[(&str, u64, Option<&str>)]) -> usize {
+fn put(config: &StoreConfig, changes: &[Put<'_>]) -> usize {
+    put_in_groups(config, changes, changes.len().max(1), || {})
+}
+
+/// The same in groups of at most so many; looks at the folder before the store is closed, as a kill would leave it.
+fn put_in_groups(config: &StoreConfig, changes: &[Put<'_>], group: usize, before_stop: impl FnOnce()) -> usize {
     let (store, _) = Store::open(config.clone()).unwrap();
     let map = store.views().map();
     let (done, outcomes) = mpsc::channel();
@@ -49,8 +60,30 @@ fn put(config: &StoreConfig, changes: &[(&str, u64, Option<&str>)]) -> usize {
     let view = store.views().latest();
     let mut places: HashMap<&str, Place> = HashMap::new();
     let committer = Committer::start(store, Told { done, dropped }).unwrap();
-    for (index, (name, version, payload)) in changes.iter().enumerate() {
-        let place = *places.entry(name).or_insert_with(|| {
+    let indexed: Vec<_> = changes.iter().enumerate().collect();
+    for group in indexed.chunks(group) {
+        submit(&committer, &map, &view, &numbers, &mut places, group);
+        for (expected, _) in group {
+            let (token, outcome) = outcomes.recv_timeout(Duration::from_secs(20)).unwrap();
+            assert_eq!(token, *expected as u64, "answers come in commit order");
+            outcome.unwrap();
+        }
+    }
+    before_stop();
+    drop(committer);
+    drops.try_iter().sum()
+}
+
+fn submit<'a>(
+    committer: &Committer<Told>,
+    map: &ostrakon_core::ShardMap,
+    view: &crate::ReadView,
+    numbers: &crate::Numbers,
+    places: &mut HashMap<&'a str, Place>,
+    changes: &[(usize, &Put<'a>)],
+) {
+    for (index, (name, version, payload)) in changes {
+        let place = *places.entry(*name).or_insert_with(|| {
             let draw = || Place { shard_key: shard_key(name), number: numbers.draw().unwrap() };
             view.locate(&object(name)).unwrap().unwrap_or_else(draw)
         });
@@ -63,18 +96,11 @@ fn put(config: &StoreConfig, changes: &[(&str, u64, Option<&str>)]) -> usize {
             kind: ActionKind::Put,
             payload: payload.map(|text| Payload::bytes(text.as_bytes().to_vec()).unwrap()),
             timestamp: TimestampMs::new(5),
-            identity: Some(Identity { id: ActionId::from_bits((index as u128 + 1) << 80), intent: 1 }),
+            identity: Some(Identity { id: ActionId::from_bits((*index as u128 + 1) << 80), intent: 1 }),
             new_object: *version == 1,
         };
-        committer.submit(change, index as u64).unwrap();
+        committer.submit(change, *index as u64).unwrap();
     }
-    for expected in 0..changes.len() as u64 {
-        let (token, outcome) = outcomes.recv_timeout(Duration::from_secs(20)).unwrap();
-        assert_eq!(token, expected, "answers come in commit order");
-        outcome.unwrap();
-    }
-    drop(committer);
-    drops.try_iter().sum()
 }
 
 fn shard_key(name: &str) -> ShardKey {

@@ -59,6 +59,11 @@ impl Views {
         self.0.load().position()
     }
 
+    /// Whether a shard is served; one whose files were damaged at the start is not.
+    pub fn serves(&self, shard: ShardId) -> Result<(), ReadError> {
+        self.0.load().keyspaces.shard(shard).map(drop)
+    }
+
     /// The shard map in force.
     pub fn map(&self) -> Arc<ShardMap> {
         Arc::clone(&self.0.load().map)

@@ -108,7 +108,12 @@ pub const SHARDS_DEFAULT: u32 = 16;
 /// The fewest that a folder may start with.
 pub const SHARDS_MIN: u32 = 16;
 /// The most shards of a host.
-pub const SHARDS_MAX: u32 = 4_096;
+pub const SHARDS_MAX: u32 = 996;
+/// Keyspaces of the whole store, beside those of the shards.
+pub const KEYSPACES_BESIDE_SHARDS: usize = 4;
+/// Keyspaces that can be opened: the engine below may queue work for each before anybody takes from the queue, and waits
+/// for ever over one more.
+pub const KEYSPACES_MAX: usize = 1_000;
 
 /// Memory for the heads of objects that were used recently, in bytes.
 pub const HEAD_CACHE_BYTES: usize = 64 << 20;
@@ -136,6 +141,7 @@ const _: () = assert!(GROUP_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX && COMMIT_QUEUE_B
 const _: () = assert!(GROUP_CHANGES_MAX <= COMMIT_QUEUE_CHANGES_MAX);
 const _: () = assert!(PAGE_ITEMS_DEFAULT <= PAGE_ITEMS_MAX);
 const _: () = assert!(SHARDS_MIN <= SHARDS_DEFAULT && SHARDS_DEFAULT <= SHARDS_MAX);
+const _: () = assert!(SHARDS_MAX as usize + KEYSPACES_BESIDE_SHARDS <= KEYSPACES_MAX);
 const _: () = assert!(ACTION_IDS_MIN <= ACTION_IDS_DEFAULT && ACTION_IDS_DEFAULT <= ACTION_IDS_MAX);
 const _: () = assert!(KEEP_ALIVE_MS * 2 < IDLE_TIMEOUT_MS && HELLO_DEADLINE_MS < IDLE_TIMEOUT_MS);
 const _: () = assert!(OBSERVED_OBJECTS.is_power_of_two());

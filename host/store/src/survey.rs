@@ -1,0 +1,253 @@
+//! What is looked at before the engine opens a data folder, and mended or set aside where that is right.
+//!
+//! The engine trusts its files: it deletes folders that it finds no reference to, cuts a journal at the first byte that it
+//! cannot read, and names nothing when it refuses. So everything is held against its checksums first. A shard whose files
+//! are damaged is moved aside and the others serve; a last write that was cut off is cut away; whatever else is damaged
+//! refuses the start by name, with nothing changed.
+
+mod journal;
+mod roster;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use ostrakon_wire::Revision;
+use ostrakon_wire::bounds::KEYSPACES_MAX;
+
+use crate::Verify;
+use crate::error::OpenError;
+use crate::keyspaces::{LOG, is_shard_name};
+use journal::{Rest, Walk};
+pub(crate) use roster::Roster;
+use tables::Damage;
+
+const KEYSPACES: &str = "keyspaces";
+/// The engine's own keyspace: names and settings of the others.
+const ENGINE_KEYSPACE: u64 = 0;
+/// Where damaged shards and cut-off writes are kept, in the data folder.
+const SET_ASIDE: &str = "set-aside";
+
+/// A data folder before it is opened.
+pub(crate) struct Survey<'a> {
+    data: &'a Path,
+    store: PathBuf,
+}
+
+impl<'a> Survey<'a> {
+    pub(crate) fn new(data: &'a Path, store: PathBuf) -> Self {
+        Self { data, store }
+    }
+
+    fn io(&self, source: std::io::Error) -> OpenError {
+        OpenError::Io { path: self.data.into(), source }
+    }
+
+    fn damaged(&self, file: impl Into<PathBuf>, what: impl Into<String>) -> OpenError {
+        OpenError::DamagedFile { path: self.data.into(), file: file.into(), what: what.into() }
+    }
+
+    /// Looks at everything. `acknowledged`: what the log must reach at least.
+    pub(crate) fn run(&self, verify: Verify, acknowledged: Option<Revision>) -> Result<(), OpenError> {
+        let roster = match Roster::read(self.data).map_err(|error| self.io(error))? {
+            Some(Ok(roster)) => roster,
+            Some(Err(what)) => return Err(self.damaged("KEYSPACES", what)),
+            None => return self.unfinished(),
+        };
+        for file in ["version", "lock", KEYSPACES] {
+            if !self.store.join(file).exists() {
+                return Err(self.damaged(self.store.join(file), "it is missing"));
+            }
+        }
+        let damaged = self.check_keyspaces(&roster, verify)?;
+        let journals = self.journals()?;
+        self.check_journals(&journals, &roster, acknowledged)?;
+        for (number, damage) in damaged {
+            self.set_aside(number, &roster.0[&number], &damage, &journals)?;
+        }
+        Ok(())
+    }
+
+    /// A folder whose making was cut off, or one that is new. What the engine could not finish holds nothing yet.
+    fn unfinished(&self) -> Result<(), OpenError> {
+        if !self.store.exists() || self.store.join("version").exists() {
+            return Ok(());
+        }
+        let journals = self.journals()?;
+        let empty = |path: &PathBuf| std::fs::read(path).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0));
+        if !journals.values().all(empty) {
+            return Err(self.damaged(self.store.join("version"), "it is missing"));
+        }
+        tracing::warn!(store = %self.store.display(), "the making of the store was cut off; it is made anew");
+        std::fs::remove_dir_all(&self.store).map_err(|error| self.io(error))?;
+        Ok(())
+    }
+
+    /// Answers the shards that are damaged or gone; damage elsewhere is an error.
+    fn check_keyspaces(&self, roster: &Roster, verify: Verify) -> Result<BTreeMap<u64, Damage>, OpenError> {
+        let folder = self.store.join(KEYSPACES);
+        for entry in std::fs::read_dir(&folder).map_err(|error| self.io(error))? {
+            let entry = entry.map_err(|error| self.io(error))?;
+            if entry.file_name().to_str().is_none_or(|name| name.parse::<u64>().is_err()) {
+                return Err(self.damaged(entry.path(), "it does not belong to the store"));
+            }
+        }
+        if roster.0.len() >= KEYSPACES_MAX {
+            return Err(self
+                .damaged("KEYSPACES", format!("it names more keyspaces than the {KEYSPACES_MAX} that can be opened")));
+        }
+        let mut damaged = BTreeMap::new();
+        let own = [(&ENGINE_KEYSPACE, "of the engine")];
+        let named = roster.0.iter().map(|(number, name)| (number, name.as_str()));
+        for (number, name) in own.into_iter().chain(named) {
+            match tables::check(&folder.join(number.to_string()), verify) {
+                Ok(()) => {}
+                Err(damage) if is_shard_name(name) => drop(damaged.insert(*number, damage)),
+                Err(damage) => {
+                    let what = format!("{} (keyspace {name})", damage.what);
+                    return Err(self.damaged(folder.join(number.to_string()).join(damage.file), what));
+                }
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// The journals, by number.
+    fn journals(&self) -> Result<BTreeMap<u64, PathBuf>, OpenError> {
+        let mut journals = BTreeMap::new();
+        for entry in std::fs::read_dir(&self.store).map_err(|error| self.io(error))? {
+            let path = entry.map_err(|error| self.io(error))?.path();
+            if path.extension().is_none_or(|extension| extension != "jnl") {
+                continue;
+            }
+            let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+            match number {
+                Some(number) if path.is_file() => drop(journals.insert(number, path)),
+                _ => return Err(self.damaged(path, "it does not belong to the store")),
+            }
+        }
+        Ok(journals)
+    }
+
+    fn check_journals(
+        &self,
+        journals: &BTreeMap<u64, PathBuf>,
+        roster: &Roster,
+        acknowledged: Option<Revision>,
+    ) -> Result<(), OpenError> {
+        let log = roster.number(LOG).ok_or_else(|| self.damaged("KEYSPACES", "it names no log"))?;
+        let (newest, _) = journals.last_key_value().ok_or_else(|| self.damaged(&self.store, "it has no journal"))?;
+        let (mut seqno, mut revision, mut before) = (None, None, None::<u64>);
+        for (number, path) in journals {
+            if let Some(gap) = before.map(|before| before + 1).filter(|next| next < number) {
+                return Err(self.damaged(self.store.join(format!("{gap}.jnl")), "it is missing"));
+            }
+            before = Some(*number);
+            let bytes = std::fs::read(path).map_err(|error| self.io(error))?;
+            let walk = journal::walk(&bytes, log, seqno);
+            (seqno, revision) = (walk.seqno, walk.revision.or(revision));
+            match walk.rest {
+                Rest::Nothing => {}
+                Rest::Torn(what) if number == newest => {
+                    // With no record left in any journal the log itself tells, once it is open.
+                    if revision.zip(acknowledged).is_some_and(|(found, acknowledged)| found < acknowledged) {
+                        return Err(self.damaged(path, format!("{what}, at byte {}", walk.end)));
+                    }
+                    self.cut(path, &bytes, &walk)?;
+                }
+                Rest::Torn(what) | Rest::Damaged(what) => {
+                    return Err(self.damaged(path, format!("{what}, at byte {}", walk.end)));
+                }
+            }
+        }
+        match (revision, acknowledged) {
+            (Some(found), Some(acknowledged)) if found < acknowledged => {
+                Err(OpenError::LostEnd { path: self.data.into(), acknowledged, found })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Cuts a write that was never acknowledged off a journal, and keeps what it cuts.
+    fn cut(&self, path: &Path, bytes: &[u8], walk: &Walk) -> Result<(), OpenError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let kept = self.aside(&format!("{name}-{}", walk.end))?;
+        let data_end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let cut = || {
+            std::fs::write(kept.join("cut-off"), &bytes[walk.end..data_end])?;
+            let file = std::fs::OpenOptions::new().write(true).open(path)?;
+            file.set_len(walk.end as u64)?;
+            file.sync_all()
+        };
+        cut().map_err(|error| self.io(error))?;
+        tracing::warn!(journal = %path.display(), at = walk.end, kept = %kept.display(),
+            "the last write was cut off before it was acknowledged; it is left out");
+        Ok(())
+    }
+
+    /// Moves a shard's folder out of the engine's sight, with copies of the journals that may hold rows of it.
+    fn set_aside(
+        &self,
+        number: u64,
+        name: &str,
+        damage: &Damage,
+        journals: &BTreeMap<u64, PathBuf>,
+    ) -> Result<(), OpenError> {
+        let folder = self.store.join(KEYSPACES).join(number.to_string());
+        if !folder.exists() {
+            tracing::error!(shard = name, "the shard's files are gone: it is not served");
+            return Ok(());
+        }
+        let kept = self.aside(name)?;
+        let keep = || {
+            for path in journals.values() {
+                std::fs::copy(path, kept.join(path.file_name().unwrap_or_default()))?;
+            }
+            std::fs::rename(&folder, kept.join("keyspace"))?;
+            std::fs::File::open(self.store.join(KEYSPACES))?.sync_all()
+        };
+        keep().map_err(|error| self.io(error))?;
+        tracing::error!(shard = name, file = damage.file, what = damage.what, kept = %kept.display(),
+            "the shard is damaged: it is set aside and not served");
+        Ok(())
+    }
+
+    /// A new folder under the data folder to keep something in.
+    fn aside(&self, name: &str) -> Result<PathBuf, OpenError> {
+        let parent = self.data.join(SET_ASIDE);
+        std::fs::create_dir_all(&parent).map_err(|error| self.io(error))?;
+        for attempt in 0_u32.. {
+            let folder = parent.join(if attempt == 0 { name.to_owned() } else { format!("{name}-{attempt}") });
+            match std::fs::create_dir(&folder) {
+                Ok(()) => return Ok(folder),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(self.io(error)),
+            }
+        }
+        unreachable!("a free name is found or the folder cannot be written")
+    }
+}
+
+/// What is read before anything is trusted, for whoever feeds it nonsense.
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzed {
+    use super::*;
+
+    /// Any bytes as a journal.
+    pub fn journal(bytes: &[u8]) {
+        let walk = journal::walk(bytes, 2, None);
+        let whole = journal::walk(&bytes[..walk.end], 2, None);
+        assert_eq!((whole.end, whole.seqno, whole.rest), (walk.end, walk.seqno, Rest::Nothing));
+    }
+
+    /// Any bytes as a roster.
+    pub fn roster(bytes: &[u8]) {
+        let _ = Roster::parse(bytes);
+    }
+
+    /// Any bytes as what lists the tables of a keyspace.
+    pub fn tables(bytes: &[u8]) {
+        tables::parse_any(bytes);
+    }
+}
