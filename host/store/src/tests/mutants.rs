@@ -38,18 +38,16 @@ fn mutated(bytes: &[u8], mutations: &[Mutation]) -> Vec<u8> {
         if bytes.is_empty() {
             break;
         }
-        let piece = |from: &Index, to: &Index| {
-            let (from, to) = (from.index(bytes.len()), to.index(bytes.len()));
-            from.min(to)..from.max(to)
-        };
+        let len = bytes.len();
+        let piece = |from: &Index, to: &Index| from.index(len).min(to.index(len))..from.index(len).max(to.index(len));
         match mutation {
-            Mutation::Flip(at, bit) => bytes[at.index(bytes.len())] ^= bit,
-            Mutation::Set(at, byte) => bytes[at.index(bytes.len())] = *byte,
-            Mutation::Cut(at) => bytes.truncate(at.index(bytes.len())),
-            Mutation::Insert(at, byte) => bytes.insert(at.index(bytes.len()), *byte),
+            Mutation::Flip(at, bit) => bytes[at.index(len)] ^= bit,
+            Mutation::Set(at, byte) => bytes[at.index(len)] = *byte,
+            Mutation::Cut(at) => bytes.truncate(at.index(len)),
+            Mutation::Insert(at, byte) => bytes.insert(at.index(len), *byte),
             Mutation::Double(from, to) => {
-                let piece = piece(from, to);
-                bytes.splice(piece.start..piece.start, bytes[piece.clone()].to_vec());
+                let doubled = bytes[piece(from, to)].to_vec();
+                bytes.splice(piece(from, to).start..piece(from, to).start, doubled);
             }
             Mutation::Drop(from, to) => drop(bytes.drain(piece(from, to))),
         }
