@@ -7,18 +7,13 @@ use ostrakon_wire::bounds::{FRAME_BYTES_MAX, STREAMS_PER_CONNECTION_MAX};
 use ostrakon_wire::{Answer, frame};
 use serde_json::json;
 
-use crate::harness::{Ended, Raw, Stream, object, read, shared, structured, target};
+use crate::harness::{Ended, Raw, Stream, object, read, serves, shared, structured, target, works};
 
 const REQUEST_MALFORMED: u64 = Code::Malformed.number() as u64;
 const FRAME_TOO_LARGE: u64 = Code::FrameTooLarge.number() as u64;
 
-async fn works(stream: &mut Stream) {
-    let reply = stream.ask(Operation::ShardMap).await.unwrap();
-    assert!(matches!(reply, Reply::ShardMap(_)), "{reply:?}");
-}
-
 /// Sends a frame that says which request it is, but not well; the stream must go on.
-async fn answered(stream: &mut Stream, body: &[u8], id: u64, code: Code) {
+pub(crate) async fn answered(stream: &mut Stream, body: &[u8], id: u64, code: Code) {
     stream.frame(|out| out.extend_from_slice(body)).await;
     let answer = stream.answer().await;
     assert_eq!(answer.id, id);
@@ -51,7 +46,7 @@ async fn a_malformed_request_that_has_a_number_ends_its_stream() {
 }
 
 /// Sends bytes that no answer can be given to: that stream ends with this code, the others go on.
-async fn resets(bytes: &[u8], code: u64) {
+pub(crate) async fn resets(bytes: &[u8], code: u64) {
     let host = shared();
     let (raw, mut first) = Raw::greet(&host).await;
     let mut bad = raw.open().await;
@@ -59,6 +54,7 @@ async fn resets(bytes: &[u8], code: u64) {
     assert_eq!(bad.answer_or_end().await.unwrap_err(), Ended::Reset(code), "{bytes:02x?}");
     works(&mut first).await;
     works(&mut raw.open().await).await;
+    serves(&host).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

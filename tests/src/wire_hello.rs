@@ -1,73 +1,9 @@
-//! Who is let in: TLS, ALPN, the hello.
+//! The hello: what is one, what is answered to it, and what becomes of a connection without.
 
-use ostrakon_wire::{ALPN, Answer, ClientHello, Code, frame};
-use quinn::{ConnectionError, TransportErrorCode};
-use rcgen::{CertificateParams, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
+use ostrakon_wire::bounds::FRAME_DEPTH_MAX;
+use ostrakon_wire::{Answer, ClientHello, Code, PROTOCOL, frame};
 
-use crate::harness::{Ended, Raw, Tls, shared};
-
-/// Alerts of TLS (RFC 8446, section 6).
-const UNKNOWN_CA: u8 = 48;
-const CERTIFICATE_REQUIRED: u8 = 116;
-const NO_APPLICATION_PROTOCOL: u8 = 120;
-
-/// Holds that the host ends the handshake with this alert. A client may think that its handshake is done when the host
-/// has not looked at its certificate yet.
-async fn refused(tls: impl FnOnce(Tls) -> Tls, alert: u8) {
-    let host = shared();
-    let error = match Raw::dial(&host, tls(Tls::of(&host))).await {
-        Ok(raw) => raw.closed().await,
-        Err(error) => error,
-    };
-    let code = match error {
-        ConnectionError::ConnectionClosed(close) => close.error_code,
-        ConnectionError::TransportError(error) => error.code,
-        other => panic!("{other}"),
-    };
-    assert_eq!(code, TransportErrorCode::crypto(alert));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_without_a_certificate_is_served() {
-    let nobody = |tls| Tls { identity: None, ..tls };
-    refused(nobody, CERTIFICATE_REQUIRED).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_of_another_authority_is_served() {
-    let key = KeyPair::generate().unwrap();
-    let cert = CertificateParams::new(vec![]).unwrap().self_signed(&key).unwrap();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let identity = Some((cert.der().clone(), key));
-    refused(|tls| Tls { identity, ..tls }, UNKNOWN_CA).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_of_another_protocol_is_served() {
-    let h3 = |tls| Tls { alpn: vec![b"h3".to_vec()], ..tls };
-    refused(h3, NO_APPLICATION_PROTOCOL).await;
-    let none = |tls| Tls { alpn: vec![], ..tls };
-    refused(none, NO_APPLICATION_PROTOCOL).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_offers_more_protocols_is_not_served() {
-    let host = shared();
-    let alpn = vec![b"ostrakon/2".to_vec(), ALPN.to_vec()];
-    let tls = Tls { alpn, ..Tls::of(&host) };
-    Raw::dial(&host, tls).await.unwrap();
-}
-
-/// Holds that the host closes the connection with this code.
-async fn closes(raw: &Raw, code: Code) {
-    match raw.closed().await {
-        ConnectionError::ApplicationClosed(close) => {
-            assert_eq!(u64::from(close.error_code), u64::from(code.number()), "{close}");
-        }
-        other => panic!("{other}"),
-    }
-}
+use crate::harness::{Ended, Raw, Tls, closes, serves, shared};
 
 /// Sends this as the first frame, and holds that the connection is closed over it.
 async fn closed_over(first: &[u8], code: Code) {
@@ -76,6 +12,7 @@ async fn closed_over(first: &[u8], code: Code) {
     let mut stream = raw.open().await;
     stream.write(first).await;
     closes(&raw, code).await;
+    serves(&host).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,6 +24,7 @@ async fn a_client_that_says_nothing_keeps_its_connection() {
     stream.write(&[0, 0, 0, 9, 0xa2]).await;
     closes(&silent, Code::TooSlow).await;
     closes(&slow, Code::TooSlow).await;
+    serves(&host).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,20 +41,40 @@ async fn requests_are_taken_before_a_hello() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_protocol_version_that_is_not_spoken_goes_unanswered() {
     let host = shared();
+    for protocol in [0, PROTOCOL + 1, u64::from(u32::MAX) + 2, u64::MAX] {
+        let raw = Raw::dial(&host, Tls::of(&host)).await.unwrap();
+        let mut stream = raw.open().await;
+        let hello = ClientHello { protocol, ..ClientHello::new("later") };
+        stream.frame(|out| hello.write(out)).await;
+        let Answer { id, outcome } = stream.answer().await;
+        let error = outcome.unwrap_err();
+        assert_eq!((id, error.code), (0, Code::UnsupportedProtocol));
+        let (theirs, ours) = (protocol.to_string(), PROTOCOL.to_string());
+        assert!(error.message.contains(&theirs) && error.message.contains(&ours), "{}", error.message);
+        let closed = Ended::Closed(Code::UnsupportedProtocol.number().into());
+        match stream.answer_or_end().await {
+            Err(ended) => assert!(ended == Ended::Finished || ended == closed, "{ended:?}"),
+            Ok(answer) => panic!("{answer:?}"),
+        }
+        closes(&raw, Code::UnsupportedProtocol).await;
+        serves(&host).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hello_may_nest_deeper_than_a_frame() {
+    let host = shared();
+    // {40: 1, 99: [[[...0]]]}
+    let nested = |levels: usize| [&[0xa2, 0x18, 40, 1, 0x18, 99][..], &vec![0x81; levels], &[0]].concat();
     let raw = Raw::dial(&host, Tls::of(&host)).await.unwrap();
     let mut stream = raw.open().await;
-    let hello = ClientHello { protocol: 2, ..ClientHello::new("later") };
-    stream.frame(|out| hello.write(out)).await;
-    let Answer { id, outcome } = stream.answer().await;
-    let error = outcome.unwrap_err();
-    assert_eq!((id, error.code), (0, Code::UnsupportedProtocol));
-    assert!(error.message.contains('2') && error.message.contains('1'), "{}", error.message);
-    let closed = Ended::Closed(Code::UnsupportedProtocol.number().into());
-    match stream.answer_or_end().await {
-        Err(ended) => assert!(ended == Ended::Finished || ended == closed, "{ended:?}"),
-        Ok(answer) => panic!("{answer:?}"),
+    stream.frame(|out| out.extend(nested(FRAME_DEPTH_MAX - 1))).await;
+    stream.next_frame().await.unwrap();
+    for levels in [FRAME_DEPTH_MAX + 1, 1_000] {
+        let mut hello = Vec::new();
+        frame::append(&mut hello, |out| out.extend(nested(levels)));
+        closed_over(&hello, Code::Malformed).await;
     }
-    raw.closed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

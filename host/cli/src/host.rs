@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ostrakon_client::HostFile;
 use ostrakon_engine::{Engine, StartError};
 use ostrakon_server::dev::DevCertificates;
-use ostrakon_server::{BindError, Identity, Server, ServerConfig};
+use ostrakon_server::{BindError, Deadlines, Identity, Server, ServerConfig};
 use ostrakon_store::{StoreConfig, Verify};
 use ostrakon_wire::LogId;
 use tokio::sync::watch;
@@ -23,6 +23,7 @@ pub(crate) struct HostConfig {
     pub(crate) listen: SocketAddr,
     /// `None`: a development host, with certificates of its own making in its data folder.
     pub(crate) identity: Option<Identity>,
+    pub(crate) deadlines: Deadlines,
     pub(crate) shards: u32,
     pub(crate) history_versions: u32,
     pub(crate) action_ids: usize,
@@ -48,7 +49,7 @@ impl Host {
         let built = building.await.map_err(|error| Failure::failed(error.to_string()))?;
         let (config, (engine, identity, slots)) = built?;
         let (stop, stopping) = watch::channel(false);
-        let listening = ServerConfig { listen: config.listen, identity };
+        let listening = ServerConfig { listen: config.listen, identity, deadlines: config.deadlines };
         let server = Server::bind(&listening, engine, stopping).map_err(bind_failure)?;
         let file = host_file(&config, server.address());
         let path = config.data_dir.join(HostFile::NAME);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use ostrakon_server::Identity;
+use ostrakon_server::{Deadlines, Identity};
 use ostrakon_store::Verify;
 use ostrakon_wire::bounds::{
     ACTION_IDS_DEFAULT, ACTION_IDS_MAX, ACTION_IDS_MIN, HISTORY_VERSIONS_DEFAULT, HISTORY_VERSIONS_MAX, SHARDS_DEFAULT,
@@ -138,6 +138,7 @@ impl StoreArgs {
             data_dir,
             listen: LISTEN_DEV.parse().expect("the default is an address"),
             identity: None,
+            deadlines: Deadlines::default(),
             shards: self.shards,
             history_versions: self.history,
             action_ids: self.action_ids as usize,
@@ -154,7 +155,10 @@ impl StoreArgs {
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     // From here on a signal stops the host in good order, however early it comes.
     let mut signals = Signals::listen()?;
-    let mut host = Host::start(args.config()).await?;
+    let config = args.config();
+    #[cfg(feature = "test-control")]
+    let config = HostConfig { deadlines: crate::test_control::deadlines()?, ..config };
+    let mut host = Host::start(config).await?;
     #[cfg(feature = "test-control")]
     crate::test_control::listen(std::sync::Arc::clone(&host.slots))?;
     tell(&format!("serving on {} (QUIC), data in {}", host.file.quic, args.data_dir.display()));

@@ -5,18 +5,34 @@
 //! |---|---|
 //! | `{"swap": KIND, "file": PATH}` | `{"swapped": KIND, "generation": N}`: the component decides from now on |
 //! | anything that cannot be done | `{"error": WHY}`, and nothing has changed |
+//!
+//! What it must know before it serves stands in its environment: `OSTRAKON_TEST_DEADLINES_MS` lowers deadlines, as in
+//! `hello=500,write=800`.
 
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 
 use ostrakon_policy::{Limits, PolicyEngine};
+use ostrakon_server::Deadlines;
 use ostrakon_wire::{Generation, PolicyKind};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::say;
 use crate::policies::Slots;
+
+/// The deadlines to serve with.
+pub(crate) fn deadlines() -> Result<Deadlines, Failure> {
+    let lowered = std::env::var("OSTRAKON_TEST_DEADLINES_MS").unwrap_or_default();
+    let mut each = lowered.split(',').filter(|part| !part.is_empty());
+    let all = each.try_fold(Deadlines::default(), |all, part| {
+        let (name, ms) = part.split_once('=').ok_or("NAME=MS")?;
+        let ms = ms.parse().map_err(|error| format!("{ms:?}: {error}"))?;
+        all.lowered(name, ms).map_err(|error| error.to_string())
+    });
+    all.map_err(|why: String| Failure::failed(format!("the deadlines of a test: {why}")))
+}
 
 /// Listens on a thread of its own, so that a read that never ends holds up no stop.
 pub(crate) fn listen(slots: Arc<Slots>) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! One connection: handshake, hello, then a task for each of its streams.
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use ostrakon_wire::{Answer, ClientHello, Code, PROTOCOL, ServerHello, WireError,
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
+use crate::admission::Place;
 use crate::stream::{self, StreamParts};
-use crate::{ConnectionPermit, HELLO_DEADLINE, Shared, told_to_stop};
+use crate::{Shared, told_to_stop};
 
 /// What the streams of one connection share.
 pub(crate) struct ConnectionShared {
@@ -25,19 +28,25 @@ pub(crate) fn close_code(code: Code) -> VarInt {
     VarInt::from_u32(code.number().into())
 }
 
-pub(crate) async fn serve(incoming: Incoming, host: Arc<Shared>, _permit: ConnectionPermit) {
+pub(crate) async fn serve(incoming: Incoming, host: Arc<Shared>, mut place: Place) {
     let remote = incoming.remote_address();
-    let connection = match tokio::time::timeout(HELLO_DEADLINE, incoming).await {
+    let deadline = host.deadlines.hello;
+    let connected = tokio::select! {
+        connected = timeout(deadline, incoming.into_future()) => connected,
+        () = place.lost() => return tracing::debug!(%remote, "a handshake made room for a newcomer"),
+    };
+    let connection = match connected {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return tracing::debug!(%remote, %error, "a handshake failed"),
         Err(_) => return tracing::debug!(%remote, "a handshake took too long"),
     };
     let mut stopping = host.stopping.clone();
     let greeted = tokio::select! {
-        greeted = tokio::time::timeout(HELLO_DEADLINE, greet(&connection, &host)) => greeted,
+        greeted = timeout(deadline, greet(&connection, &host)) => greeted.unwrap_or_else(|_| Err(too_slow(NO_HELLO))),
+        () = place.lost() => Err(too_slow(MADE_ROOM)),
         () = told_to_stop(&mut stopping) => return connection.close(VarInt::from_u32(0), b"the host is stopping"),
     };
-    match greeted.unwrap_or_else(|_| Err(WireError::new(Code::TooSlow, "no hello in time"))) {
+    match greeted.and_then(|first| place.greeted().then_some(first).ok_or_else(|| too_slow(MADE_ROOM))) {
         Ok(first) => serve_streams(&connection, host, first).await,
         Err(error) => {
             tracing::debug!(%remote, %error, "a connection did not say hello");
@@ -45,6 +54,13 @@ pub(crate) async fn serve(incoming: Incoming, host: Arc<Shared>, _permit: Connec
         }
     }
 }
+
+fn too_slow(why: &str) -> WireError {
+    WireError::new(Code::TooSlow, why)
+}
+
+const NO_HELLO: &str = "no hello in time";
+const MADE_ROOM: &str = "no hello yet, and others want to come in";
 
 /// Reads the client's hello off the first stream and answers it; hands out the stream for its requests.
 async fn greet(connection: &Connection, host: &Shared) -> Result<StreamParts, WireError> {
@@ -88,7 +104,7 @@ async fn read_hello(recv: &mut RecvStream, buffer: &mut BytesMut) -> Result<byte
 /// Writes a last frame and gives it a moment to arrive before the connection is closed over it.
 async fn send_last(send: &mut SendStream, out: &[u8]) {
     if send.write_all(out).await.is_ok() && send.finish().is_ok() {
-        let _ = tokio::time::timeout(Duration::from_secs(1), send.stopped()).await;
+        let _ = timeout(Duration::from_secs(1), send.stopped()).await;
     }
 }
 

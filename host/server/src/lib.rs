@@ -3,25 +3,28 @@
 //! [`ServerConfig`] is plain data; [`Server::bind`] takes the socket; [`Server::run`] serves until it is told to stop,
 //! then drains.
 
+mod admission;
 mod connection;
+mod deadlines;
 pub mod dev;
 mod stream;
 mod tls;
+mod unsent;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ostrakon_engine::Engine;
 use ostrakon_wire::bounds::{
-    CONNECTION_WINDOW_BYTES, CONNECTIONS_MAX, DRAIN_DEADLINE_MS, HELLO_DEADLINE_MS, IDLE_TIMEOUT_MS, SEND_WINDOW_BYTES,
-    STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
+    CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
 };
 use quinn::{Endpoint, Incoming, VarInt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use admission::{Admission, Places};
+pub use deadlines::{Deadlines, InvalidDeadline};
 pub use tls::{Identity, TlsError};
 
 /// How to listen.
@@ -31,6 +34,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Who the host is, and whose clients it serves.
     pub identity: Identity,
+    /// How long peers may take.
+    pub deadlines: Deadlines,
 }
 
 /// Why a server does not listen.
@@ -61,16 +66,8 @@ pub(crate) struct Shared {
     pub(crate) engine: Arc<Engine>,
     /// Turns true once, when the server is to stop.
     pub(crate) stopping: watch::Receiver<bool>,
-    connections: AtomicUsize,
-}
-
-/// Counts a connection while it lives.
-pub(crate) struct ConnectionPermit(Arc<Shared>);
-
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
+    pub(crate) deadlines: Deadlines,
+    places: Arc<Places>,
 }
 
 impl Server {
@@ -81,11 +78,11 @@ impl Server {
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, BindError> {
         let mut quic = quinn::ServerConfig::with_crypto(Arc::new(config.identity.server_crypto()?));
-        quic.transport_config(Arc::new(transport()));
+        quic.transport_config(Arc::new(transport(&config.deadlines)));
         let listen = |source| BindError::Listen { address: config.listen, source };
         let endpoint = Endpoint::server(quic, config.listen).map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;
-        let shared = Arc::new(Shared { engine, stopping, connections: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared { engine, stopping, deadlines: config.deadlines, places: Arc::default() });
         Ok(Self { endpoint, address, shared })
     }
 
@@ -109,8 +106,7 @@ impl Server {
                 () = told_to_stop(&mut stopping) => break,
             }
         }
-        let deadline = Duration::from_millis(DRAIN_DEADLINE_MS);
-        let drained = tokio::time::timeout(deadline, self.drain(&mut connections)).await;
+        let drained = tokio::time::timeout(self.shared.deadlines.drain, self.drain(&mut connections)).await;
         connections.abort_all();
         self.endpoint.close(VarInt::from_u32(0), b"the host is stopping");
         // Peers that went away without a word are not waited for.
@@ -128,24 +124,22 @@ impl Server {
         }
     }
 
-    /// Starts a connection, or turns it away where there are as many as there may be. Past half of that a peer must show
-    /// that it owns its address before it costs anything.
+    /// Starts a connection, or turns it away.
     fn admit(&self, incoming: Incoming, connections: &mut JoinSet<()>) {
-        let open = self.shared.connections.load(Ordering::Relaxed);
-        if open >= CONNECTIONS_MAX {
-            incoming.refuse();
-        } else if open >= CONNECTIONS_MAX / 2 && !incoming.remote_address_validated() && incoming.may_retry() {
+        let address_proved = incoming.remote_address_validated() || !incoming.may_retry();
+        match self.shared.places.admit(address_proved) {
+            Admission::In(place) => {
+                drop(connections.spawn(connection::serve(incoming, Arc::clone(&self.shared), place)))
+            }
             // Cannot fail: the incoming connection was just asked whether it may be retried.
-            let _ = incoming.retry();
-        } else {
-            self.shared.connections.fetch_add(1, Ordering::Relaxed);
-            let permit = ConnectionPermit(Arc::clone(&self.shared));
-            connections.spawn(connection::serve(incoming, Arc::clone(&self.shared), permit));
+            Admission::ProveAddress => drop(incoming.retry()),
+            Admission::Full => incoming.refuse(),
         }
     }
 }
 
-fn transport() -> quinn::TransportConfig {
+fn transport(deadlines: &Deadlines) -> quinn::TransportConfig {
+    let idle_ms = deadlines.idle.as_millis().try_into().expect("its bound has 32 bits");
     let mut transport = quinn::TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_PER_CONNECTION_MAX))
@@ -154,7 +148,7 @@ fn transport() -> quinn::TransportConfig {
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
         .datagram_receive_buffer_size(None)
-        .max_idle_timeout(Some(VarInt::from_u32(IDLE_TIMEOUT_MS as u32).into()));
+        .max_idle_timeout(Some(VarInt::from_u32(idle_ms).into()));
     transport
 }
 
@@ -163,5 +157,3 @@ pub(crate) async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
     // Its sender lives as long as the server is wanted; without it there is nobody left to serve for.
     drop(stopping.wait_for(|stopping| *stopping).await);
 }
-
-pub(crate) const HELLO_DEADLINE: Duration = Duration::from_millis(HELLO_DEADLINE_MS);

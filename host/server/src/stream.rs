@@ -1,7 +1,8 @@
 //! One stream: requests in, answers out as they are ready, gathered into as few writes as there can be.
 //!
 //! One task reads, works and writes. It reads no further while it has as many requests as it may, or while the client
-//! leaves answers unread, so a client is slowed by QUIC's own flow control and nothing piles up.
+//! leaves answers unread, so a client is slowed by QUIC's own flow control and nothing piles up. What is in work ends
+//! meanwhile, and gives back its share of the connection's room, until a bound of answers is gathered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +12,17 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use ostrakon_engine::Context;
 use ostrakon_wire::bounds::{
-    FRAME_BYTES_MAX, FRAME_DEADLINE_MS, GATHER_BYTES_MAX, IN_FLIGHT_BYTES_PER_CONNECTION_MAX,
-    IN_FLIGHT_PER_CONNECTION_MAX, IN_FLIGHT_PER_STREAM_MAX, WRITE_DEADLINE_MS,
+    FRAME_BYTES_MAX, IN_FLIGHT_BYTES_PER_CONNECTION_MAX, IN_FLIGHT_PER_CONNECTION_MAX, IN_FLIGHT_PER_STREAM_MAX,
 };
 use ostrakon_wire::{Answer, Code, Request, WireError, frame};
-use quinn::{RecvStream, SendStream};
+use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
 use crate::connection::{ConnectionShared, close_code};
 use crate::told_to_stop;
+use crate::unsent::Unsent;
 
 /// A stream, and what was read of it already.
 pub(crate) struct StreamParts {
@@ -34,15 +35,33 @@ pub(crate) struct StreamParts {
 enum Broken {
     /// The client broke the protocol in a way that has no request to answer to.
     Protocol(Code),
-    /// The stream or the connection is gone.
-    Gone,
+    /// The client gave the stream up, with this code, or the connection is gone.
+    Gone(VarInt),
 }
+
+impl From<WriteError> for Broken {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Stopped(code) => Self::Gone(code),
+            _ => Self::Gone(NO_ERROR),
+        }
+    }
+}
+
+impl From<ReadError> for Broken {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Reset(code) => Self::Gone(code),
+            _ => Self::Gone(NO_ERROR),
+        }
+    }
+}
+
+const NO_ERROR: VarInt = VarInt::from_u32(0);
 
 const READ_BYTES: usize = 64 << 10;
 /// Bytes of a frame that go with one share of a connection's room.
 const ROOM_BYTES: usize = IN_FLIGHT_BYTES_PER_CONNECTION_MAX / IN_FLIGHT_PER_CONNECTION_MAX;
-const FRAME_DEADLINE: Duration = Duration::from_millis(FRAME_DEADLINE_MS);
-const WRITE_DEADLINE: Duration = Duration::from_millis(WRITE_DEADLINE_MS);
 /// How long a finished stream waits for its answers to be acknowledged when the host stops.
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -54,12 +73,15 @@ pub(crate) async fn serve(parts: StreamParts, shared: Arc<ConnectionShared>) {
                 let _ = timeout(DELIVERY_DEADLINE, send.stopped()).await;
             }
         }
-        Err(Broken::Protocol(code)) => {
-            let _ = send.reset(close_code(code));
-            let _ = recv.stop(close_code(code));
-        }
-        Err(Broken::Gone) => {}
+        Err(Broken::Protocol(code)) => give_up(&mut send, &mut recv, close_code(code)),
+        Err(Broken::Gone(code)) => give_up(&mut send, &mut recv, code),
     }
+}
+
+/// Ends both directions with a code. A stream that just ended would look as if all had been answered.
+fn give_up(send: &mut SendStream, recv: &mut RecvStream, code: VarInt) {
+    let _ = send.reset(code);
+    let _ = recv.stop(code);
 }
 
 async fn run(
@@ -71,14 +93,15 @@ async fn run(
     let mut stopping = shared.host.stopping.clone();
     let mut stop = std::pin::pin!(told_to_stop(&mut stopping));
     let mut working = FuturesUnordered::new();
-    let mut out = Vec::new();
+    let deadlines = shared.host.deadlines;
+    let mut unsent = Unsent::new(deadlines.write);
     let mut reading = true;
     // A whole frame for which the connection has no room yet.
     let mut waiting: Option<Bytes> = None;
     // A frame that was begun must end by then.
     let mut frame_due: Option<Instant> = None;
     loop {
-        while working.len() < IN_FLIGHT_PER_STREAM_MAX {
+        while unsent.is_empty() && working.len() < IN_FLIGHT_PER_STREAM_MAX {
             let next = match waiting.take() {
                 Some(frame) => Some(frame),
                 None => frame::split(buffer, FRAME_BYTES_MAX).map_err(|_| Broken::Protocol(Code::FrameTooLarge))?,
@@ -92,48 +115,49 @@ async fn run(
                 }
             }
         }
-        let may_read = reading && waiting.is_none() && working.len() < IN_FLIGHT_PER_STREAM_MAX;
+        let may_take = unsent.is_empty() && working.len() < IN_FLIGHT_PER_STREAM_MAX;
+        let may_read = reading && waiting.is_none() && may_take;
         let begun = may_read && !buffer.is_empty();
-        frame_due = if begun { frame_due.or_else(|| Some(Instant::now() + FRAME_DEADLINE)) } else { None };
-        if !reading && waiting.is_none() && working.is_empty() {
+        frame_due = if begun { frame_due.or_else(|| Some(Instant::now() + deadlines.frame)) } else { None };
+        if !reading && waiting.is_none() && working.is_empty() && unsent.is_empty() {
             return Ok(());
         }
+        // A frame is not waited for while answers are.
+        let next_due = unsent.due().or(frame_due);
+        let (may_answer, may_write) = (!working.is_empty() && !unsent.is_full(), !unsent.is_empty());
+        let (may_enter, wanted) = (waiting.is_some() && may_take, waiting.as_ref().map_or(0, room));
         tokio::select! {
             biased;
             () = &mut stop, if reading => reading = false,
-            Some(answered) = working.next(), if !working.is_empty() => {
-                append(&mut out, answered)?;
+            written = unsent.write_some(send), if may_write => written?,
+            Some(answered) = working.next(), if may_answer => {
+                unsent.append(&answered.map_err(Broken::Protocol)?);
                 if !working.is_empty() {
                     // Answers of one commit group come close together: one turn for the others, and they travel together.
                     tokio::task::yield_now().await;
                 }
-                while let Some(Some(answered)) = working.next().now_or_never() {
-                    append(&mut out, answered)?;
-                    if out.len() >= GATHER_BYTES_MAX {
-                        break;
-                    }
+                while !unsent.is_full() && let Some(Some(answered)) = working.next().now_or_never() {
+                    unsent.append(&answered.map_err(Broken::Protocol)?);
                 }
-                write(send, &out).await?;
-                out.clear();
+                unsent.write_now(send)?;
             }
-            chunk = recv.read_chunk(READ_BYTES, true), if may_read => match chunk {
-                Ok(Some(chunk)) => {
+            chunk = recv.read_chunk(READ_BYTES, true), if may_read => match chunk? {
+                Some(chunk) => {
                     let before = buffer.len();
                     buffer.extend_from_slice(&chunk.bytes);
                     if before > 0 && frame_ended(before, buffer) {
                         frame_due = None;
                     }
                 }
-                Ok(None) if !buffer.is_empty() => return Err(Broken::Protocol(Code::Malformed)),
-                Ok(None) => reading = false,
-                Err(_) => return Err(Broken::Gone),
+                None if !buffer.is_empty() => return Err(Broken::Protocol(Code::Malformed)),
+                None => reading = false,
             },
-            permit = shared.in_flight.acquire_many(waiting.as_ref().map_or(0, room)), if waiting.is_some() => {
+            permit = shared.in_flight.acquire_many(wanted), if may_enter => {
                 if let (Ok(permit), Some(frame)) = (permit, waiting.take()) {
                     working.push(work(frame, permit, shared));
                 }
             }
-            () = due(frame_due), if frame_due.is_some() => return Err(Broken::Protocol(Code::TooSlow)),
+            () = due(next_due), if next_due.is_some() => return Err(Broken::Protocol(Code::TooSlow)),
         }
     }
 }
@@ -179,20 +203,4 @@ async fn work(frame: Bytes, _room: SemaphorePermit<'_>, shared: &ConnectionShare
         Some(parent) => handled.instrument(tracing::debug_span!("request", traceparent = %parent)).await,
     };
     Ok(Answer { id: request.id, outcome })
-}
-
-fn append(out: &mut Vec<u8>, answered: Result<Answer, Code>) -> Result<(), Broken> {
-    let answer = answered.map_err(Broken::Protocol)?;
-    frame::append(out, |out| answer.write(out));
-    Ok(())
-}
-
-/// Writes answers; gives the stream up when the client leaves them unread for too long.
-async fn write(send: &mut SendStream, out: &[u8]) -> Result<(), Broken> {
-    let mut writing = std::pin::pin!(send.write_all(out));
-    let written = match writing.as_mut().now_or_never() {
-        Some(written) => written,
-        None => timeout(WRITE_DEADLINE, writing).await.map_err(|_| Broken::Protocol(Code::TooSlow))?,
-    };
-    written.map_err(|_| Broken::Gone)
 }

@@ -60,12 +60,16 @@ pub const SEND_WINDOW_BYTES: u64 = 4 << 20;
 pub const GATHER_BYTES_MAX: usize = 256 << 10;
 /// Connections at a time.
 pub const CONNECTIONS_MAX: usize = 4096;
+/// Connections among them that have not said hello yet. A newcomer beyond that takes the place of the oldest.
+pub const UNGREETED_CONNECTIONS_MAX: usize = 1024;
 /// How long a connection may take to say hello.
 pub const HELLO_DEADLINE_MS: u64 = 5_000;
 /// How long a stream may leave a begun frame unfinished.
 pub const FRAME_DEADLINE_MS: u64 = 20_000;
 /// How long a client may leave answers unread before its stream is given up.
 pub const WRITE_DEADLINE_MS: u64 = 20_000;
+/// The least that a client must take of answers that wait for it, in bytes a second, once the deadline has passed.
+pub const ANSWER_BYTES_PER_S_MIN: u64 = 32 << 10;
 /// How long a silent connection lives; a client sends keep-alives well inside it.
 pub const IDLE_TIMEOUT_MS: u64 = 30_000;
 /// How often a client library shows that it lives.
@@ -137,6 +141,7 @@ const _: () = assert!(STREAM_WINDOW_BYTES as usize >= FRAME_BYTES_MAX + 4);
 const _: () = assert!(CONNECTION_WINDOW_BYTES >= STREAM_WINDOW_BYTES);
 const _: () = assert!(IN_FLIGHT_BYTES_PER_CONNECTION_MAX >= 2 * FRAME_BYTES_MAX);
 const _: () = assert!(IN_FLIGHT_PER_STREAM_MAX <= IN_FLIGHT_PER_CONNECTION_MAX);
+const _: () = assert!(UNGREETED_CONNECTIONS_MAX <= CONNECTIONS_MAX / 2);
 const _: () = assert!(GROUP_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX && COMMIT_QUEUE_BYTES_MAX >= GROUP_BYTES_MAX);
 const _: () = assert!(GROUP_CHANGES_MAX <= COMMIT_QUEUE_CHANGES_MAX);
 const _: () = assert!(PAGE_ITEMS_DEFAULT <= PAGE_ITEMS_MAX);

@@ -289,10 +289,10 @@ pub struct FieldReader<'r, 'a> {
 }
 
 impl<'r, 'a> FieldReader<'r, 'a> {
-    /// Reads the head of the map.
+    /// Reads the head of the map. It may promise more than there is: the fields that are there can be read all the same.
     pub fn new(reader: &'r mut Reader<'a>) -> Result<Self, CborError> {
-        let left = reader.map()?;
-        Ok(Self { reader, left, last: None })
+        let left = types::Map::len(reader).map_err(|error| convert(error, "a map"))?;
+        Ok(Self { reader, left: left.ok_or(CborError::Indefinite)?, last: None })
     }
 
     /// The next key, with the reader at its value; `None` at the end.
@@ -342,6 +342,17 @@ mod tests {
         );
         assert_eq!(Reader::new(&[0x5a, 0xff, 0xff, 0xff, 0xff, 0]).bytes(), Err(CborError::Truncated));
         assert_eq!(Reader::new(&[0x9f, 0xff]).array(), Err(CborError::Indefinite));
+    }
+
+    #[test]
+    fn the_fields_of_a_map_that_is_cut_off_are_read_as_far_as_they_go() {
+        for bytes in [&[0xa3, 0, 7][..], &[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 7]] {
+            let mut reader = Reader::new(bytes);
+            let mut fields = FieldReader::new(&mut reader).unwrap();
+            let (key, value) = fields.next_field().unwrap().unwrap();
+            assert_eq!((key, value.uint()), (0, Ok(7)));
+            assert_eq!(fields.next_field().err(), Some(CborError::Truncated));
+        }
     }
 
     #[test]

@@ -440,7 +440,7 @@ fn the_table_of_fields_has_every_number_in_order() {
 
 #[test]
 fn the_table_of_bounds_says_what_the_code_holds() {
-    let bounds: [(&str, u64); 28] = [
+    let bounds: [(&str, u64); 30] = [
         ("client id", bounds::CLIENT_BYTES_MAX as u64),
         ("data type", bounds::TYPE_BYTES_MAX as u64),
         ("name, name prefix", bounds::NAME_BYTES_MAX as u64),
@@ -464,9 +464,11 @@ fn the_table_of_bounds_says_what_the_code_holds() {
         ("receive window of a connection", bounds::CONNECTION_WINDOW_BYTES.into()),
         ("send window of a connection", bounds::SEND_WINDOW_BYTES),
         ("connections of a host", bounds::CONNECTIONS_MAX as u64),
+        ("those of them that have not said hello", bounds::UNGREETED_CONNECTIONS_MAX as u64),
         ("deadline of the hello", bounds::HELLO_DEADLINE_MS),
         ("deadline of a begun frame", bounds::FRAME_DEADLINE_MS),
         ("deadline of unread answers", bounds::WRITE_DEADLINE_MS),
+        ("least that a client takes of them", bounds::ANSWER_BYTES_PER_S_MIN),
         ("idle timeout", bounds::IDLE_TIMEOUT_MS),
         ("lead of an action id over the host's clock", bounds::ACTION_ID_AHEAD_MS),
     ];

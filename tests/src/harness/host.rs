@@ -15,6 +15,7 @@ use ostrakon_client::{Client, ClientConfig, HostFile};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::authority::{Authority, server};
 use super::run::{command, wait};
 use super::{BOUND, Ran, finish};
 
@@ -62,23 +63,42 @@ impl Folder {
 
     /// The same, with more arguments.
     pub(crate) fn serve_with<A: AsRef<std::ffi::OsStr>>(&self, more: &[A]) -> Host {
-        let host = self.begin(more);
+        let host = self.begin(more, "");
         host.unwrap_or_else(|ran| panic!("the host did not start: {ran:?}"))
+    }
+
+    /// A host whose deadlines are lowered, as in `hello=500,write=800` (milliseconds).
+    pub(crate) fn serve_in_haste(&self, deadlines_ms: &str) -> Host {
+        let host = self.begin::<&str>(&[], deadlines_ms);
+        host.unwrap_or_else(|ran| panic!("the host did not start: {ran:?}"))
+    }
+
+    /// A host with a certificate of this authority, which serves its clients.
+    pub(crate) fn serve_of(&self, authority: &Authority) -> Host {
+        let (cert, key) = authority.issue(server());
+        let files = [("--cert", cert.pem()), ("--key", key.serialize_pem()), ("--client-ca", authority.pem())];
+        let more = files.map(|(flag, content)| {
+            let path = self.beside(&format!("own{flag}.pem"));
+            std::fs::write(&path, content).unwrap();
+            [flag.into(), path.into_os_string()]
+        });
+        self.serve_with(more.as_flattened())
     }
 
     /// How a start ends that is refused.
     pub(crate) fn refused<A: AsRef<std::ffi::OsStr>>(&self, more: &[A]) -> Ran {
-        match self.begin(more) {
+        match self.begin(more, "") {
             Err(ran) => ran,
             Ok(_) => panic!("the host serves"),
         }
     }
 
-    fn begin<A: AsRef<std::ffi::OsStr>>(&self, more: &[A]) -> Result<Host, Ran> {
+    fn begin<A: AsRef<std::ffi::OsStr>>(&self, more: &[A], deadlines_ms: &str) -> Result<Host, Ran> {
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
         let ready = self.beside(&format!("ready-{start}.json"));
         let stderr = self.beside(&format!("stderr-{start}"));
         let mut child = command(arguments(&self.data(), &ready, more))
+            .env("OSTRAKON_TEST_DEADLINES_MS", deadlines_ms)
             .stdin(Stdio::piped())
             .stderr(File::create(&stderr).unwrap())
             .spawn()
@@ -100,9 +120,13 @@ impl Folder {
 }
 
 fn arguments<A: AsRef<std::ffi::OsStr>>(data: &Path, ready: &Path, more: &[A]) -> Vec<OsString> {
-    let mut all: Vec<OsString> = ["serve", "--dev", "--data-dir"].map(Into::into).into();
+    let mut all: Vec<OsString> = ["serve", "--data-dir"].map(Into::into).into();
     all.push(data.into());
-    if !more.iter().any(|argument| argument.as_ref() == "--listen") {
+    let has = |flag: &str| more.iter().any(|argument| argument.as_ref() == flag);
+    if !has("--cert") {
+        all.push("--dev".into());
+    }
+    if !has("--listen") {
         all.extend(["--listen".into(), "127.0.0.1:0".into()]);
     }
     all.push("--ready-file".into());

@@ -1,5 +1,6 @@
 //! What the tests have in common: the binary, hosts that run it, and ways to talk to them.
 
+mod authority;
 mod binary;
 mod components;
 mod host;
@@ -9,12 +10,14 @@ mod run;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ostrakon_client::{ObjectId, Operation, Payload, Target, Version, json};
+use ostrakon_client::{Action, Code, ObjectId, OnConflict, Operation, Payload, Perform, Reply, Target, Version, json};
+use quinn::ConnectionError;
 
+pub(crate) use authority::{Authority, client as client_certificate, server as server_certificate};
 use binary::ostrakon;
 pub(crate) use components::{component_file, prediction_of, shard_key_of};
 pub(crate) use host::{Folder, Host, shared};
-pub(crate) use raw::{Ended, Raw, Stream, Tls};
+pub(crate) use raw::{Ended, Raw, Stream, Tls, endpoint};
 pub(crate) use run::{Ran, command, finish, run};
 
 /// How long anything may take that should be done at once; generous, as machines are busy.
@@ -70,4 +73,42 @@ pub(crate) fn as_json(payload: &Payload) -> serde_json::Value {
 
 pub(crate) fn version(number: u64) -> Version {
     Version::new(number)
+}
+
+/// Holds that somebody who comes now is let in and answered.
+pub(crate) async fn serves(host: &Host) {
+    serves_as(host, Tls::of(host)).await;
+}
+
+/// The same of somebody with this certificate.
+pub(crate) async fn serves_as(host: &Host, tls: Tls) {
+    let (_raw, mut stream) = Raw::dial(host, tls).await.unwrap().hello().await;
+    works(&mut stream).await;
+}
+
+/// Holds that a stream is served.
+pub(crate) async fn works(stream: &mut Stream) {
+    let reply = stream.ask(Operation::ShardMap).await.unwrap();
+    assert!(matches!(reply, Reply::ShardMap(_)), "{reply:?}");
+}
+
+/// Holds that the host closes the connection with this code.
+pub(crate) async fn closes(raw: &Raw, code: Code) {
+    match raw.closed().await {
+        ConnectionError::ApplicationClosed(close) => {
+            assert_eq!(u64::from(close.error_code), u64::from(code.number()), "{close}");
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// A write that asks for nothing.
+pub(crate) fn act(object: &ObjectId, action: Action) -> Operation {
+    Operation::Perform(Perform {
+        target: target(object),
+        action,
+        known: None,
+        action_id: None,
+        on_conflict: OnConflict::Reject,
+    })
 }

@@ -7,7 +7,7 @@ use ostrakon_client::{Operation, Reply, WireError};
 use ostrakon_wire::bounds::FRAME_BYTES_MAX;
 use ostrakon_wire::{ALPN, Answer, ClientHello, Request, ServerHello, frame};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendStream};
+use quinn::{Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendStream, TransportConfig, VarInt};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,6 +18,8 @@ use super::{Host, within};
 pub(crate) struct Tls {
     /// The client's certificate and key.
     pub(crate) identity: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+    /// Whose hosts it trusts.
+    pub(crate) trusts: CertificateDer<'static>,
     /// The protocols it offers.
     pub(crate) alpn: Vec<Vec<u8>>,
 }
@@ -31,7 +33,7 @@ pub(crate) struct Raw {
 /// A stream, and what was read of it beyond the last frame.
 pub(crate) struct Stream {
     pub(crate) send: SendStream,
-    recv: RecvStream,
+    pub(crate) recv: RecvStream,
     buffer: BytesMut,
     last_id: u64,
 }
@@ -53,12 +55,13 @@ impl Tls {
         let config = host.config();
         let cert = CertificateDer::from_pem_file(&config.cert).unwrap();
         let key = PrivateKeyDer::from_pem_file(&config.key).unwrap();
-        Self { identity: Some((cert, key)), alpn: vec![ALPN.to_vec()] }
+        let trusts = CertificateDer::from_pem_file(config.ca).unwrap();
+        Self { identity: Some((cert, key)), trusts, alpn: vec![ALPN.to_vec()] }
     }
 
-    fn quic(self, host: &Host) -> quinn::ClientConfig {
+    pub(crate) fn quic(self) -> quinn::ClientConfig {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(host.config().ca).unwrap()).unwrap();
+        roots.add(self.trusts).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -73,18 +76,45 @@ impl Tls {
     }
 }
 
+/// A socket of its own.
+pub(crate) fn endpoint() -> Endpoint {
+    Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap()
+}
+
 impl Raw {
     /// A connection that has said nothing yet.
     pub(crate) async fn dial(host: &Host, tls: Tls) -> Result<Self, ConnectionError> {
-        let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let connecting = endpoint.connect_with(tls.quic(host), host.file.quic, "localhost");
+        Self::dial_from(&endpoint(), host, tls.quic()).await
+    }
+
+    /// The same from a socket that others use as well.
+    pub(crate) async fn dial_from(
+        endpoint: &Endpoint,
+        host: &Host,
+        config: quinn::ClientConfig,
+    ) -> Result<Self, ConnectionError> {
+        let connecting = endpoint.connect_with(config, host.file.quic, "localhost");
         let connection = within("a handshake", connecting.unwrap()).await?;
-        Ok(Self { connection, _endpoint: endpoint })
+        Ok(Self { connection, _endpoint: endpoint.clone() })
     }
 
     /// A connection that has said hello, and the stream on which it did.
     pub(crate) async fn greet(host: &Host) -> (Self, Stream) {
-        let raw = Self::dial(host, Tls::of(host)).await.unwrap();
+        Self::dial(host, Tls::of(host)).await.unwrap().hello().await
+    }
+
+    /// The same, of a client that takes at most so many bytes of a stream before they are read.
+    pub(crate) async fn greet_narrow(host: &Host, stream_window_bytes: u32) -> (Self, Stream) {
+        let mut transport = TransportConfig::default();
+        transport.stream_receive_window(VarInt::from_u32(stream_window_bytes));
+        let mut config = Tls::of(host).quic();
+        config.transport_config(Arc::new(transport));
+        Self::dial_from(&endpoint(), host, config).await.unwrap().hello().await
+    }
+
+    /// Says hello on a connection that has said nothing yet.
+    pub(crate) async fn hello(self) -> (Self, Stream) {
+        let raw = self;
         let mut stream = raw.open().await;
         stream.frame(|out| ClientHello::new("raw").write(out)).await;
         let hello = ServerHello::read(&stream.next_frame().await.unwrap()).unwrap();
@@ -98,7 +128,7 @@ impl Raw {
         Stream { send, recv, buffer: BytesMut::new(), last_id: 0 }
     }
 
-    /// The code with which the host closes the connection.
+    /// How the host closes the connection.
     pub(crate) async fn closed(&self) -> ConnectionError {
         within("the host closes the connection", self.connection.closed()).await
     }
