@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use ostrakon_client::{Code, Operation};
-use ostrakon_wire::bounds::{STREAMS_PER_CONNECTION_MAX, UNGREETED_CONNECTIONS_MAX};
-use quinn::{ConnectionError, VarInt};
+use ostrakon_wire::bounds::{HELLO_DEADLINE_MS, STREAMS_PER_CONNECTION_MAX, UNGREETED_CONNECTIONS_MAX};
+use quinn::{ConnectionError, TransportConfig, VarInt};
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
@@ -143,7 +143,10 @@ async fn ten_thousand_silent_connections_keep_newcomers_out() {
     let others = tokio::spawn(goes_on(Arc::clone(&folder), Arc::clone(&host), before, Arc::clone(&end)));
     // One socket and one configuration for all of them: files and ports are no bound, and sessions are resumed.
     let clients = endpoint();
-    let config = Tls::of(&host).quic();
+    let mut transport = TransportConfig::default();
+    transport.max_idle_timeout(Some(VarInt::from_u32(2 * HELLO_DEADLINE_MS as u32).into()));
+    let mut config = Tls::of(&host).quic();
+    config.transport_config(Arc::new(transport));
     let turn = Arc::new(Semaphore::new(AT_A_TIME));
     let mut silent = Vec::new();
     let begun = std::time::Instant::now();
@@ -154,18 +157,23 @@ async fn ten_thousand_silent_connections_keep_newcomers_out() {
             let raw = Raw::dial_from(&clients, &host, config).await.unwrap();
             drop(turn);
             match raw.closed().await {
-                ConnectionError::ApplicationClosed(close) => u64::from(close.error_code),
+                ConnectionError::ApplicationClosed(close) => Some(u64::from(close.error_code)),
+                ConnectionError::TimedOut => None,
                 other => panic!("{other}"),
             }
         }));
     }
     println!("{MANY} connections in {:?}", begun.elapsed());
-    let mut codes = BTreeMap::<u64, usize>::new();
+    let mut codes = BTreeMap::<Option<u64>, usize>::new();
     for ended in silent {
         *codes.entry(ended.await.unwrap()).or_default() += 1;
     }
     println!("all ended after {:?}", begun.elapsed());
-    assert_eq!(codes, BTreeMap::from([(Code::TooSlow.number().into(), MANY)]));
+    // The word is one datagram, and a socket that ten thousand share may drop it; then the client's own timeout ends it.
+    let unheard = codes.remove(&None).unwrap_or_default();
+    println!("{unheard} did not hear why");
+    assert_eq!(codes, BTreeMap::from([(Some(Code::TooSlow.number().into()), MANY - unheard)]));
+    assert!(unheard <= MANY / 50, "{unheard} were not told");
     end.store(true, Ordering::Relaxed);
     let answered = others.await.unwrap();
     println!("meanwhile {answered} newcomers were served");
