@@ -111,14 +111,17 @@ async fn read_slowly(host: &Host, name: &str, step_bytes: usize, pause: Duration
     send(&mut stream, read(&large)).await;
     stream.send.finish().unwrap();
     let begun = Instant::now();
-    let ended = loop {
-        match within("an answer", stream.recv.read_chunk(step_bytes, true)).await {
-            Ok(Some(_)) => tokio::time::sleep(pause).await,
-            Ok(None) => break Ended::Finished,
-            Err(quinn::ReadError::Reset(code)) => break Ended::Reset(code.into()),
-            Err(error) => panic!("{error}"),
+    let reading = async {
+        loop {
+            match stream.recv.read_chunk(step_bytes, true).await {
+                Ok(Some(_)) => tokio::time::sleep(pause).await,
+                Ok(None) => return Ended::Finished,
+                Err(quinn::ReadError::Reset(code)) => return Ended::Reset(code.into()),
+                Err(error) => panic!("{error}"),
+            }
         }
     };
+    let ended = within("the end of the answer", reading).await;
     serves(host).await;
     (begun.elapsed(), ended)
 }
@@ -182,6 +185,21 @@ async fn fact(client: &Client, pointer: &str) -> u64 {
     let facts = client.info().await.unwrap().facts;
     let facts = ostrakon_client::json::to_json(&ostrakon_wire::value::Value::Map(facts));
     facts.pointer(pointer).map_or(0, |number| number.as_u64().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unread_answers_hold_up_a_stop() {
+    let folder = Folder::new();
+    let mut host = folder.serve_in_haste("drain=500");
+    let large = large(&host, "stopping").await;
+    let (_raw, mut unread) = Raw::greet_narrow(&host, NARROW_BYTES).await;
+    send(&mut unread, read(&large)).await;
+    assert!(within("the answer begins", unread.recv.read_chunk(1, true)).await.unwrap().is_some());
+    let begun = Instant::now();
+    host.signal("TERM");
+    assert_eq!(host.ended(), Some(0), "{}", host.stderr());
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    serves(&folder.serve()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
