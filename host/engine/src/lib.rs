@@ -94,6 +94,11 @@ impl Engine {
         self.log
     }
 
+    /// Counts a request that was refused before it came here.
+    pub fn refused_unread(&self, code: Code) {
+        self.counters.refused(code);
+    }
+
     /// Works one request out.
     ///
     /// Safe to drop at any time: what has reached the commit queue is committed, what has not is not.

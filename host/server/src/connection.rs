@@ -5,22 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use ostrakon_wire::bounds::{FRAME_BYTES_MAX, HELLO_BYTES_MAX, IN_FLIGHT_PER_CONNECTION_MAX, IN_FLIGHT_PER_STREAM_MAX};
+use ostrakon_wire::bounds::{FRAME_BYTES_MAX, HELLO_BYTES_MAX, IN_FLIGHT_PER_STREAM_MAX};
 use ostrakon_wire::{Answer, ClientHello, Code, PROTOCOL, ServerHello, WireError, frame};
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::admission::Place;
+use crate::room::Room;
 use crate::stream::{self, StreamParts};
 use crate::{Shared, told_to_stop};
 
 /// What the streams of one connection share.
 pub(crate) struct ConnectionShared {
     pub(crate) host: Arc<Shared>,
-    /// Room for requests in work, in shares: one a request, and more for a large one.
-    pub(crate) in_flight: Semaphore,
+    /// For requests in work, and those that wait.
+    pub(crate) room: Room,
 }
 
 /// The close code of a connection that is ended for an error: the error's number.
@@ -111,7 +111,8 @@ async fn send_last(send: &mut SendStream, out: &[u8]) {
 /// Serves streams until the client leaves or the host stops; then lets every stream answer what it has taken.
 async fn serve_streams(connection: &Connection, host: Arc<Shared>, first: StreamParts) {
     let mut stopping = host.stopping.clone();
-    let shared = Arc::new(ConnectionShared { host, in_flight: Semaphore::new(IN_FLIGHT_PER_CONNECTION_MAX) });
+    let room = Room::new(Arc::clone(&host.fair));
+    let shared = Arc::new(ConnectionShared { host, room });
     let mut streams = JoinSet::new();
     streams.spawn(stream::serve(first, Arc::clone(&shared)));
     loop {

@@ -7,6 +7,9 @@ mod admission;
 mod connection;
 mod deadlines;
 pub mod dev;
+mod fair;
+mod line;
+mod room;
 mod stream;
 mod tls;
 mod unsent;
@@ -17,11 +20,14 @@ use std::time::Duration;
 
 use ostrakon_engine::Engine;
 use ostrakon_wire::bounds::{
-    CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
+    CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX, WAIT_TICK_MS,
 };
 use quinn::{Endpoint, Incoming, VarInt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::fair::Fair;
 
 use admission::{Admission, Places};
 pub use deadlines::{Deadlines, InvalidDeadline};
@@ -67,6 +73,8 @@ pub(crate) struct Shared {
     /// Turns true once, when the server is to stop.
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) deadlines: Deadlines,
+    /// What part of it all each connection may use.
+    pub(crate) fair: Arc<Fair>,
     places: Arc<Places>,
 }
 
@@ -82,7 +90,8 @@ impl Server {
         let listen = |source| BindError::Listen { address: config.listen, source };
         let endpoint = Endpoint::server(quic, config.listen).map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;
-        let shared = Arc::new(Shared { engine, stopping, deadlines: config.deadlines, places: Arc::default() });
+        let (deadlines, places, fair) = (config.deadlines, Arc::default(), Arc::new(Fair::new()));
+        let shared = Arc::new(Shared { engine, stopping, deadlines, fair, places });
         Ok(Self { endpoint, address, shared })
     }
 
@@ -96,6 +105,8 @@ impl Server {
     pub async fn run(self) -> bool {
         let mut connections = JoinSet::new();
         let mut stopping = self.shared.stopping.clone();
+        let mut ticks = tokio::time::interval(Duration::from_millis(WAIT_TICK_MS));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 incoming = self.endpoint.accept() => match incoming {
@@ -103,6 +114,7 @@ impl Server {
                     None => break,
                 },
                 Some(_) = connections.join_next() => {}
+                _ = ticks.tick() => self.shared.fair.tick(),
                 () = told_to_stop(&mut stopping) => break,
             }
         }

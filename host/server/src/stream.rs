@@ -1,8 +1,9 @@
 //! One stream: requests in, answers out as they are ready, gathered into as few writes as there can be.
 //!
-//! One task reads, works and writes. It reads no further while it has as many requests as it may, or while the client
-//! leaves answers unread, so a client is slowed by QUIC's own flow control and nothing piles up. What is in work ends
-//! meanwhile, and gives back its share of the connection's room, until a bound of answers is gathered.
+//! One task reads, works and writes. What comes while it has as many requests in work as it may waits in its line, and is
+//! refused when the line is too long. It reads no further while the client leaves answers unread, so a client is slowed by
+//! QUIC's own flow control and nothing piles up. What is in work ends meanwhile, and gives back its share of the
+//! connection's room, until a bound of answers is gathered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +12,15 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use ostrakon_engine::Context;
-use ostrakon_wire::bounds::{
-    FRAME_BYTES_MAX, IN_FLIGHT_BYTES_PER_CONNECTION_MAX, IN_FLIGHT_PER_CONNECTION_MAX, IN_FLIGHT_PER_STREAM_MAX,
-};
+use ostrakon_wire::bounds::{FRAME_BYTES_MAX, IN_FLIGHT_PER_STREAM_MAX};
 use ostrakon_wire::{Answer, Code, Request, WireError, frame};
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
-use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
 use crate::connection::{ConnectionShared, close_code};
+use crate::line::{Line, TooLong, refusal};
+use crate::room::{Permit, shares};
 use crate::told_to_stop;
 use crate::unsent::Unsent;
 
@@ -60,8 +60,6 @@ impl From<ReadError> for Broken {
 const NO_ERROR: VarInt = VarInt::from_u32(0);
 
 const READ_BYTES: usize = 64 << 10;
-/// Bytes of a frame that go with one share of a connection's room.
-const ROOM_BYTES: usize = IN_FLIGHT_BYTES_PER_CONNECTION_MAX / IN_FLIGHT_PER_CONNECTION_MAX;
 /// How long a finished stream waits for its answers to be acknowledged when the host stops.
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -96,36 +94,45 @@ async fn run(
     let deadlines = shared.host.deadlines;
     let mut unsent = Unsent::new(deadlines.write);
     let mut reading = true;
-    // A whole frame for which the connection has no room yet.
-    let mut waiting: Option<Bytes> = None;
+    // Whole frames for which there is no room yet.
+    let mut line = Line::new(&shared.room);
     // A frame that was begun must end by then.
     let mut frame_due: Option<Instant> = None;
     loop {
-        while unsent.is_empty() && working.len() < IN_FLIGHT_PER_STREAM_MAX {
-            let next = match waiting.take() {
-                Some(frame) => Some(frame),
-                None => frame::split(buffer, FRAME_BYTES_MAX).map_err(|_| Broken::Protocol(Code::FrameTooLarge))?,
-            };
-            let Some(frame) = next else { break };
-            match shared.in_flight.try_acquire_many(room(&frame)) {
-                Ok(permit) => working.push(work(frame, permit, shared)),
-                Err(_) => {
-                    waiting = Some(frame);
-                    break;
+        let taking = unsent.is_empty();
+        while taking && working.len() < IN_FLIGHT_PER_STREAM_MAX && !line.is_empty() {
+            let Some(permit) = shared.room.try_enter(line.first_shares()) else { break };
+            working.extend(line.pop().map(|frame| work(frame, permit, shared)));
+        }
+        while taking
+            && let Some(frame) =
+                frame::split(buffer, FRAME_BYTES_MAX).map_err(|_| Broken::Protocol(Code::FrameTooLarge))?
+        {
+            let may_enter = line.is_empty() && working.len() < IN_FLIGHT_PER_STREAM_MAX;
+            match may_enter.then(|| shared.room.try_enter(shares(frame.len()))).flatten() {
+                Some(permit) => working.push(work(frame, permit, shared)),
+                None => {
+                    if let Err(TooLong(frame)) = line.join(frame) {
+                        shared.host.engine.refused_unread(Code::Overloaded);
+                        unsent.append(&refusal(&frame).map_err(Broken::Protocol)?);
+                    }
                 }
             }
         }
-        let may_take = unsent.is_empty() && working.len() < IN_FLIGHT_PER_STREAM_MAX;
-        let may_read = reading && waiting.is_none() && may_take;
+        if taking {
+            unsent.write_now(send)?;
+        }
+        let may_take = unsent.is_empty();
+        let may_read = reading && may_take;
         let begun = may_read && !buffer.is_empty();
         frame_due = if begun { frame_due.or_else(|| Some(Instant::now() + deadlines.frame)) } else { None };
-        if !reading && waiting.is_none() && working.is_empty() && unsent.is_empty() {
+        if !reading && line.is_empty() && working.is_empty() && unsent.is_empty() {
             return Ok(());
         }
         // A frame is not waited for while answers are.
         let next_due = unsent.due().or(frame_due);
         let (may_answer, may_write) = (!working.is_empty() && !unsent.is_full(), !unsent.is_empty());
-        let (may_enter, wanted) = (waiting.is_some() && may_take, waiting.as_ref().map_or(0, room));
+        let may_enter = may_take && !line.is_empty() && working.len() < IN_FLIGHT_PER_STREAM_MAX;
         tokio::select! {
             biased;
             () = &mut stop, if reading => reading = false,
@@ -152,19 +159,12 @@ async fn run(
                 None if !buffer.is_empty() => return Err(Broken::Protocol(Code::Malformed)),
                 None => reading = false,
             },
-            permit = shared.in_flight.acquire_many(wanted), if may_enter => {
-                if let (Ok(permit), Some(frame)) = (permit, waiting.take()) {
-                    working.push(work(frame, permit, shared));
-                }
+            permit = shared.room.enter(line.first_shares()), if may_enter => {
+                working.extend(line.pop().map(|frame| work(frame, permit, shared)));
             }
             () = due(next_due), if next_due.is_some() => return Err(Broken::Protocol(Code::TooSlow)),
         }
     }
-}
-
-/// What a request takes of its connection's room: a share for itself, and more for a large frame.
-fn room(frame: &Bytes) -> u32 {
-    1 + (frame.len() / ROOM_BYTES) as u32
 }
 
 /// Whether the frame that `before` bytes began is whole now.
@@ -184,7 +184,7 @@ async fn due(at: Option<Instant>) {
 }
 
 /// Works one frame out. `Err`: nothing in it says which request to answer.
-async fn work(frame: Bytes, _room: SemaphorePermit<'_>, shared: &ConnectionShared) -> Result<Answer, Code> {
+async fn work(frame: Bytes, _room: Permit<'_>, shared: &ConnectionShared) -> Result<Answer, Code> {
     let request = match Request::read(&frame) {
         Ok(request) => request,
         Err((Some(id), error)) => {

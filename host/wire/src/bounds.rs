@@ -50,6 +50,24 @@ pub const IN_FLIGHT_PER_STREAM_MAX: usize = 512;
 pub const IN_FLIGHT_PER_CONNECTION_MAX: usize = 2048;
 /// The same in bytes of their frames.
 pub const IN_FLIGHT_BYTES_PER_CONNECTION_MAX: usize = 8 << 20;
+/// Requests that the active connections of a host share out among them: while there are several, each may have an equal
+/// part of so many in work, counted like those of a connection. Few enough that who asks for little is not kept behind who
+/// asks for much, enough that commit groups are large.
+pub const IN_WORK_SHARED: usize = 256;
+/// The least that a connection may have in work, however many are active.
+pub const IN_WORK_SHARE_MIN: usize = 4;
+/// Requests that have arrived and wait for their connection's turn, shared out in the same way; more are refused.
+pub const WAITING_SHARED: usize = 32_768;
+/// The least of them a connection.
+pub const WAITING_SHARE_MIN: usize = 16;
+/// The most of them a connection.
+pub const WAITING_PER_CONNECTION_MAX: usize = 2048;
+/// When the request that waits at the head of a stream has waited so long, those that come are refused.
+pub const WAIT_MAX_MS: u64 = 250;
+/// How exactly waits are told.
+pub const WAIT_TICK_MS: u64 = 50;
+/// For how long a connection that has asked for something counts as active, at least.
+pub const ACTIVE_MS: u64 = 400;
 /// Bytes that a client may send on one stream before the host has read them.
 pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 /// The same for one connection.
@@ -87,6 +105,8 @@ pub const GROUP_CHANGES_MAX: usize = 1_024;
 pub const GROUP_BYTES_MAX: usize = 8 << 20;
 /// What an `overloaded` answer tells the client to wait, in milliseconds.
 pub const RETRY_AFTER_MS: u32 = 20;
+/// The same where it is requests that wait, not changes: about as long as what waits will take.
+pub const WAIT_RETRY_AFTER_MS: u32 = WAIT_MAX_MS as u32;
 /// Threads that read what is not in memory.
 pub const READER_THREADS: usize = 4;
 /// Reads that wait for one of them.
@@ -142,6 +162,10 @@ const _: () = assert!(CONNECTION_WINDOW_BYTES >= STREAM_WINDOW_BYTES);
 const _: () = assert!(IN_FLIGHT_BYTES_PER_CONNECTION_MAX >= 2 * FRAME_BYTES_MAX);
 const _: () = assert!(IN_FLIGHT_PER_STREAM_MAX <= IN_FLIGHT_PER_CONNECTION_MAX);
 const _: () = assert!(UNGREETED_CONNECTIONS_MAX <= CONNECTIONS_MAX / 2);
+const _: () = assert!(IN_WORK_SHARED <= IN_FLIGHT_PER_CONNECTION_MAX && IN_WORK_SHARE_MIN < IN_WORK_SHARED);
+const _: () = assert!(IN_WORK_SHARE_MIN * CONNECTIONS_MAX <= COMMIT_QUEUE_CHANGES_MAX);
+const _: () = assert!(WAITING_SHARE_MIN <= WAITING_PER_CONNECTION_MAX && WAITING_PER_CONNECTION_MAX <= WAITING_SHARED);
+const _: () = assert!(WAIT_MAX_MS >= 2 * WAIT_TICK_MS && ACTIVE_MS >= 2 * WAIT_TICK_MS);
 const _: () = assert!(GROUP_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX && COMMIT_QUEUE_BYTES_MAX >= GROUP_BYTES_MAX);
 const _: () = assert!(GROUP_CHANGES_MAX <= COMMIT_QUEUE_CHANGES_MAX);
 const _: () = assert!(PAGE_ITEMS_DEFAULT <= PAGE_ITEMS_MAX);

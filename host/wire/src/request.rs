@@ -192,6 +192,16 @@ impl Request {
         Self::read_frame(frame, &mut id).map_err(|error| (id, error))
     }
 
+    /// The request's id and nothing else: what it takes to refuse a frame unread. An error is what [`Self::read`] would
+    /// answer without an id.
+    pub fn id_of(frame: &[u8]) -> Result<u64, WireError> {
+        let mut reader = Reader::new(frame);
+        match FieldReader::new(&mut reader)?.next_field()? {
+            Some((field::REQUEST, value)) => Ok(value.uint()?),
+            _ => Err(CborError::MissingKey(field::REQUEST).into()),
+        }
+    }
+
     fn read_frame(frame: &Bytes, request_id: &mut Option<u64>) -> Result<Self, WireError> {
         let mut reader = Reader::new(frame);
         let (mut number, mut body, mut trace_parent, mut timestamp) = (None, None, None, None);

@@ -460,6 +460,8 @@ fn the_table_of_bounds_says_what_the_code_holds() {
         ("requests in work, of a stream", bounds::IN_FLIGHT_PER_STREAM_MAX as u64),
         ("requests in work, of a connection", bounds::IN_FLIGHT_PER_CONNECTION_MAX as u64),
         ("the same, in their frames", bounds::IN_FLIGHT_BYTES_PER_CONNECTION_MAX as u64),
+        ("requests that wait, of a connection", bounds::WAITING_PER_CONNECTION_MAX as u64),
+        ("wait of the first that waits on a stream", bounds::WAIT_MAX_MS),
         ("receive window of a stream", bounds::STREAM_WINDOW_BYTES.into()),
         ("receive window of a connection", bounds::CONNECTION_WINDOW_BYTES.into()),
         ("send window of a connection", bounds::SEND_WINDOW_BYTES),
