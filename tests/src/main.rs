@@ -17,6 +17,7 @@ mod import;
 mod layers;
 mod linear;
 mod lists;
+mod overload;
 mod peers;
 mod peers_many;
 mod policies;

@@ -7,7 +7,7 @@ use ostrakon_wire::bounds::{FRAME_BYTES_MAX, STREAMS_PER_CONNECTION_MAX};
 use ostrakon_wire::{Answer, frame};
 use serde_json::json;
 
-use crate::harness::{Ended, Raw, Stream, object, read, serves, shared, structured, target, works};
+use crate::harness::{Ended, Folder, Raw, Stream, object, read, serves, shared, structured, target, works};
 
 const REQUEST_MALFORMED: u64 = Code::Malformed.number() as u64;
 const FRAME_TOO_LARGE: u64 = Code::FrameTooLarge.number() as u64;
@@ -114,8 +114,10 @@ async fn a_frame_that_comes_a_byte_at_a_time_is_not_understood() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_come_together_are_not_all_answered() {
-    const REQUESTS: u64 = 2_000;
-    let host = shared();
+    // More than a stream may have in work; the rest waits. On a host of its own, since what may wait is shared out.
+    const REQUESTS: u64 = 1_500;
+    let folder = Folder::new();
+    let host = folder.serve();
     let (_raw, mut stream) = Raw::greet(&host).await;
     let all: Vec<u8> =
         (0..REQUESTS).flat_map(|n| stream.request(read(&object("frames", format!("none-{n}")))).1).collect();

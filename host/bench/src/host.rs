@@ -73,6 +73,11 @@ impl Host {
         Ok(Self { process, file })
     }
 
+    /// Its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The processor time that it has taken so far; `None` where the system does not tell.
     pub(crate) fn cpu(&self) -> Option<Duration> {
         const TICK: Duration = Duration::from_millis(10);

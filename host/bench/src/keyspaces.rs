@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::Args;
 use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use serde::{Deserialize, Serialize};
@@ -17,6 +16,7 @@ use serde_json::{Map, Value};
 use crate::load::Random;
 use crate::report::Report;
 use crate::rounds::{self, median};
+use crate::sample::rss_mib;
 use crate::{Options, child, folder};
 
 const KEYSPACES: [u32; 3] = [16, 256, 1_000];
@@ -149,7 +149,7 @@ pub(crate) fn store(options: &StoreOptions) -> anyhow::Result<()> {
     let database = open(&options.folder)?;
     match options.fill {
         Some(keyspaces) => child::say(&fill(&database, keyspaces, options)?)?,
-        None => child::say(&Reopened { open_ms: ms(started.elapsed()), rss_mib: rss_mib()? })?,
+        None => child::say(&Reopened { open_ms: ms(started.elapsed()), rss_mib: rss_mib("self")? })?,
     }
     child::until_parent_ends();
     Ok(())
@@ -179,7 +179,7 @@ fn fill(database: &Database, keyspaces: u32, options: &StoreOptions) -> anyhow::
             let journals = database.journal_count() as u64;
             let journal_mib = database.journal_disk_space()? >> 20;
             let all = load(database, &all, options.seconds)?;
-            Ok(Filled { create_ms, one, journals, journal_mib, all, rss_mib: rss_mib()? })
+            Ok(Filled { create_ms, one, journals, journal_mib, all, rss_mib: rss_mib("self")? })
         })();
         stop.store(true, Ordering::Relaxed);
         if let Some(rotating) = rotating {
@@ -232,13 +232,6 @@ fn rotate(database: &Database, keyspaces: &[Keyspace], stop: &AtomicBool) -> fja
         }
     }
     Ok(())
-}
-
-/// This process's memory, in MiB.
-fn rss_mib() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB")).context("no VmRSS")?;
-    Ok(kib.trim().parse::<u64>()? / 1024)
 }
 
 fn ms(duration: Duration) -> u64 {

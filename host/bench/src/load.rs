@@ -58,6 +58,21 @@ impl Window {
         Self { start, end: start + at_most }
     }
 
+    /// Whether what happens now counts.
+    pub(crate) fn counts(self, now: Instant) -> bool {
+        self.start <= now && now < self.end
+    }
+
+    /// Its end, while that lies ahead.
+    pub(crate) fn end_after(self, now: Instant) -> Option<Instant> {
+        (self.end > now).then_some(self.end)
+    }
+
+    /// How long it is.
+    pub(crate) fn length(self) -> Duration {
+        self.end.duration_since(self.start)
+    }
+
     /// Whether the load may stop.
     pub(crate) fn is_over(self, now: Instant) -> bool {
         now >= self.end

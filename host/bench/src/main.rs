@@ -4,17 +4,22 @@
 //! compares figures. What a scenario starts as another process is a hidden subcommand of this binary.
 
 mod child;
+mod drive;
+mod fairness;
 mod folder;
 mod host;
 mod keyspaces;
 mod limit;
 mod load;
+mod overload;
 mod pipe;
 mod policy_call;
 mod policy_inputs;
+mod pressure;
 mod reads;
 mod report;
 mod rounds;
+mod sample;
 mod writes;
 
 use anyhow::Context as _;
@@ -38,6 +43,9 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "reads", run: reads::run },
     Scenario { name: "policy-call", run: policy_call::run },
     Scenario { name: "keyspaces", run: keyspaces::run },
+    Scenario { name: "overload", run: overload::run },
+    Scenario { name: "fairness", run: fairness::run },
+    Scenario { name: "pressure", run: pressure::run },
 ];
 
 /// Measures one scenario.
@@ -64,6 +72,9 @@ struct Options {
     /// Measure these shapes alone, e.g. `8x32`: connections x requests in flight on each.
     #[arg(long = "shape", value_name = "CONNECTIONSxIN_FLIGHT", default_values = load::SHAPES)]
     shapes: Vec<load::Shape>,
+    /// Measure hosts with these numbers of shards (`pressure` alone).
+    #[arg(long, default_values_t = pressure::SHARDS)]
+    shards: Vec<u32>,
     /// Print the JSON line only.
     #[arg(long)]
     json: bool,

@@ -9,10 +9,10 @@ use std::time::Instant;
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Bytes, BytesMut};
 use ostrakon_client::HostFile;
-use ostrakon_wire::bounds::FRAME_BYTES_MAX;
+use ostrakon_wire::bounds::{FRAME_BYTES_MAX, SHARDS_MAX};
 use ostrakon_wire::{
-    ALPN, ActionId, Answer, ClientHello, ConditionalWrite, ObjectId, Operation, Payload, Request, Target, Version,
-    frame,
+    ALPN, ActionId, Answer, ClientHello, Code, ConditionalWrite, ObjectId, Operation, Payload, Request, ShardKey,
+    Target, Version, frame,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
@@ -38,6 +38,20 @@ pub(crate) enum Kind {
     Read,
 }
 
+/// Which shard keys new objects get.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Those of the host's policy.
+    Policy,
+    /// Spread over all shards.
+    Spread,
+    /// Of the first shard alone.
+    First,
+}
+
+/// The first shard's keys begin with so many zero bits, however many shards there are.
+const FIRST_SHARD_BITS: u32 = SHARDS_MAX.ilog2() + 1;
+
 /// One connection and the objects that are its own.
 pub(crate) struct Caller {
     connection: Connection,
@@ -45,25 +59,47 @@ pub(crate) struct Caller {
     recv: RecvStream,
     buffer: BytesMut,
     objects: Vec<(ObjectId, Version)>,
+    pub(crate) keys: Keys,
     random: Random,
     /// Drawn beforehand: making payloads is not what is measured.
     payloads: Vec<Payload>,
     out: Vec<u8>,
+    /// Bytes of `out` that are sent.
+    sent: usize,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy)]
+pub(crate) enum Outcome {
+    Committed,
+    /// Refused for what waits; come again after so many milliseconds, if the host told.
+    Overloaded(Option<u32>),
 }
 
 /// Connections that share out `objects` objects among them.
 pub(crate) async fn dial(host: &HostFile, connections: usize, objects: usize) -> anyhow::Result<Vec<Caller>> {
+    dial_from(host, connections, objects, 0).await
+}
+
+/// The same, with objects whose numbers begin at `from`.
+pub(crate) async fn dial_from(
+    host: &HostFile,
+    connections: usize,
+    objects: usize,
+    from: usize,
+) -> anyhow::Result<Vec<Caller>> {
     let endpoint = endpoint(host)?;
     let mut callers = Vec::with_capacity(connections);
     for caller in 0..connections {
         let connection = endpoint.connect(host.quic, SERVER_NAME)?.await?;
         let (send, recv) = connection.open_bi().await?;
-        let share = (caller..objects).step_by(connections);
+        let share = (from + caller..from + objects).step_by(connections);
         let objects = share.map(|object| Ok((object_id(object)?, Version::ABSENT))).collect::<anyhow::Result<_>>()?;
         let mut random = Random::seeded(caller as u64 + 1);
         let payloads = (0..PAYLOADS).map(|_| payload(&mut random)).collect::<anyhow::Result<_>>()?;
         let (buffer, out) = (BytesMut::new(), Vec::new());
-        let mut caller = Caller { connection, send, recv, buffer, objects, random, payloads, out };
+        let mut caller =
+            Caller { connection, send, recv, buffer, objects, keys: Keys::Policy, random, payloads, out, sent: 0 };
         caller.greet().await?;
         callers.push(caller);
     }
@@ -162,9 +198,14 @@ impl Caller {
     }
 
     /// Appends a request whose id is the object's place among the caller's own.
-    fn request(&mut self, kind: Kind, object: usize) -> anyhow::Result<()> {
+    pub(crate) fn request(&mut self, kind: Kind, object: usize) -> anyhow::Result<()> {
         let (id, version) = &self.objects[object];
-        let target = Target { object: id.clone(), shard_key: None };
+        let shard_key = match self.keys {
+            Keys::Spread if *version == Version::ABSENT => Some(self.random.next()),
+            Keys::First if *version == Version::ABSENT => Some(self.random.next() >> FIRST_SHARD_BITS),
+            _ => None,
+        };
+        let target = Target { object: id.clone(), shard_key: shard_key.map(ShardKey::new) };
         let operation = match kind {
             Kind::Read => Operation::Read(target),
             Kind::Write => Operation::ConditionalWrite(ConditionalWrite {
@@ -182,6 +223,66 @@ impl Caller {
     async fn flush(&mut self) -> anyhow::Result<()> {
         self.send.write_all(&self.out).await?;
         self.out.clear();
+        Ok(())
+    }
+
+    /// Objects that are the caller's own.
+    pub(crate) fn objects(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Makes one more object its own, of a name that no other caller of this dialling has.
+    pub(crate) fn grow(&mut self, connections: usize, place: usize, from: usize) -> anyhow::Result<()> {
+        let number = from + self.objects.len() * connections + place;
+        self.objects.push((object_id(number)?, Version::ABSENT));
+        Ok(())
+    }
+
+    /// A number below `bound`, of the caller's own sequence.
+    pub(crate) fn draw(&mut self, bound: usize) -> usize {
+        self.random.below(bound as u64) as usize
+    }
+
+    /// Bytes of requests that are not sent yet.
+    pub(crate) fn unsent(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
+    /// Sends on or receives, whichever can go on, until an instant at the latest. Writes that were answered are handed out
+    /// with what became of them. May be dropped.
+    pub(crate) async fn turn(
+        &mut self,
+        until: Option<Instant>,
+        mut answered: impl FnMut(usize, Outcome),
+    ) -> anyhow::Result<()> {
+        let until = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let unsent = self.unsent() > 0;
+        tokio::select! {
+            sent = self.send.write(&self.out[self.sent..]), if unsent => {
+                self.sent += sent?;
+                if self.sent == self.out.len() {
+                    self.out.clear();
+                    self.sent = 0;
+                }
+            }
+            chunk = self.recv.read_chunk(READ_BYTES, true) => {
+                self.buffer.extend_from_slice(&chunk?.context("the host ended the stream")?.bytes);
+                while let Some(frame) = frame::split(&mut self.buffer, FRAME_BYTES_MAX)? {
+                    let (object, outcome) = outcome(&frame)?;
+                    if matches!(outcome, Outcome::Committed) {
+                        let version = &mut self.objects[object].1;
+                        *version = version.next().context("versions do not run out")?;
+                    }
+                    answered(object, outcome);
+                }
+            }
+            () = until => {}
+        }
         Ok(())
     }
 
@@ -267,17 +368,27 @@ fn action_id(drawn: u64) -> ActionId {
 /// The number of the request that was answered. Reads no more of an answer than must be: the host is measured here, not
 /// the client.
 fn answered_request(frame: &Bytes) -> anyhow::Result<usize> {
+    match outcome(frame)? {
+        (object, Outcome::Committed) => Ok(object),
+        (_, Outcome::Overloaded(_)) => bail!("the host refused a request: {:?}", Answer::read(frame)),
+    }
+}
+
+fn outcome(frame: &Bytes) -> anyhow::Result<(usize, Outcome)> {
     use ostrakon_wire::cbor::{FieldReader, Reader};
     const REQUEST: u64 = 0;
     const ERROR: u64 = 3;
     let mut reader = Reader::new(frame);
     let mut fields = FieldReader::new(&mut reader)?;
     let number = match fields.next_field()? {
-        Some((REQUEST, value)) => value.uint()?,
+        Some((REQUEST, value)) => value.uint()? as usize,
         _ => bail!("an answer that names no request"),
     };
     match fields.next_field()? {
-        Some((ERROR, _)) => bail!("the host refused a request: {:?}", Answer::read(frame)),
-        _ => Ok(number as usize),
+        Some((ERROR, _)) => match Answer::read(frame)?.outcome {
+            Err(error) if error.code == Code::Overloaded => Ok((number, Outcome::Overloaded(error.retry_after_ms))),
+            other => bail!("the host refused a request: {other:?}"),
+        },
+        _ => Ok((number, Outcome::Committed)),
     }
 }

@@ -1,0 +1,139 @@
+//! Too much at a time: who floods does not keep others waiting, and what is refused has not happened.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ostrakon_client::{
+    Action, ActionId, Code, ConditionalWrite, Expect, ObjectId, OnConflict, Operation, Perform, Reply,
+};
+use ostrakon_wire::Answer;
+use serde_json::{Value, json};
+
+use crate::harness::{Folder, Raw, Stream, object, read, structured, target, version};
+
+fn put(object: &ObjectId) -> Operation {
+    Operation::Perform(Perform {
+        target: target(object),
+        action: Action::Put(structured(&json!({}))),
+        known: None,
+        action_id: None,
+        on_conflict: OnConflict::Reject,
+    })
+}
+
+/// Keeps a number of writes under way, and counts those that are done.
+async fn flood(mut stream: Stream, name: String, under_way: u64, done: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
+    let mut batch = |stream: &mut Stream, writes: u64| -> Vec<u8> {
+        (0..writes).flat_map(|n| stream.request(put(&object("flood", format!("{name}-{n}")))).1).collect()
+    };
+    let first = batch(&mut stream, under_way);
+    stream.write(&first).await;
+    loop {
+        let mut answered = 0;
+        while answered < under_way / 10 {
+            match stream.answer().await.outcome {
+                Ok(_) => drop(done.fetch_add(1, Ordering::Relaxed)),
+                Err(error) => assert_eq!(error.code, Code::Overloaded, "{}", error.message),
+            }
+            answered += 1;
+        }
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let more = batch(&mut stream, answered);
+        stream.write(&more).await;
+    }
+}
+
+/// Told by what the host does meanwhile, not by a clock: how fast the machine is does not matter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_waits_behind_all_that_another_connection_has_sent() {
+    const STREAMS: u64 = 4;
+    const UNDER_WAY: u64 = 500;
+    let folder = Folder::new();
+    let host = folder.serve();
+    let client = host.client().await;
+    let (raw, first) = Raw::greet(&host).await;
+    let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut streams = vec![first];
+    for _ in 1..STREAMS {
+        streams.push(raw.open().await);
+    }
+    let flooding: Vec<_> = (0..).zip(streams).map(|(n, stream)| {
+        tokio::spawn(flood(stream, format!("stream-{n}"), UNDER_WAY, Arc::clone(&done), Arc::clone(&stop)))
+    });
+    let flooding: Vec<_> = flooding.collect();
+    let mut meanwhile = Vec::new();
+    for n in 0..40 {
+        let before = done.load(Ordering::Relaxed);
+        client.put(&object("regular", format!("{n}")), structured(&json!({})), Expect::Any).await.unwrap();
+        meanwhile.push(done.load(Ordering::Relaxed) - before);
+    }
+    stop.store(true, Ordering::Relaxed);
+    for flooding in flooding {
+        flooding.await.unwrap();
+    }
+    meanwhile.sort_unstable();
+    let median = meanwhile[meanwhile.len() / 2];
+    assert!(median < STREAMS * UNDER_WAY / 2, "writes of the flood that went before one of another: {meanwhile:?}");
+}
+
+fn action_id(n: u64) -> ActionId {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    ActionId::from_bits(now.as_millis() << 80 | u128::from(n))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_is_refused_as_too_much_happens_or_names_no_time_to_come_again() {
+    const WRITES: u64 = 12_000;
+    let folder = Folder::new();
+    let host = folder.serve();
+    let (_raw, mut stream) = Raw::greet(&host).await;
+    let create = |n: u64| {
+        Operation::ConditionalWrite(ConditionalWrite {
+            target: target(&object("refused", format!("{n}"))),
+            new_version: version(1),
+            payload: structured(&json!({})),
+            action_id: Some(action_id(n)),
+        })
+    };
+    let mut writes = BTreeMap::new();
+    let mut all = Vec::new();
+    for n in 0..WRITES {
+        let operation = create(n);
+        let (id, bytes) = stream.request(operation.clone());
+        all.extend(bytes);
+        writes.insert(id, (n, operation));
+    }
+    stream.write(&all).await;
+    let mut refused = Vec::new();
+    for _ in 0..WRITES {
+        let Answer { id, outcome } = stream.answer().await;
+        let (n, operation) = writes.remove(&id).expect("every request is answered once");
+        match outcome {
+            Ok(Reply::Committed(done)) => assert_eq!(done.version, version(1)),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => {
+                assert_eq!(error.code, Code::Overloaded, "{}", error.message);
+                assert!(error.code.retryable() && error.retry_after_ms.is_some_and(|ms| ms > 0), "{error:?}");
+                refused.push((n, operation));
+            }
+        }
+    }
+    assert!(!refused.is_empty(), "the host took all of it");
+    assert!(refused.len() < WRITES as usize, "the host took nothing");
+    let Reply::Info(info) = stream.ask(Operation::Info).await.unwrap() else { panic!("info") };
+    let info: Value = ostrakon_client::json::to_json(&ostrakon_wire::value::Value::Map(info.facts));
+    assert_eq!(info["refusals"]["overloaded"], json!(refused.len()));
+    for (n, operation) in refused.into_iter().take(200) {
+        let gone = stream.ask(read(&object("refused", format!("{n}")))).await.unwrap_err();
+        assert_eq!((gone.code, gone.stored), (Code::NotFound, Some(version(0))));
+        // Its action id is as unused as before.
+        match stream.ask(operation).await.unwrap() {
+            Reply::Committed(done) => assert!(!done.repeated && done.version == version(1), "{done:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
