@@ -1,15 +1,15 @@
 //! What part of the host each connection may use: a decision, and the counts behind it.
 //!
 //! A connection that is active alone may have as much in work as a connection ever may. While several are active each may
-//! have an equal part of a fixed budget, so that one which asks for much cannot queue it up before the others' requests.
-//! Active is who has asked for something in this turn or the one before. There is no clock here: its owner says when a tick
-//! has gone by, and some ticks make a turn.
+//! have an equal part of a fixed budget, so that one which asks for much cannot queue it up before the others' requests; and
+//! no more than a few dozen while any of them asks for less than that. Active is who has asked for something in this turn or
+//! the one before. There is no clock here: its owner says when a tick has gone by, and some ticks make a turn.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use ostrakon_wire::bounds::{
-    ACTIVE_MS, IN_FLIGHT_PER_CONNECTION_MAX, IN_WORK_SHARE_MIN, IN_WORK_SHARED, WAIT_MAX_MS, WAIT_TICK_MS,
-    WAITING_PER_CONNECTION_MAX, WAITING_SHARE_MIN, WAITING_SHARED,
+    ACTIVE_MS, IN_FLIGHT_PER_CONNECTION_MAX, IN_WORK_BESIDE_MODEST_MAX, IN_WORK_SHARE_MIN, IN_WORK_SHARED, WAIT_MAX_MS,
+    WAIT_TICK_MS, WAITING_PER_CONNECTION_MAX, WAITING_SHARE_MIN, WAITING_SHARED,
 };
 
 const TICKS_OF_TURN: u32 = (ACTIVE_MS / WAIT_TICK_MS) as u32;
@@ -20,18 +20,48 @@ const TICKS_OF_WAIT: u32 = (WAIT_MAX_MS / WAIT_TICK_MS) as u32;
 pub(crate) struct Fair {
     ticks: AtomicU32,
     turn: AtomicU32,
-    active_now: AtomicUsize,
-    active_before: AtomicUsize,
+    active: Count,
+    /// Those of them that ask for more than a few dozen.
+    greedy: Count,
     in_work: AtomicUsize,
     waiting: AtomicUsize,
 }
 
-/// What one connection remembers: the turn it last counted in.
-pub(crate) struct Seat(AtomicU32);
+/// How many connections there were of a kind, in this turn and the one before.
+#[derive(Default)]
+struct Count {
+    now: AtomicUsize,
+    before: AtomicUsize,
+}
+
+impl Count {
+    fn get(&self) -> usize {
+        self.now.load(Ordering::Relaxed).max(self.before.load(Ordering::Relaxed))
+    }
+
+    fn end_turn(&self) {
+        self.before.store(self.now.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Counts a connection once a turn.
+    fn add(&self, counted_in: &AtomicU32, turn: u32) -> bool {
+        let first = counted_in.load(Ordering::Relaxed) != turn && counted_in.swap(turn, Ordering::Relaxed) != turn;
+        if first {
+            self.now.fetch_add(1, Ordering::Relaxed);
+        }
+        first
+    }
+}
+
+/// What one connection remembers: the turns it last counted in.
+pub(crate) struct Seat {
+    active: AtomicU32,
+    greedy: AtomicU32,
+}
 
 impl Seat {
     pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(u32::MAX))
+        Self { active: AtomicU32::new(u32::MAX), greedy: AtomicU32::new(u32::MAX) }
     }
 }
 
@@ -40,8 +70,8 @@ impl Fair {
         let fair = Self {
             ticks: AtomicU32::new(0),
             turn: AtomicU32::new(0),
-            active_now: AtomicUsize::new(0),
-            active_before: AtomicUsize::new(0),
+            active: Count::default(),
+            greedy: Count::default(),
             in_work: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
         };
@@ -53,17 +83,19 @@ impl Fair {
     pub(crate) fn tick(&self) {
         let ticks = self.ticks.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         if ticks.is_multiple_of(TICKS_OF_TURN) {
-            self.active_before.store(self.active_now.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+            self.active.end_turn();
+            self.greedy.end_turn();
             self.turn.fetch_add(1, Ordering::Relaxed);
             self.deal();
         }
     }
 
-    /// The connection of this seat asks for something.
-    pub(crate) fn asks(&self, seat: &Seat) {
+    /// The connection of this seat asks for something, beside so many shares that it has in work.
+    pub(crate) fn asks(&self, seat: &Seat, in_work: usize) {
         let turn = self.turn.load(Ordering::Relaxed);
-        if seat.0.load(Ordering::Relaxed) != turn && seat.0.swap(turn, Ordering::Relaxed) != turn {
-            self.active_now.fetch_add(1, Ordering::Relaxed);
+        let new = self.active.add(&seat.active, turn);
+        let greedy = in_work >= IN_WORK_BESIDE_MODEST_MAX.min(self.in_work()) && self.greedy.add(&seat.greedy, turn);
+        if new || greedy {
             self.deal();
         }
     }
@@ -89,11 +121,14 @@ impl Fair {
     }
 
     fn deal(&self) {
-        let before = self.active_before.load(Ordering::Relaxed);
-        let active = self.active_now.load(Ordering::Relaxed).max(before).max(1);
+        let active = self.active.get().max(1);
         let in_work = match active {
             1 => IN_FLIGHT_PER_CONNECTION_MAX,
-            several => (IN_WORK_SHARED / several).max(IN_WORK_SHARE_MIN),
+            several => {
+                let all_greedy = self.greedy.get() >= several;
+                let most = if all_greedy { IN_WORK_SHARED } else { IN_WORK_BESIDE_MODEST_MAX };
+                (IN_WORK_SHARED / several).clamp(IN_WORK_SHARE_MIN, most)
+            }
         };
         let waiting = (WAITING_SHARED / active).clamp(WAITING_SHARE_MIN, WAITING_PER_CONNECTION_MAX);
         self.in_work.store(in_work, Ordering::Relaxed);
@@ -113,7 +148,7 @@ mod tests {
     fn a_connection_that_is_alone_may_not_have_everything() {
         let (fair, seat) = (Fair::new(), Seat::new());
         for _ in 0..5 {
-            fair.asks(&seat);
+            fair.asks(&seat, 0);
             assert_eq!(fair.in_work(), IN_FLIGHT_PER_CONNECTION_MAX);
             turn(&fair);
         }
@@ -126,7 +161,7 @@ mod tests {
             let seats: Vec<Seat> = (0..active).map(|_| Seat::new()).collect();
             for _ in 0..3 {
                 // However often each asks.
-                (0..4).for_each(|_| seats.iter().for_each(|seat| fair.asks(seat)));
+                (0..4).for_each(|_| seats.iter().for_each(|seat| fair.asks(seat, 1_000)));
                 let in_work = fair.in_work();
                 assert!(in_work >= IN_WORK_SHARE_MIN, "{active}: {in_work}");
                 assert!(in_work == IN_WORK_SHARE_MIN || in_work * active <= IN_WORK_SHARED, "{active}: {in_work}");
@@ -139,19 +174,33 @@ mod tests {
     #[test]
     fn a_connection_that_pauses_between_requests_loses_its_part() {
         let (fair, busy, quiet) = (Fair::new(), Seat::new(), Seat::new());
-        fair.asks(&busy);
-        fair.asks(&quiet);
+        fair.asks(&busy, 1_000);
+        fair.asks(&quiet, 0);
         // For a whole turn after the last request there are two, whenever in its turn that came.
         (0..TICKS_OF_TURN).for_each(|_| {
             fair.tick();
-            fair.asks(&busy);
-            assert_eq!(fair.in_work(), IN_WORK_SHARED / 2);
+            fair.asks(&busy, 1_000);
+            assert_eq!(fair.in_work(), IN_WORK_BESIDE_MODEST_MAX);
         });
         turn(&fair);
-        fair.asks(&busy);
+        fair.asks(&busy, 1_000);
         assert_eq!(fair.in_work(), IN_FLIGHT_PER_CONNECTION_MAX, "it has left");
-        fair.asks(&quiet);
-        assert_eq!(fair.in_work(), IN_WORK_SHARED / 2, "it is back at once");
+        fair.asks(&quiet, 0);
+        assert_eq!(fair.in_work(), IN_WORK_BESIDE_MODEST_MAX, "it is back at once");
+    }
+
+    #[test]
+    fn two_that_ask_for_much_are_kept_as_small_as_one_beside_a_modest_one() {
+        let (fair, first, second, modest) = (Fair::new(), Seat::new(), Seat::new(), Seat::new());
+        for _ in 0..3 {
+            // Greedy is who reaches what it may have, or the bound, in every turn.
+            [&first, &second].into_iter().for_each(|seat| fair.asks(seat, IN_WORK_BESIDE_MODEST_MAX));
+            assert_eq!(fair.in_work(), IN_WORK_SHARED / 2);
+            turn(&fair);
+        }
+        fair.asks(&modest, 0);
+        [&first, &second].into_iter().for_each(|seat| fair.asks(seat, IN_WORK_BESIDE_MODEST_MAX));
+        assert_eq!(fair.in_work(), IN_WORK_BESIDE_MODEST_MAX);
     }
 
     #[test]

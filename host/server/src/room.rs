@@ -64,7 +64,7 @@ impl Room {
 
     /// Room for a frame, if there is some now.
     pub(crate) fn try_enter(&self, shares: u32) -> Option<Permit<'_>> {
-        self.fair.asks(&self.seat);
+        self.fair.asks(&self.seat, self.held());
         if self.is_full() {
             return None;
         }
@@ -85,8 +85,13 @@ impl Room {
         Permit { _shares: shares, _freed: Freed(self) }
     }
 
+    /// Shares of the requests in work.
+    fn held(&self) -> usize {
+        IN_FLIGHT_PER_CONNECTION_MAX - self.in_work.available_permits()
+    }
+
     fn is_full(&self) -> bool {
-        IN_FLIGHT_PER_CONNECTION_MAX - self.in_work.available_permits() >= self.fair.in_work()
+        self.held() >= self.fair.in_work()
     }
 
     /// Who frees room looks for those who wait, and who waits looks for room, each after having told: one sees the other.
@@ -119,7 +124,7 @@ mod tests {
     use std::pin::pin;
 
     use futures_util::FutureExt as _;
-    use ostrakon_wire::bounds::{FRAME_BYTES_MAX, IN_WORK_SHARED};
+    use ostrakon_wire::bounds::{FRAME_BYTES_MAX, IN_WORK_BESIDE_MODEST_MAX};
 
     use super::*;
 
@@ -139,7 +144,8 @@ mod tests {
     fn a_flood_takes_the_part_of_others() {
         let (flood, other) = two();
         let taken = fill(&flood);
-        assert_eq!(taken.len(), IN_WORK_SHARED / 2);
+        assert_eq!(taken.len(), flood.fair().in_work());
+        assert!(taken.len() <= IN_WORK_BESIDE_MODEST_MAX);
         assert!(other.try_enter(1).is_some());
     }
 
@@ -147,7 +153,7 @@ mod tests {
     fn a_large_frame_is_kept_out_for_good() {
         let (room, _other) = two();
         let largest = shares(FRAME_BYTES_MAX);
-        assert!(largest as usize > IN_WORK_SHARED / 2);
+        assert!(largest as usize > room.fair().in_work());
         let large = room.try_enter(largest);
         assert!(large.is_some());
         assert!(room.try_enter(1).is_none(), "beside it there is no room");

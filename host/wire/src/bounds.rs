@@ -54,6 +54,9 @@ pub const IN_FLIGHT_BYTES_PER_CONNECTION_MAX: usize = 8 << 20;
 /// part of so many in work, counted like those of a connection. Few enough that who asks for little is not kept behind who
 /// asks for much, enough that commit groups are large.
 pub const IN_WORK_SHARED: usize = 256;
+/// The most that one of several may have while any of them asks for less than this: who asks for little beside a single
+/// flood waits for a group of so many, not of half the budget.
+pub const IN_WORK_BESIDE_MODEST_MAX: usize = 32;
 /// The least that a connection may have in work, however many are active.
 pub const IN_WORK_SHARE_MIN: usize = 4;
 /// Requests that have arrived and wait for their connection's turn, shared out in the same way; more are refused.
@@ -162,7 +165,8 @@ const _: () = assert!(CONNECTION_WINDOW_BYTES >= STREAM_WINDOW_BYTES);
 const _: () = assert!(IN_FLIGHT_BYTES_PER_CONNECTION_MAX >= 2 * FRAME_BYTES_MAX);
 const _: () = assert!(IN_FLIGHT_PER_STREAM_MAX <= IN_FLIGHT_PER_CONNECTION_MAX);
 const _: () = assert!(UNGREETED_CONNECTIONS_MAX <= CONNECTIONS_MAX / 2);
-const _: () = assert!(IN_WORK_SHARED <= IN_FLIGHT_PER_CONNECTION_MAX && IN_WORK_SHARE_MIN < IN_WORK_SHARED);
+const _: () = assert!(IN_WORK_SHARED <= IN_FLIGHT_PER_CONNECTION_MAX && IN_WORK_BESIDE_MODEST_MAX <= IN_WORK_SHARED);
+const _: () = assert!(IN_WORK_SHARE_MIN < IN_WORK_BESIDE_MODEST_MAX);
 const _: () = assert!(IN_WORK_SHARE_MIN * CONNECTIONS_MAX <= COMMIT_QUEUE_CHANGES_MAX);
 const _: () = assert!(WAITING_SHARE_MIN <= WAITING_PER_CONNECTION_MAX && WAITING_PER_CONNECTION_MAX <= WAITING_SHARED);
 const _: () = assert!(WAIT_MAX_MS >= 2 * WAIT_TICK_MS && ACTIVE_MS >= 2 * WAIT_TICK_MS);
