@@ -2,6 +2,7 @@
 
 mod about;
 mod body;
+mod check;
 mod connect;
 mod demo;
 mod failure;
@@ -94,6 +95,8 @@ enum Command {
     /// Show what the host is and has done
     #[command(after_help = about::INFO_HELP)]
     Info(about::AboutArgs),
+    /// Check that what a stopped host's folder holds agrees with itself
+    Check(check::CheckArgs),
     /// Play files of another system as traffic
     Import(import::ImportArgs),
     /// Print a completion script for a shell
@@ -142,6 +145,7 @@ impl Command {
                 let import::Format::Cloudtrail(args) = &args.format;
                 args.connect.json
             }
+            Self::Check(args) => args.json,
             Self::Serve(_) | Self::Completions { .. } => false,
         }
     }
@@ -161,6 +165,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::ShardKey(args) => block_on(read::shard_key(args)),
         Command::ShardMap(args) => block_on(about::shard_map(args)),
         Command::Info(args) => block_on(about::info(args)),
+        Command::Check(args) => check::run(&args),
         Command::Import(args) => {
             let import::Format::Cloudtrail(args) = args.format;
             block_on(import::run(args))

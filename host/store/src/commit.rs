@@ -187,6 +187,11 @@ impl<S: Sink> Thread<S> {
             }
             self.stats.in_group.store(group.len() as u32, Ordering::Relaxed);
             let started = Instant::now();
+            #[cfg(feature = "planted-faults")]
+            if crate::planted::fault() == Some(crate::planted::Fault::AnswerEarly) {
+                self.answer_early(&mut group);
+                continue;
+            }
             let outcome = self.commit(&group);
             self.measure(started, group.len());
             self.settle(&mut group, outcome);
@@ -235,8 +240,16 @@ impl<S: Sink> Thread<S> {
         self.store.keyspaces.shards.get(&change.shard).filter(|_| current)
     }
 
+    #[cfg(feature = "planted-faults")]
+    fn answer_early(&mut self, group: &mut Vec<Queued<S::Token>>) {
+        let blank = |queued: &Queued<_>| Queued { change: queued.change.clone(), bytes: queued.bytes, token: () };
+        let changes: Vec<Queued<()>> = group.iter().map(blank).collect();
+        self.settle(group, Ok(self.log.next));
+        let _ = self.commit(&changes);
+    }
+
     /// Writes a group as one batch, and publishes the view behind it. Answers the revision of its first change.
-    fn commit(&mut self, group: &[Queued<S::Token>]) -> Result<Revision, CommitError> {
+    fn commit<T>(&mut self, group: &[Queued<T>]) -> Result<Revision, CommitError> {
         if self.stats.failed.load(Ordering::Relaxed) {
             return Err(CommitError::Failed);
         }
@@ -244,7 +257,7 @@ impl<S: Sink> Thread<S> {
         let now = now();
         let database = self.store.database.clone();
         let mut batch = OwnedWriteBatch::with_capacity(database, group.len() + ITEMS_BESIDE_ROWS)
-            .durability(Some(PersistMode::SyncData));
+            .durability(Some(durability()));
         let mut record = log::Builder::with_capacity(now, group.len());
         let mut revision = first.get();
         let (mut written, mut numbered) = (0, 0);
@@ -385,6 +398,15 @@ impl<S: Sink> Drop for Thread<S> {
             self.queue.abandon();
         }
     }
+}
+
+/// A group is on the disk when its commit returns.
+fn durability() -> PersistMode {
+    #[cfg(feature = "planted-faults")]
+    if crate::planted::fault() == Some(crate::planted::Fault::NoSync) {
+        return PersistMode::Buffer;
+    }
+    PersistMode::SyncData
 }
 
 struct Trim {

@@ -4,18 +4,22 @@
 //! tells every change's owner. Nobody else opens snapshots, so nothing is read before it is durable.
 
 mod acknowledged;
+mod check;
 mod commit;
 mod error;
 mod floors;
 mod flush;
 mod keyspaces;
 mod open;
+#[cfg(feature = "planted-faults")]
+mod planted;
 mod queue;
 pub mod record;
 mod survey;
 mod sweep;
 mod view;
 
+pub use check::{CheckReport, Finding, check};
 pub use commit::{Change, CommitStats, Committer, Durable, Settled, Sink};
 pub use error::{CommitError, OpenError, ReadError};
 pub use floors::Floors;

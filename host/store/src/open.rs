@@ -20,7 +20,7 @@ use crate::record::DamagedRecord;
 use crate::record::locator::ObjectNumber;
 use crate::record::log::Entry;
 use crate::record::meta::{self, LogStart, StoreFacts};
-use crate::survey::{Roster, Survey};
+use crate::survey::{DamagedShards, Roster, Survey};
 use crate::sweep;
 use crate::view::{ReadView, Views};
 
@@ -132,7 +132,7 @@ impl Store {
         let io = |source| OpenError::Io { path: path.clone(), source };
         let lock = claim_folder(&path)?;
         let (acknowledged, mark) = Acknowledged::open(&path).map_err(io)?;
-        Survey::new(&path, path.join(DATABASE_FOLDER)).run(config.verify, mark)?;
+        survey(&path, config.verify, mark, DamagedShards::SetAside)?;
         let database = open_database(&path)?;
         let wrap = |source: fjall::Error| engine_error(&path, source);
         let (facts, map) = match find_facts(&database, &path)? {
@@ -237,7 +237,7 @@ impl Store {
     }
 }
 
-fn engine_error(path: &Path, source: fjall::Error) -> OpenError {
+pub(crate) fn engine_error(path: &Path, source: fjall::Error) -> OpenError {
     match source {
         fjall::Error::Locked => OpenError::InUse { path: path.into() },
         fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
@@ -256,7 +256,7 @@ fn read_error(path: &Path, error: ReadError) -> OpenError {
 
 /// Makes the folder if it is missing, takes it for this host alone, and holds that its format is known. The format is
 /// written before anything else, so a folder without one was never a host's.
-fn claim_folder(path: &Path) -> Result<File, OpenError> {
+pub(crate) fn claim_folder(path: &Path) -> Result<File, OpenError> {
     let io = |source| OpenError::Io { path: path.into(), source };
     std::fs::create_dir_all(path).map_err(io)?;
     let file = path.join(FORMAT_FILE);
@@ -287,6 +287,21 @@ fn claim_folder(path: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Which of the two things that a host makes first stand in a folder: its format, its store.
+pub(crate) fn what_stands(path: &Path) -> (bool, bool) {
+    (path.join(FORMAT_FILE).exists(), path.join(DATABASE_FOLDER).exists())
+}
+
+/// Looks at what stands in a folder before the engine opens it.
+pub(crate) fn survey(
+    path: &Path,
+    verify: Verify,
+    acknowledged: Option<Revision>,
+    shards: DamagedShards,
+) -> Result<(), OpenError> {
+    Survey::new(path, path.join(DATABASE_FOLDER), shards).run(verify, acknowledged)
+}
+
 fn write_format(path: &Path, file: &Path) -> std::io::Result<()> {
     let draft = path.join("FORMAT.draft");
     let mut out = std::fs::File::create(&draft)?;
@@ -296,7 +311,7 @@ fn write_format(path: &Path, file: &Path) -> std::io::Result<()> {
     std::fs::File::open(path)?.sync_all()
 }
 
-fn open_database(path: &Path) -> Result<Database, OpenError> {
+pub(crate) fn open_database(path: &Path) -> Result<Database, OpenError> {
     Database::builder(path.join(DATABASE_FOLDER))
         .cache_size(BLOCK_CACHE_BYTES)
         .worker_threads(2)
@@ -307,7 +322,7 @@ fn open_database(path: &Path) -> Result<Database, OpenError> {
 }
 
 /// The facts and the map of a folder that was made to the end; `None` for a new one, or one whose making was cut off.
-fn find_facts(database: &Database, path: &Path) -> Result<Option<(StoreFacts, ShardMap)>, OpenError> {
+pub(crate) fn find_facts(database: &Database, path: &Path) -> Result<Option<(StoreFacts, ShardMap)>, OpenError> {
     let wrap = |source: fjall::Error| engine_error(path, source);
     let damaged = |source| OpenError::Damaged { path: path.into(), source };
     if !database.keyspace_exists(META) {
@@ -361,7 +376,7 @@ fn create(database: &Database, config: &StoreConfig) -> Result<(StoreFacts, Shar
 
 /// Holds that the keyspaces of the whole store are there before any is opened: opening one that is gone would make it
 /// anew, empty.
-fn hold_keyspaces(database: &Database, path: &Path) -> Result<(), OpenError> {
+pub(crate) fn hold_keyspaces(database: &Database, path: &Path) -> Result<(), OpenError> {
     match [LOG, LOCATOR].into_iter().find(|name| !database.keyspace_exists(name)) {
         Some(name) => Err(OpenError::MissingKeyspace { path: path.into(), name }),
         None => Ok(()),

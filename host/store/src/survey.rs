@@ -33,11 +33,21 @@ const SET_ASIDE: &str = "set-aside";
 pub(crate) struct Survey<'a> {
     data: &'a Path,
     store: PathBuf,
+    shards: DamagedShards,
+}
+
+/// What becomes of shards whose files are damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DamagedShards {
+    /// They are moved aside, so that the others can be served.
+    SetAside,
+    /// They are an error like any other damage.
+    Refuse,
 }
 
 impl<'a> Survey<'a> {
-    pub(crate) fn new(data: &'a Path, store: PathBuf) -> Self {
-        Self { data, store }
+    pub(crate) fn new(data: &'a Path, store: PathBuf, shards: DamagedShards) -> Self {
+        Self { data, store, shards }
     }
 
     fn io(&self, source: std::io::Error) -> OpenError {
@@ -103,7 +113,9 @@ impl<'a> Survey<'a> {
         for (number, name) in own.into_iter().chain(named) {
             match tables::check(&folder.join(number.to_string()), verify) {
                 Ok(()) => {}
-                Err(damage) if is_shard_name(name) => drop(damaged.insert(*number, damage)),
+                Err(damage) if is_shard_name(name) && self.shards == DamagedShards::SetAside => {
+                    damaged.insert(*number, damage);
+                }
                 Err(damage) => {
                     let what = format!("{} (keyspace {name})", damage.what);
                     return Err(self.damaged(folder.join(number.to_string()).join(damage.file), what));
@@ -231,6 +243,7 @@ impl<'a> Survey<'a> {
 
 /// What is read before anything is trusted, for whoever feeds it nonsense.
 #[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(feature = "fuzzing"), allow(unreachable_pub))]
 pub mod fuzzed {
     use super::*;
 

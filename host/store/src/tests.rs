@@ -46,7 +46,7 @@ fn object(name: &str) -> ObjectId {
 type Put<'a> = (&'a str, u64, Option<&'a str>);
 
 /// Puts versions of objects, in order, and waits until all are durable.
-fn put(config: &StoreConfig, changes: &[Put<'_>]) -> usize {
+pub(crate) fn put(config: &StoreConfig, changes: &[Put<'_>]) -> usize {
     put_in_groups(config, changes, changes.len().max(1), || {})
 }
 

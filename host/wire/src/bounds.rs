@@ -110,6 +110,8 @@ pub const GROUP_BYTES_MAX: usize = 8 << 20;
 pub const RETRY_AFTER_MS: u32 = 20;
 /// The same where it is requests that wait, not changes: about as long as what waits will take.
 pub const WAIT_RETRY_AFTER_MS: u32 = WAIT_MAX_MS as u32;
+/// Disagreements that a check of a folder tells one by one; the others are counted.
+pub const CHECK_FINDINGS_MAX: usize = 100;
 /// Threads that read what is not in memory.
 pub const READER_THREADS: usize = 4;
 /// Reads that wait for one of them.

@@ -1,0 +1,138 @@
+//! The log: a change a revision, held against the rows as these come by.
+
+use std::collections::{HashMap, HashSet};
+
+use fjall::Readable;
+use ostrakon_wire::{ActionId, ObjectId, Revision, ShardKey, Version};
+
+use super::{CheckReport, Finding, Folder, Locators};
+use crate::keyspaces::LOG;
+use crate::record::locator::{ObjectNumber, Place};
+use crate::record::log;
+use crate::record::row::Row;
+
+/// One change, as the log tells it.
+struct Logged {
+    /// `None` where no locator knows the object.
+    number: Option<ObjectNumber>,
+    shard_key: ShardKey,
+    version: Version,
+    tombstone: bool,
+    action_id: Option<ActionId>,
+    /// A row was made by it.
+    seen: bool,
+}
+
+/// The versions that stand for an object.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub(super) oldest: Version,
+    pub(super) newest: Version,
+}
+
+/// The log's changes, by revision.
+pub(super) struct Log {
+    /// Revision of the first.
+    first: Revision,
+    changes: Vec<Option<Logged>>,
+    /// The objects of the changes that no locator knows.
+    strangers: HashMap<Revision, ObjectId>,
+    names: HashMap<ObjectNumber, ObjectId>,
+}
+
+impl Log {
+    pub(super) fn read(folder: &Folder, locators: &Locators, report: &mut CheckReport) -> fjall::Result<Self> {
+        let first = Revision::new(folder.start.first.get().max(1));
+        let names = locators.objects.clone();
+        let mut all = Self { first, changes: Vec::new(), strangers: HashMap::new(), names };
+        let mut ids = HashSet::new();
+        for guard in folder.snapshot.iter(&folder.keyspaces.log) {
+            let (key, value) = guard.into_inner()?;
+            report.log_records += 1;
+            let read = log::parse_key(&key).and_then(|found| Ok((found, log::Record::decode(&value)?)));
+            let (found, record) = match read {
+                Ok(read) => read,
+                Err(damage) => {
+                    report.found(Finding::damaged(LOG, &key, &damage));
+                    continue;
+                }
+            };
+            let expected = Revision::new(first.get() + all.changes.len() as u64);
+            if found != expected {
+                report.found(Finding::LogHole { expected, found });
+            }
+            if found < expected {
+                continue;
+            }
+            all.changes.resize_with((found.get() - first.get()) as usize, || None);
+            for entry in record.entries {
+                let revision = Revision::new(first.get() + all.changes.len() as u64);
+                report.changes += 1;
+                if let Some(identity) = entry.identity {
+                    report.action_ids += 1;
+                    if !ids.insert((entry.object.client().to_owned(), identity.id)) {
+                        let object = entry.object.clone();
+                        report.found(Finding::IdTwice { id: identity.id, object, revision });
+                    }
+                }
+                all.push(locators, revision, entry);
+            }
+        }
+        Ok(all)
+    }
+
+    fn push(&mut self, locators: &Locators, revision: Revision, entry: log::Entry) {
+        let number = locators.places.get(&entry.object).map(|place| place.number);
+        self.changes.push(Some(Logged {
+            number,
+            shard_key: entry.shard_key,
+            version: entry.version,
+            tombstone: entry.tombstone,
+            action_id: entry.identity.map(|identity| identity.id),
+            seen: false,
+        }));
+        if number.is_none() {
+            self.strangers.insert(revision, entry.object);
+        }
+    }
+
+    /// Holds a row against the change that made it.
+    pub(super) fn hold(&mut self, place: Place, version: Version, row: &Row, report: &mut CheckReport) {
+        let revision = row.revision;
+        // What is older than the log was in a part of it that is gone.
+        let Some(index) = revision.get().checked_sub(self.first.get()) else { return };
+        let object = row.object.clone();
+        let Some(Some(logged)) = self.changes.get_mut(index as usize) else {
+            report.found(Finding::RowWithoutChange { object, version, revision });
+            return;
+        };
+        let difference = [
+            (logged.number != Some(place.number), "the object"),
+            (logged.version != version, "the version"),
+            (logged.shard_key != place.shard_key, "the shard key"),
+            (logged.tombstone != row.payload.is_none(), "whether it is a tombstone"),
+            (logged.action_id != row.action_id, "the action id"),
+            (logged.seen, "which row it made: another says the same of itself"),
+        ];
+        logged.seen = true;
+        if let Some((_, what)) = difference.into_iter().find(|(differs, _)| *differs) {
+            report.found(Finding::Differs { object, version, revision, what });
+        }
+    }
+
+    /// Holds the changes that no row was made by against what history keeps.
+    pub(super) fn hold_unseen(&self, spans: &HashMap<ObjectNumber, Span>, report: &mut CheckReport) {
+        for (revision, logged) in (self.first.get()..).map(Revision::new).zip(&self.changes) {
+            let Some(Logged { seen: false, number, version, .. }) = logged else { continue };
+            let span = number.and_then(|number| spans.get(&number));
+            // What lies below the oldest version has left history.
+            if span.is_some_and(|span| *version < span.oldest) {
+                continue;
+            }
+            let known = number.as_ref().and_then(|number| self.names.get(number));
+            if let Some(object) = known.or_else(|| self.strangers.get(&revision)).cloned() {
+                report.found(Finding::ChangeWithoutRow { object, version: *version, revision });
+            }
+        }
+    }
+}
