@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use ostrakon_client::{Code, Operation};
 use ostrakon_wire::bounds::{HELLO_DEADLINE_MS, STREAMS_PER_CONNECTION_MAX, UNGREETED_CONNECTIONS_MAX};
-use quinn::{ConnectionError, TransportConfig, VarInt};
+use quinn::{ConnectionError, TransportConfig, TransportErrorCode, VarInt};
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
@@ -120,12 +120,28 @@ async fn handshakes_that_are_never_finished_keep_newcomers_out() {
     works(&mut before).await;
 }
 
+/// A newcomer gets in and is served. One whose datagrams are lost in a flood may be the oldest by the time they are sent
+/// again, and make room itself; like any client it tries again then.
+async fn gets_in(host: &Host) {
+    const TRIES: usize = 5;
+    for _ in 0..TRIES {
+        match Raw::dial(host, Tls::of(host)).await {
+            Ok(raw) => return works(&mut raw.hello().await.1).await,
+            Err(ConnectionError::ConnectionClosed(close)) => {
+                assert_eq!(close.error_code, TransportErrorCode::APPLICATION_ERROR, "{close}");
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    panic!("kept out {TRIES} times");
+}
+
 /// Asks on, on a stream and as a newcomer, until told to end; how often it was answered.
 async fn goes_on(host: Arc<Folder>, serving: Arc<Host>, mut stream: Stream, end: Arc<AtomicBool>) -> u64 {
     let mut answered = 0;
     while !end.load(Ordering::Relaxed) {
         works(&mut stream).await;
-        serves(&serving).await;
+        gets_in(&serving).await;
         answered += 1;
     }
     works(&mut stream).await;
@@ -133,16 +149,29 @@ async fn goes_on(host: Arc<Folder>, serving: Arc<Host>, mut stream: Stream, end:
     answered
 }
 
+/// How a silent connection ends.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// With this code.
+    Told(u64),
+    /// It had to make room while its datagrams were lost and sent again.
+    BeforeItsHandshake,
+    /// By its own timeout, or told that the host knows it no more: the word is one datagram, and a socket that many
+    /// share may drop it.
+    Unheard,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_silent_connections_keep_newcomers_out() {
     const AT_A_TIME: usize = 32;
+    const SOCKETS: usize = 16;
     let folder = Arc::new(Folder::new());
     let host = Arc::new(folder.serve());
     let (_raw, before) = Raw::greet(&host).await;
     let end = Arc::new(AtomicBool::new(false));
     let others = tokio::spawn(goes_on(Arc::clone(&folder), Arc::clone(&host), before, Arc::clone(&end)));
-    // One socket and one configuration for all of them: files and ports are no bound, and sessions are resumed.
-    let clients = endpoint();
+    // A few sockets and one configuration for all of them: files and ports are no bound, and sessions are resumed.
+    let clients: Vec<_> = (0..SOCKETS).map(|_| endpoint()).collect();
     let mut transport = TransportConfig::default();
     transport.max_idle_timeout(Some(VarInt::from_u32(2 * HELLO_DEADLINE_MS as u32).into()));
     let mut config = Tls::of(&host).quic();
@@ -150,30 +179,37 @@ async fn ten_thousand_silent_connections_keep_newcomers_out() {
     let turn = Arc::new(Semaphore::new(AT_A_TIME));
     let mut silent = Vec::new();
     let begun = std::time::Instant::now();
-    for _ in 0..MANY {
+    for number in 0..MANY {
         let turn = Arc::clone(&turn).acquire_owned().await.unwrap();
-        let (host, clients, config) = (Arc::clone(&host), clients.clone(), config.clone());
+        let (host, clients, config) = (Arc::clone(&host), clients[number % SOCKETS].clone(), config.clone());
         silent.push(tokio::spawn(async move {
-            let raw = Raw::dial_from(&clients, &host, config).await.unwrap();
-            drop(turn);
-            match raw.closed().await {
-                ConnectionError::ApplicationClosed(close) => Some(u64::from(close.error_code)),
-                ConnectionError::TimedOut => None,
+            let ended = match Raw::dial_from(&clients, &host, config).await {
+                Ok(raw) => {
+                    drop(turn);
+                    raw.closed().await
+                }
+                Err(error) => error,
+            };
+            match ended {
+                ConnectionError::ApplicationClosed(close) => End::Told(close.error_code.into()),
+                ConnectionError::ConnectionClosed(close) => {
+                    assert_eq!(close.error_code, TransportErrorCode::APPLICATION_ERROR, "{close}");
+                    End::BeforeItsHandshake
+                }
+                ConnectionError::TimedOut | ConnectionError::Reset => End::Unheard,
                 other => panic!("{other}"),
             }
         }));
     }
     println!("{MANY} connections in {:?}", begun.elapsed());
-    let mut codes = BTreeMap::<Option<u64>, usize>::new();
+    let mut ends = BTreeMap::<End, usize>::new();
     for ended in silent {
-        *codes.entry(ended.await.unwrap()).or_default() += 1;
+        *ends.entry(ended.await.unwrap()).or_default() += 1;
     }
-    println!("all ended after {:?}", begun.elapsed());
-    // The word is one datagram, and a socket that ten thousand share may drop it; then the client's own timeout ends it.
-    let unheard = codes.remove(&None).unwrap_or_default();
-    println!("{unheard} did not hear why");
-    assert_eq!(codes, BTreeMap::from([(Some(Code::TooSlow.number().into()), MANY - unheard)]));
-    assert!(unheard <= MANY / 50, "{unheard} were not told");
+    println!("all ended after {:?}: {ends:?}", begun.elapsed());
+    let told = ends.remove(&End::Told(Code::TooSlow.number().into())).unwrap_or_default();
+    assert!(ends.keys().all(|end| !matches!(end, End::Told(_))), "{ends:?}");
+    assert!(told >= MANY / 2, "{told} were told why, and {ends:?}");
     end.store(true, Ordering::Relaxed);
     let answered = others.await.unwrap();
     println!("meanwhile {answered} newcomers were served");
