@@ -124,7 +124,7 @@ async fn phase(
         let committed = counted.committed.load(Ordering::Relaxed);
         seen.push(Second {
             committed: committed - before,
-            sample: sample::look(host.process(), &folder.join("data/store"))?,
+            sample: sample::look(host.pid(), &folder.join("data/store"))?,
         });
         before = committed;
         sample::hold_free(folder, FREE_GIB_MIN)?;
