@@ -48,6 +48,7 @@ fn a_command_does_not_explain_itself() {
         "version",
         "shard-key",
         "info",
+        "check",
         "import cloudtrail",
         "completions",
     ] {

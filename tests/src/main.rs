@@ -9,7 +9,9 @@ mod harness;
 
 mod command_line;
 mod command_line_errors;
+mod crash;
 mod demo;
+mod disk;
 mod durability;
 mod folders;
 mod help;

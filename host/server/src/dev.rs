@@ -109,7 +109,10 @@ impl DevCertificates {
             write_private(&path, content).map_err(fail(&path))?;
         }
         let _ = std::fs::remove_dir(&self.folder);
-        std::fs::rename(&draft, &self.folder).map_err(fail(&self.folder))
+        std::fs::rename(&draft, &self.folder).map_err(fail(&self.folder))?;
+        // Clients are told where they stand: a power cut must not bring others there.
+        let parent = self.folder.parent().unwrap_or(Path::new("."));
+        std::fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(fail(parent))
     }
 }
 

@@ -256,8 +256,8 @@ impl<S: Sink> Thread<S> {
         let first = self.log.next;
         let now = now();
         let database = self.store.database.clone();
-        let mut batch = OwnedWriteBatch::with_capacity(database, group.len() + ITEMS_BESIDE_ROWS)
-            .durability(Some(durability()));
+        let mut batch =
+            OwnedWriteBatch::with_capacity(database, group.len() + ITEMS_BESIDE_ROWS).durability(Some(durability()));
         let mut record = log::Builder::with_capacity(now, group.len());
         let mut revision = first.get();
         let (mut written, mut numbered) = (0, 0);

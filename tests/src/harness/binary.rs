@@ -1,4 +1,4 @@
-//! The binary under test: built from this workspace once a run, with the feature that lets a test control the host.
+//! The binary under test: built from this workspace once a run, with the features that let a test control the host.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,9 @@ use std::sync::OnceLock;
 use cargo_metadata::Message;
 
 use super::root;
+
+/// What a test tells the host to do: on its standard input, or wrong, by its environment.
+const FEATURES: &str = "ostrakon-cli/test-control,ostrakon-cli/planted-faults";
 
 /// The path of the binary under test.
 pub(crate) fn ostrakon() -> &'static Path {
@@ -20,7 +23,7 @@ fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--workspace", "--bin", "ostrakon", "--features", "ostrakon-cli/test-control"])
+        .args(["build", "--workspace", "--bin", "ostrakon", "--features", FEATURES])
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(root())
         .stdin(Stdio::null())

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use ostrakon_bench::crash::shim::Shim;
 use ostrakon_client::{Client, ClientConfig, HostFile};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -43,12 +44,22 @@ struct Control {
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        Self { all: tempfile::tempdir().unwrap(), starts: AtomicU32::new(0) }
+        Self::inside(&std::env::temp_dir())
+    }
+
+    /// One inside another folder.
+    pub(crate) fn inside(folder: &Path) -> Self {
+        Self { all: tempfile::tempdir_in(folder).unwrap(), starts: AtomicU32::new(0) }
     }
 
     /// The data folder.
     pub(crate) fn data(&self) -> PathBuf {
         self.all.path().join("data")
+    }
+
+    /// The folder that it stands in.
+    pub(crate) fn all(&self) -> &Path {
+        self.all.path()
     }
 
     /// A file beside it.
@@ -63,13 +74,19 @@ impl Folder {
 
     /// The same, with more arguments.
     pub(crate) fn serve_with<A: AsRef<std::ffi::OsStr>>(&self, more: &[A]) -> Host {
-        let host = self.begin(more, "");
+        let host = self.begin(more, &[]);
+        host.unwrap_or_else(|ran| panic!("the host did not start: {ran:?}"))
+    }
+
+    /// Starts a host on a disk that a shim plays, and waits until it serves.
+    pub(crate) fn serve_on(&self, shim: &Shim) -> Host {
+        let host = self.begin::<&str>(&[], &shim.variables().unwrap());
         host.unwrap_or_else(|ran| panic!("the host did not start: {ran:?}"))
     }
 
     /// A host whose deadlines are lowered, as in `hello=500,write=800` (milliseconds).
     pub(crate) fn serve_in_haste(&self, deadlines_ms: &str) -> Host {
-        let host = self.begin::<&str>(&[], deadlines_ms);
+        let host = self.begin::<&str>(&[], &[("OSTRAKON_TEST_DEADLINES_MS", deadlines_ms.into())]);
         host.unwrap_or_else(|ran| panic!("the host did not start: {ran:?}"))
     }
 
@@ -87,18 +104,18 @@ impl Folder {
 
     /// How a start ends that is refused.
     pub(crate) fn refused<A: AsRef<std::ffi::OsStr>>(&self, more: &[A]) -> Ran {
-        match self.begin(more, "") {
+        match self.begin(more, &[]) {
             Err(ran) => ran,
             Ok(_) => panic!("the host serves"),
         }
     }
 
-    fn begin<A: AsRef<std::ffi::OsStr>>(&self, more: &[A], deadlines_ms: &str) -> Result<Host, Ran> {
+    fn begin<A: AsRef<std::ffi::OsStr>>(&self, more: &[A], variables: &[(&str, PathBuf)]) -> Result<Host, Ran> {
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
         let ready = self.beside(&format!("ready-{start}.json"));
         let stderr = self.beside(&format!("stderr-{start}"));
         let mut child = command(arguments(&self.data(), &ready, more))
-            .env("OSTRAKON_TEST_DEADLINES_MS", deadlines_ms)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stderr(File::create(&stderr).unwrap())
             .spawn()

@@ -14,7 +14,7 @@ use ostrakon_client::{Action, Code, ObjectId, OnConflict, Operation, Payload, Pe
 use quinn::ConnectionError;
 
 pub(crate) use authority::{Authority, client as client_certificate, server as server_certificate};
-use binary::ostrakon;
+pub(crate) use binary::ostrakon;
 pub(crate) use components::{component_file, prediction_of, shard_key_of};
 pub(crate) use host::{Folder, Host, shared};
 pub(crate) use raw::{Ended, Raw, Stream, Tls, endpoint};

@@ -23,6 +23,10 @@ use crate::load::{self, Random};
 const ACTION_IDS: &str = "20000";
 /// The longest that writers write before the host is ended.
 const WRITING_MS: u64 = 1_200;
+/// The same in a heavy round: enough that shards are flushed meanwhile.
+const WRITING_HEAVY_MS: u64 = 4_000;
+/// One round of so many is heavy.
+const HEAVY_EVERY: u64 = 5;
 /// The longest that a host may open its folder before it is ended.
 const OPENING_MS: u64 = 150;
 /// How often at most a host is ended while it opens the folder, a round.
@@ -161,18 +165,19 @@ impl<'a> Rounds<'a> {
     fn write_until_end(&mut self, mut host: Host, tally: &mut Tally) -> anyhow::Result<Vec<Vec<Told>>> {
         let (gone, going) = watch::channel(false);
         let file = host.file.clone();
+        let heavy = self.random.below(HEAVY_EVERY) == 0;
         let mut writing = JoinSet::new();
         self.runtime.block_on(async {
             let mut clients = Vec::new();
             for _ in 0..CONNECTIONS {
                 clients.push(client(&file).await?);
             }
-            for writer in writers(&clients, &self.stands, &mut self.random) {
+            for writer in writers(&clients, &self.stands, heavy, &mut self.random) {
                 writing.spawn(writer.run(going.clone()));
             }
             anyhow::Ok(())
         })?;
-        std::thread::sleep(Duration::from_millis(self.random.below(WRITING_MS)));
+        std::thread::sleep(Duration::from_millis(self.random.below(if heavy { WRITING_HEAVY_MS } else { WRITING_MS })));
         self.end_process(host.process(), tally)?;
         gone.send_replace(true);
         let all = self.runtime.block_on(async {
@@ -276,13 +281,7 @@ impl Settling<'_> {
     }
 
     /// The versions that an action is known to have made.
-    async fn outcome(
-        &mut self,
-        client: &Client,
-        told: &Told,
-        stood: u64,
-        ask_again: bool,
-    ) -> anyhow::Result<Vec<u64>> {
+    async fn outcome(&mut self, client: &Client, told: &Told, stood: u64, ask_again: bool) -> anyhow::Result<Vec<u64>> {
         let object = told.object;
         let id = told.id;
         match told.outcome {

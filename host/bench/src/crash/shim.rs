@@ -64,9 +64,16 @@ impl Shim {
             .arg(&library)
             .arg(source)
             .status()
-            .with_context(|| format!("power cuts need a C compiler, and {compiler:?} cannot be started (CC names another)"))?;
+            .with_context(|| {
+                format!("power cuts need a C compiler, and {compiler:?} cannot be started (CC names another)")
+            })?;
         ensure!(compiled.success(), "the shim for power cuts does not compile");
-        Ok(Self { library, socket: folder.join("power.sock"), graves: folder.join("graves"), root: folder.join("data") })
+        Ok(Self {
+            library,
+            socket: folder.join("power.sock"),
+            graves: folder.join("graves"),
+            root: folder.join("data"),
+        })
     }
 
     /// Makes ready for the next host; answers the variables that it must be started with.

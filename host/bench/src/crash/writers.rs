@@ -1,6 +1,5 @@
 //! Those who write until the host is gone, and note what they were told.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use ostrakon_client::{
@@ -77,6 +76,8 @@ pub(crate) async fn ask(client: &Client, operation: &Operation) -> anyhow::Resul
 pub(crate) struct Writer {
     pub(crate) client: Client,
     pub(crate) random: Random,
+    /// Whether half of its payloads are large: then flushes begin while all write.
+    pub(crate) heavy: bool,
     /// Its own objects, by place, as they stand.
     pub(crate) own: Vec<(usize, Stands)>,
     /// Places of the contended ones, and the versions it saw last.
@@ -151,9 +152,10 @@ impl Writer {
         (id, format!("{:032x}", id.bits()))
     }
 
-    /// Most payloads are small; some are large enough to be several pages, and a few for flushes to come by.
+    /// Most payloads are small; some fill several pages.
     fn len(&mut self) -> usize {
         let bound = match self.random.below(64) {
+            0..32 if self.heavy => 900_000,
             0..56 => 300,
             56..62 => 30_000,
             _ => 400_000,
@@ -188,11 +190,7 @@ impl Writer {
 }
 
 /// The outcome of an action; once the host is gone, what is not told soon is not known.
-async fn answered(
-    client: &Client,
-    operation: &Operation,
-    mut gone: watch::Receiver<bool>,
-) -> anyhow::Result<Outcome> {
+async fn answered(client: &Client, operation: &Operation, mut gone: watch::Receiver<bool>) -> anyhow::Result<Outcome> {
     let leave = async {
         // A sender that is dropped has ended the round too.
         let _ = gone.wait_for(|gone| *gone).await;
@@ -230,16 +228,15 @@ pub(crate) async fn read(client: &Client, index: usize) -> anyhow::Result<(Stand
 }
 
 /// The writers of a round, a connection for some of them together.
-pub(crate) fn writers(clients: &[Client], stands: &[Stands], random: &mut Random) -> Vec<Writer> {
-    let contended: Vec<(usize, u64)> =
-        (OBJECTS - CONTENDED..OBJECTS).map(|index| (index, stands[index].version)).collect();
-    let shared = Arc::new(contended);
+pub(crate) fn writers(clients: &[Client], stands: &[Stands], heavy: bool, random: &mut Random) -> Vec<Writer> {
+    let contended = (OBJECTS - CONTENDED..OBJECTS).map(|index| (index, stands[index].version));
     (0..CONNECTIONS * WRITERS)
         .map(|number| Writer {
             client: clients[number % clients.len()].clone(),
             random: Random::seeded(random.next()),
+            heavy,
             own: (number * PRIVATE..(number + 1) * PRIVATE).map(|index| (index, stands[index].clone())).collect(),
-            contended: shared.to_vec(),
+            contended: contended.clone().collect(),
         })
         .collect()
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use fjall::{Keyspace, KeyspaceCreateOptions};
-use ostrakon_wire::{ActionId, ActionKind, LogId, ObjectId, Payload, Revision, ShardKey, TimestampMs, Version};
 use ostrakon_wire::bounds::CHECK_FINDINGS_MAX;
+use ostrakon_wire::{ActionId, ActionKind, LogId, ObjectId, Payload, Revision, ShardKey, TimestampMs, Version};
 
 use super::{CheckReport, check};
 use crate::keyspaces::shard_name;
@@ -38,7 +38,10 @@ impl Planted {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = StoreConfig::new(folder.path().join("data"), LogId::new(7));
-        put(&config, &[("a", 1, Some("x")), ("b", 1, Some("x")), ("a", 2, Some("x")), ("b", 2, None), ("a", 3, Some("x"))]);
+        put(
+            &config,
+            &[("a", 1, Some("x")), ("b", 1, Some("x")), ("a", 2, Some("x")), ("b", 2, None), ("a", 3, Some("x"))],
+        );
         let planted = Self { folder };
         // However the groups fell: a record a change.
         planted.damage(|keyspace, stands| {
@@ -62,7 +65,8 @@ impl Planted {
         let keyspace = |name: &str| database.keyspace(name, KeyspaceCreateOptions::default).unwrap();
         let map = meta::decode_map(&keyspace("meta").get(meta::MAP_KEY).unwrap().unwrap()).unwrap();
         let stands = |name: &str| {
-            let place = locator::decode(&keyspace("locator").get(locator::key(&object(name))).unwrap().unwrap()).unwrap();
+            let place =
+                locator::decode(&keyspace("locator").get(locator::key(&object(name))).unwrap().unwrap()).unwrap();
             Stands { rows: keyspace(&shard_name(map.shard_of(place.shard_key))), place }
         };
         damage(&keyspace, &stands);
@@ -154,11 +158,7 @@ fn a_row_that_its_locator_does_not_lead_to_goes_unnoticed() {
 
 #[test]
 fn a_version_that_is_gone_goes_unnoticed() {
-    for (gone, kinds) in [
-        (1, &[][..]),
-        (2, &["version-gap", "change-without-row"]),
-        (3, &["change-without-row"]),
-    ] {
+    for (gone, kinds) in [(1, &[][..]), (2, &["version-gap", "change-without-row"]), (3, &["change-without-row"])] {
         let report = Planted::new().damage(|_, stands| {
             let Stands { rows, place } = stands("a");
             rows.remove(row::key(place, Version::new(gone))).unwrap();

@@ -1,0 +1,132 @@
+//! A disk that fails or is full: writes are refused, nothing that was acknowledged goes, reads go on.
+
+use std::path::Path;
+use std::process::Command;
+
+use ostrakon_bench::crash::shim::{Failing, Shim};
+use ostrakon_client::value::Value;
+use ostrakon_client::{Client, Code, Error, Expect, Payload};
+
+use crate::crash::can_cut;
+use crate::harness::{Folder, Host, object, run};
+
+/// Objects that are acknowledged before anything fails.
+const BEFORE: usize = 50;
+
+fn name(number: usize) -> String {
+    format!("object-{number}")
+}
+
+fn payload(number: usize, bytes: usize) -> Payload {
+    Payload::bytes(number.to_string().into_bytes().repeat(bytes.max(1))).unwrap()
+}
+
+async fn create(client: &Client, number: usize, bytes: usize) -> Result<(), Error> {
+    client.put(&object("disk", name(number)), payload(number, bytes), Expect::Absent).await.map(drop)
+}
+
+/// Holds a host whose disk has failed to what it still owes.
+async fn owes(mut host: Host, client: &Client, acknowledged: usize, bytes: usize) {
+    for number in acknowledged..acknowledged + 5 {
+        let error = create(client, number + 1_000, 1).await.unwrap_err();
+        assert_eq!(error.code(), Some(Code::StoreFailed), "{error}");
+    }
+    let facts = client.info().await.unwrap().facts;
+    assert_eq!(facts.get("writable"), Some(&Value::Bool(false)));
+    everything_is_there(client, acknowledged, bytes).await;
+    host.signal("TERM");
+    assert_eq!(host.ended(), Some(0), "{}", host.stderr());
+}
+
+async fn everything_is_there(client: &Client, acknowledged: usize, bytes: usize) {
+    for number in 0..acknowledged {
+        let found = client.read(&object("disk", name(number))).await.unwrap();
+        assert_eq!(found.version.get(), 1);
+        assert_eq!(found.payload, payload(number, bytes), "object {number}");
+    }
+}
+
+/// A restart on a disk that works again.
+async fn serves_again(folder: &Folder, acknowledged: usize, bytes: usize) {
+    run(None, ["check", "--data-dir", folder.data().to_str().unwrap()]).exits(0);
+    let host = folder.serve();
+    let client = host.client().await;
+    everything_is_there(&client, acknowledged, bytes).await;
+    create(&client, 2_000, 1).await.unwrap();
+    host.stop();
+    run(None, ["check", "--data-dir", folder.data().to_str().unwrap()]).exits(0);
+}
+
+async fn check(failing: Failing) {
+    if !can_cut() {
+        return;
+    }
+    let folder = Folder::new();
+    let shim = Shim::compile(folder.all()).unwrap();
+    let host = folder.serve_on(&shim);
+    let client = host.client().await;
+    for number in 0..BEFORE {
+        create(&client, number, 10).await.unwrap();
+    }
+    shim.fail(failing).unwrap();
+    owes(host, &client, BEFORE, 10).await;
+    serves_again(&folder, BEFORE, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_fails_is_acknowledged_or_ends_reads() {
+    check(Failing::Sync).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_fails_is_acknowledged_or_ends_reads() {
+    check(Failing::Full).await;
+}
+
+/// A small file system in memory, mounted on a folder while this value lives.
+struct Small<'a>(&'a Path);
+
+impl<'a> Small<'a> {
+    fn mount(folder: &'a Path) -> Option<Self> {
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "small"]).arg(folder).output();
+        mounted.ok()?.status.success().then_some(Self(folder))
+    }
+
+    fn grow(&self) {
+        let grown = Command::new("mount").args(["-o", "remount,size=256m"]).arg(self.0).status();
+        assert!(grown.unwrap().success());
+    }
+}
+
+impl Drop for Small<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_loses_what_was_acknowledged() {
+    const BYTES: usize = 250_000;
+    let at = tempfile::tempdir().unwrap();
+    let Some(small) = Small::mount(at.path()) else {
+        println!("skipped: a file system cannot be mounted here");
+        return;
+    };
+    let folder = Folder::inside(at.path());
+    let host = folder.serve();
+    let client = host.client().await;
+    let mut acknowledged = 0;
+    let error = loop {
+        match create(&client, acknowledged, BYTES).await {
+            Ok(()) => acknowledged += 1,
+            Err(error) => break error,
+        }
+        assert!(acknowledged < 1_000, "the disk does not fill");
+    };
+    assert_eq!(error.code(), Some(Code::StoreFailed), "{error}");
+    assert!(acknowledged > 10, "{acknowledged}");
+    owes(host, &client, acknowledged, BYTES).await;
+    small.grow();
+    serves_again(&folder, acknowledged, BYTES).await;
+    drop(folder);
+}
