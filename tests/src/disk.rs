@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use ostrakon_bench::crash::shim::{Failing, Shim};
+use ostrakon_bench::crash::shim::{EXIT_CUT, Failing, Shim};
 use ostrakon_client::value::Value;
 use ostrakon_client::{Client, Code, Error, Expect, Payload};
 
@@ -81,6 +81,27 @@ async fn a_sync_that_fails_is_acknowledged_or_ends_reads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_fails_is_acknowledged_or_ends_reads() {
     check(Failing::Full).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_power_cut_after_a_sync_that_failed_loses_what_was_acknowledged() {
+    if !can_cut() {
+        return;
+    }
+    let folder = Folder::new();
+    let shim = Shim::compile(folder.all()).unwrap();
+    let mut host = folder.serve_on(&shim);
+    let client = host.client().await;
+    for number in 0..BEFORE {
+        create(&client, number, 10).await.unwrap();
+    }
+    shim.fail(Failing::Sync).unwrap();
+    let error = create(&client, BEFORE, 10).await.unwrap_err();
+    assert_eq!(error.code(), Some(Code::StoreFailed), "{error}");
+    let undone = shim.cut(None).unwrap();
+    assert!(undone.writes > 0, "what was refused was synced: {undone:?}");
+    assert_eq!(host.ended(), Some(EXIT_CUT), "{}", host.stderr());
+    serves_again(&folder, BEFORE, 10).await;
 }
 
 /// A small file system in memory, mounted on a folder while this value lives.

@@ -93,7 +93,7 @@ pub fn check(path: &Path) -> Result<CheckReport, OpenError> {
             report.found(Finding::NoRow { object: object.clone() });
         }
     }
-    log.hold_unseen(&spans, &mut report);
+    log.hold_unseen(&locators, &spans, &mut report);
     Ok(report)
 }
 

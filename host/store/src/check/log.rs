@@ -37,14 +37,12 @@ pub(super) struct Log {
     changes: Vec<Option<Logged>>,
     /// The objects of the changes that no locator knows.
     strangers: HashMap<Revision, ObjectId>,
-    names: HashMap<ObjectNumber, ObjectId>,
 }
 
 impl Log {
     pub(super) fn read(folder: &Folder, locators: &Locators, report: &mut CheckReport) -> fjall::Result<Self> {
         let first = Revision::new(folder.start.first.get().max(1));
-        let names = locators.objects.clone();
-        let mut all = Self { first, changes: Vec::new(), strangers: HashMap::new(), names };
+        let mut all = Self { first, changes: Vec::new(), strangers: HashMap::new() };
         let mut ids = HashSet::new();
         for guard in folder.snapshot.iter(&folder.keyspaces.log) {
             let (key, value) = guard.into_inner()?;
@@ -121,7 +119,12 @@ impl Log {
     }
 
     /// Holds the changes that no row was made by against what history keeps.
-    pub(super) fn hold_unseen(&self, spans: &HashMap<ObjectNumber, Span>, report: &mut CheckReport) {
+    pub(super) fn hold_unseen(
+        &self,
+        locators: &Locators,
+        spans: &HashMap<ObjectNumber, Span>,
+        report: &mut CheckReport,
+    ) {
         for (revision, logged) in (self.first.get()..).map(Revision::new).zip(&self.changes) {
             let Some(Logged { seen: false, number, version, .. }) = logged else { continue };
             let span = number.and_then(|number| spans.get(&number));
@@ -129,7 +132,7 @@ impl Log {
             if span.is_some_and(|span| *version < span.oldest) {
                 continue;
             }
-            let known = number.as_ref().and_then(|number| self.names.get(number));
+            let known = number.as_ref().and_then(|number| locators.objects.get(number));
             if let Some(object) = known.or_else(|| self.strangers.get(&revision)).cloned() {
                 report.found(Finding::ChangeWithoutRow { object, version: *version, revision });
             }
