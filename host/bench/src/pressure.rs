@@ -192,6 +192,7 @@ async fn load_until(
 }
 
 fn row(shards: u32, phase: &str, seen: &[Second], longest_wait_us: u64) -> Map<String, Value> {
+    let each_second = |figure: fn(&Second) -> u64| Value::from(seen.iter().map(figure).collect::<Vec<_>>());
     let mut committed: Vec<u64> = seen.iter().map(|second| second.committed).collect();
     let worst_at = (0..seen.len()).min_by_key(|second| committed[*second]).unwrap_or_default();
     committed.sort_unstable();
@@ -211,6 +212,9 @@ fn row(shards: u32, phase: &str, seen: &[Second], longest_wait_us: u64) -> Map<S
         ("rss_mib_last_minute", rss(&seen[seen.len() - minute..])),
         ("rss_mib_max", rss(seen)),
         ("journal_mib_max", highest(seen, |sample| sample.journal_mib).into()),
+        ("committed_each_second", each_second(|second| second.committed)),
+        ("journal_mib_each_second", each_second(|second| second.sample.journal_mib)),
+        ("rss_mib_each_second", each_second(|second| second.sample.rss_mib)),
         ("handles_max", highest(seen, |sample| sample.handles).into()),
     ]
     .map(|(name, figure): (&str, Value)| (name.to_owned(), figure))

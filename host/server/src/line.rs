@@ -1,13 +1,14 @@
 //! The line of a stream: frames that have arrived and wait for room, and the word to those that find it too long.
 //!
-//! A line is bounded twice: by what may wait on the connection, and by how long its first frame has waited. What comes then
-//! is refused before more than its id is read, and has had no effect.
+//! A line is bounded twice: by what may wait on the connection, and, where it is longer than what a stream is told to have
+//! under way, by how long its first frame has waited. What comes then is refused before more than its id is read, and has had
+//! no effect.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use ostrakon_wire::bounds::WAIT_RETRY_AFTER_MS;
+use ostrakon_wire::bounds::{IN_FLIGHT_PER_STREAM_MAX, WAIT_RETRY_AFTER_MS};
 use ostrakon_wire::{Answer, Code, Request, WireError};
 
 use crate::room::{Room, shares};
@@ -49,7 +50,8 @@ impl<'a> Line<'a> {
     /// Lets a frame wait behind the others.
     pub(crate) fn join(&mut self, frame: Bytes) -> Result<(), TooLong> {
         let fair = self.room.fair();
-        let late = self.frames.front().is_some_and(|first| fair.is_late(first.since));
+        let long = self.frames.len() >= IN_FLIGHT_PER_STREAM_MAX;
+        let late = long && self.frames.front().is_some_and(|first| fair.is_late(first.since));
         if late || self.room.waiting.load(Ordering::Relaxed) >= fair.waiting() {
             return Err(TooLong(frame));
         }
@@ -109,6 +111,10 @@ mod tests {
         let mut line = Line::new(&room);
         assert!(line.join(frame()).is_ok());
         (0..=WAIT_MAX_MS / WAIT_TICK_MS).for_each(|_| room.fair().tick());
+        // Who keeps to what the host's hello says is not refused because the host is slow.
+        for _ in 1..IN_FLIGHT_PER_STREAM_MAX {
+            assert!(line.join(frame()).is_ok());
+        }
         assert!(line.join(frame()).is_err());
         line.pop();
         assert!(line.join(frame()).is_ok(), "it has moved");

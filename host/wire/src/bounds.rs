@@ -65,7 +65,7 @@ pub const WAITING_SHARED: usize = 32_768;
 pub const WAITING_SHARE_MIN: usize = 16;
 /// The most of them a connection.
 pub const WAITING_PER_CONNECTION_MAX: usize = 2048;
-/// When the request that waits at the head of a stream has waited so long, those that come are refused.
+/// When as many wait on a stream as it may have in work, and the first of them has waited so long, those that come are refused.
 pub const WAIT_MAX_MS: u64 = 250;
 /// How exactly waits are told.
 pub const WAIT_TICK_MS: u64 = 50;
@@ -171,6 +171,7 @@ const _: () = assert!(IN_WORK_SHARED <= IN_FLIGHT_PER_CONNECTION_MAX && IN_WORK_
 const _: () = assert!(IN_WORK_SHARE_MIN < IN_WORK_BESIDE_MODEST_MAX);
 const _: () = assert!(IN_WORK_SHARE_MIN * CONNECTIONS_MAX <= COMMIT_QUEUE_CHANGES_MAX);
 const _: () = assert!(WAITING_SHARE_MIN <= WAITING_PER_CONNECTION_MAX && WAITING_PER_CONNECTION_MAX <= WAITING_SHARED);
+const _: () = assert!(IN_FLIGHT_PER_STREAM_MAX < WAITING_PER_CONNECTION_MAX);
 const _: () = assert!(WAIT_MAX_MS >= 2 * WAIT_TICK_MS && ACTIVE_MS >= 2 * WAIT_TICK_MS);
 const _: () = assert!(GROUP_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX && COMMIT_QUEUE_BYTES_MAX >= GROUP_BYTES_MAX);
 const _: () = assert!(GROUP_CHANGES_MAX <= COMMIT_QUEUE_CHANGES_MAX);
