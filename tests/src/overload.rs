@@ -25,7 +25,7 @@ fn put(object: &ObjectId) -> Operation {
 
 /// Keeps a number of writes under way, and counts those that are done.
 async fn flood(mut stream: Stream, name: String, under_way: u64, done: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
-    let mut batch = |stream: &mut Stream, writes: u64| -> Vec<u8> {
+    let batch = |stream: &mut Stream, writes: u64| -> Vec<u8> {
         (0..writes).flat_map(|n| stream.request(put(&object("flood", format!("{name}-{n}")))).1).collect()
     };
     let first = batch(&mut stream, under_way);
@@ -61,7 +61,7 @@ async fn a_request_waits_behind_all_that_another_connection_has_sent() {
     for _ in 1..STREAMS {
         streams.push(raw.open().await);
     }
-    let flooding: Vec<_> = (0..).zip(streams).map(|(n, stream)| {
+    let flooding = (0..).zip(streams).map(|(n, stream)| {
         tokio::spawn(flood(stream, format!("stream-{n}"), UNDER_WAY, Arc::clone(&done), Arc::clone(&stop)))
     });
     let flooding: Vec<_> = flooding.collect();
