@@ -140,7 +140,7 @@ fn p99(seen: &[(Instant, Instant)], from: Instant, to: Instant) -> Option<u64> {
     let mut latencies: Vec<u64> =
         inside.map(|(answered, due)| answered.duration_since(*due).as_micros() as u64).collect();
     latencies.sort_unstable();
-    latencies.get(latencies.len().saturating_sub(1) * 99 / 100).copied()
+    latencies.get((latencies.len() * 99).div_ceil(100).checked_sub(1)?).copied()
 }
 
 /// How long after the load's end the first window begins in which the probe is as fast as it was.

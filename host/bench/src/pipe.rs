@@ -4,18 +4,18 @@
 //! conditional writes always know the version that they meet.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Bytes, BytesMut};
 use ostrakon_client::HostFile;
-use ostrakon_wire::bounds::{FRAME_BYTES_MAX, SHARDS_MAX};
+use ostrakon_wire::bounds::{FRAME_BYTES_MAX, KEEP_ALIVE_MS, SHARDS_MAX};
 use ostrakon_wire::{
     ALPN, ActionId, Answer, ClientHello, Code, ConditionalWrite, ObjectId, Operation, Payload, Request, ShardKey,
     Target, Version, frame,
 };
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use quinn::{Connection, Endpoint, RecvStream, SendStream, TransportConfig};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -128,7 +128,11 @@ fn endpoint(host: &HostFile) -> anyhow::Result<Endpoint> {
             PrivateKeyDer::from_pem_file(part(&host.key)?)?,
         )?;
     tls.alpn_protocols = vec![ALPN.to_vec()];
-    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    // A connection waits for its turn in silence.
+    let mut transport = TransportConfig::default();
+    transport.keep_alive_interval(Some(Duration::from_millis(KEEP_ALIVE_MS)));
+    config.transport_config(Arc::new(transport));
     let mut endpoint = Endpoint::client((std::net::Ipv4Addr::LOCALHOST, 0).into())?;
     endpoint.set_default_client_config(config);
     Ok(endpoint)
