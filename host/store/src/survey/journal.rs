@@ -109,7 +109,8 @@ impl Batch {
                 ITEM => {
                     let item = Item::parse(&mut cut)?;
                     if item.keyspace == log_keyspace && item.value_type == VALUE {
-                        revision = Some(item.last_revision()?);
+                        // One that cannot be read is whole all the same; who reads the log says so.
+                        revision = item.last_revision().or(revision);
                     }
                 }
                 CLEAR => drop(cut.u64()?),
@@ -151,10 +152,10 @@ impl<'a> Item<'a> {
         Ok(Self { value_type, keyspace, key, value })
     }
 
-    fn last_revision(&self) -> Result<Revision, &'static str> {
-        let first = log::parse_key(self.key).map_err(|damage| damage.what)?;
-        let record = log::Record::decode(self.value).map_err(|damage| damage.what)?;
-        Ok(Revision::new((first.get() + record.entries.len() as u64).saturating_sub(1)))
+    fn last_revision(&self) -> Option<Revision> {
+        let first = log::parse_key(self.key).ok()?;
+        let record = log::Record::decode(self.value).ok()?;
+        Some(Revision::new((first.get() + record.entries.len() as u64).saturating_sub(1)))
     }
 }
 
