@@ -1,20 +1,21 @@
 //! Checks a folder that no host uses: that rows, log, locators and numbers agree.
 //!
 //! Everything is read once, in three passes: the locators, the log, then the rows shard by shard. What one says is held
-//! against the others; what disagrees is a finding, and no finding ends the check. Before, files are held against their
-//! checksums as at every start; damage there ends the check by name, that of a shard too.
+//! against the others; what disagrees is a finding, and no finding ends the check. Before, files are held
+//! against their checksums as at every start; damage there ends the check by name, that of a shard too.
 
 mod finding;
 mod log;
 mod rows;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::Path;
 
 use fjall::{Readable, Snapshot};
 use ostrakon_core::ShardMap;
-use ostrakon_wire::ObjectId;
 use ostrakon_wire::bounds::CHECK_FINDINGS_MAX;
+use ostrakon_wire::{ObjectId, Revision};
 
 use crate::Verify;
 use crate::acknowledged::Acknowledged;
@@ -60,14 +61,16 @@ impl CheckReport {
 
 /// What every pass looks at.
 struct Folder {
+    _lock: File,
     snapshot: Snapshot,
     keyspaces: Keyspaces,
     map: ShardMap,
     facts: StoreFacts,
     start: LogStart,
+    /// How far the log must reach.
+    acknowledged: Option<Revision>,
     /// Numbers from here on were never given out.
     numbers_mark: u64,
-    _lock: std::fs::File,
 }
 
 /// What the locators say.
@@ -100,28 +103,27 @@ pub fn check(path: &Path) -> Result<CheckReport, OpenError> {
 impl Folder {
     /// `None` for a folder whose making was cut off before anything could be stored in it.
     fn open(path: &Path) -> Result<Option<Self>, OpenError> {
-        let lock = match open::what_stands(path) {
+        match open::what_stands(path) {
             (false, false) => return Err(OpenError::NoStore { path: path.into() }),
             (true, false) => return Ok(None),
-            (_, true) => open::claim_folder(path)?,
-        };
-        let (_, mark) = Acknowledged::open(path).map_err(|source| OpenError::Io { path: path.into(), source })?;
-        open::survey(path, Verify::Full, mark, DamagedShards::Refuse)?;
+            (_, true) => {}
+        }
+        let lock = open::claim_folder(path)?;
+        let (_, acknowledged) =
+            Acknowledged::open(path).map_err(|source| OpenError::Io { path: path.into(), source })?;
+        open::survey(path, Verify::Full, acknowledged, DamagedShards::Refuse)?;
         let engine = |source: fjall::Error| open::engine_error(path, source);
         let damaged = |source| OpenError::Damaged { path: path.into(), source };
         let database = open::open_database(path)?;
         let Some((facts, map)) = open::find_facts(&database, path)? else { return Ok(None) };
         open::hold_keyspaces(&database, path)?;
         let keyspaces = Keyspaces::open(&database, map.ranges().iter().map(|range| range.shard)).map_err(engine)?;
-        if let Some(range) = map.ranges().iter().find(|range| !keyspaces.shards.contains_key(&range.shard)) {
-            return Err(OpenError::MissingShard { path: path.into(), shard: range.shard });
-        }
         let snapshot = database.snapshot();
         let fact = |key| snapshot.get(&keyspaces.meta, key).map_err(engine);
         let start = fact(meta::FLOORS_KEY)?.map(|value| LogStart::decode(&value).map_err(damaged)).transpose()?;
         let mark = fact(meta::NUMBERS_KEY)?.map(|value| meta::decode_numbers(&value).map_err(damaged)).transpose()?;
         let (start, numbers_mark) = (start.unwrap_or_default(), mark.unwrap_or_default());
-        Ok(Some(Self { snapshot, keyspaces, map, facts, start, numbers_mark, _lock: lock }))
+        Ok(Some(Self { _lock: lock, snapshot, keyspaces, map, facts, start, acknowledged, numbers_mark }))
     }
 
     fn locators(&self, report: &mut CheckReport) -> fjall::Result<Locators> {

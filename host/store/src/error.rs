@@ -45,14 +45,6 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
     },
-    /// A keyspace that the shard map names is gone.
-    #[error("{}: the keyspace of shard {shard} is missing", path.display())]
-    MissingShard {
-        /// The folder.
-        path: PathBuf,
-        /// The shard.
-        shard: ShardId,
-    },
     /// A keyspace that every folder has is gone.
     #[error("{}: the keyspace {name} is missing", path.display())]
     MissingKeyspace {

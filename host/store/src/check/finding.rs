@@ -19,6 +19,12 @@ pub enum Finding {
         /// What is wrong.
         what: String,
     },
+    /// A shard is not there: its files were damaged, and set aside.
+    #[error("shard {shard} is set aside")]
+    NoShard {
+        /// The shard.
+        shard: ShardId,
+    },
     /// An object has a locator and no version.
     #[error("{} has a locator and no version", name(object))]
     NoRow {
@@ -95,6 +101,14 @@ pub enum Finding {
         /// What comes next.
         found: Revision,
     },
+    /// The log ends before what was acknowledged.
+    #[error("the log ends with revision {last}, and revision {acknowledged} was acknowledged")]
+    LogShort {
+        /// Its last change.
+        last: Revision,
+        /// What it must reach at least.
+        acknowledged: Revision,
+    },
     /// An action id stands in the log twice: it had two effects.
     #[error("action {id} of {} is in the log twice, the second time as revision {revision}", object.client())]
     IdTwice {
@@ -152,6 +166,7 @@ impl Finding {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Damaged { .. } => "damaged",
+            Self::NoShard { .. } => "no-shard",
             Self::NoRow { .. } => "no-row",
             Self::NoLocator { .. } => "no-locator",
             Self::OtherPlace { .. } => "other-place",
@@ -161,6 +176,7 @@ impl Finding {
             Self::NumberNotGiven { .. } => "number-not-given",
             Self::WrongShard { .. } => "wrong-shard",
             Self::LogHole { .. } => "log-hole",
+            Self::LogShort { .. } => "log-short",
             Self::IdTwice { .. } => "id-twice",
             Self::ChangeWithoutRow { .. } => "change-without-row",
             Self::RowWithoutChange { .. } => "row-without-change",

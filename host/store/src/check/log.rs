@@ -76,6 +76,10 @@ impl Log {
                 all.push(locators, revision, entry);
             }
         }
+        let last = Revision::new(first.get() + all.changes.len() as u64 - 1);
+        if let Some(acknowledged) = folder.acknowledged.filter(|acknowledged| *acknowledged > last) {
+            report.found(Finding::LogShort { last, acknowledged });
+        }
         Ok(all)
     }
 

@@ -61,7 +61,10 @@ pub(super) fn read(
 
 impl Reader<'_> {
     fn shard(&mut self, shard: ShardId) -> fjall::Result<()> {
-        let Ok(keyspace) = self.folder.keyspaces.shard(shard) else { return Ok(()) };
+        let Ok(keyspace) = self.folder.keyspaces.shard(shard) else {
+            self.report.found(Finding::NoShard { shard });
+            return Ok(());
+        };
         let mut run: Option<Run> = None;
         for guard in self.folder.snapshot.iter(keyspace) {
             let (key, value) = guard.into_inner()?;

@@ -118,7 +118,7 @@ fn a_folder_that_no_host_made_is_made_by_a_check() {
 #[test]
 fn a_host_that_uses_the_folder_goes_unnoticed() {
     let planted = Planted::new();
-    let _database = open_database(&planted.path()).unwrap();
+    let _lock = crate::open::claim_folder(&planted.path()).unwrap();
     assert!(matches!(check(&planted.path()), Err(OpenError::InUse { .. })));
 }
 
@@ -213,7 +213,7 @@ fn a_hole_in_the_log_goes_unnoticed() {
     let report = Planted::new().damage(|keyspace, _| keyspace("log").remove(log::key(revision(3))).unwrap());
     holds(&report, &["log-hole", "row-without-change"]);
     let report = Planted::new().damage(|keyspace, _| keyspace("log").remove(log::key(revision(5))).unwrap());
-    holds(&report, &["row-without-change"]);
+    holds(&report, &["log-short", "row-without-change"]);
 }
 
 #[test]
@@ -265,10 +265,10 @@ fn a_damaged_record_ends_the_check_or_goes_unnoticed() {
     let report = Planted::new().damage(|keyspace, stands| {
         let Stands { rows, place } = stands("a");
         rows.insert(row::key(place, Version::new(3)), "?").unwrap();
-        keyspace("log").insert(log::key(revision(5)), "?").unwrap();
         keyspace("locator").insert("?", "?").unwrap();
     });
-    holds(&report, &["damaged", "damaged", "damaged"]);
+    // The change of the row that cannot be read has no row.
+    holds(&report, &["damaged", "damaged", "change-without-row"]);
 }
 
 #[test]
