@@ -47,14 +47,20 @@ impl<'a> Line<'a> {
         Some(first)
     }
 
-    /// Lets a frame wait behind the others.
-    pub(crate) fn join(&mut self, frame: Bytes) -> Result<(), TooLong> {
+    /// Whether it takes no more frames.
+    pub(crate) fn is_too_long(&self) -> bool {
         let fair = self.room.fair();
         let long = self.frames.len() >= IN_FLIGHT_PER_STREAM_MAX;
         let late = long && self.frames.front().is_some_and(|first| fair.is_late(first.since));
-        if late || self.room.waiting.load(Ordering::Relaxed) >= fair.waiting() {
+        late || self.room.waiting.load(Ordering::Relaxed) >= fair.waiting()
+    }
+
+    /// Lets a frame wait behind the others.
+    pub(crate) fn join(&mut self, frame: Bytes) -> Result<(), TooLong> {
+        if self.is_too_long() {
             return Err(TooLong(frame));
         }
+        let fair = self.room.fair();
         self.room.waiting.fetch_add(shares(frame.len()) as usize, Ordering::Relaxed);
         self.frames.push_back(Waiting { frame, since: fair.moment() });
         Ok(())

@@ -1,9 +1,10 @@
 //! One stream: requests in, answers out as they are ready, gathered into as few writes as there can be.
 //!
 //! One task reads, works and writes. What comes while it has as many requests in work as it may waits in its line, and is
-//! refused when the line is too long. It reads no further while the client leaves answers unread, so a client is slowed by
-//! QUIC's own flow control and nothing piles up. What is in work ends meanwhile, and gives back its share of the
-//! connection's room, until a bound of answers is gathered.
+//! refused when the line is too long. It reads no further while the client leaves answers unread, or while it has refused
+//! more than goes with what it has answered: refusals cost as well. So a client is slowed by QUIC's own flow control and
+//! nothing piles up. What is in work ends meanwhile, and gives back its share of the connection's room, until a bound of
+//! answers is gathered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use ostrakon_engine::Context;
-use ostrakon_wire::bounds::{FRAME_BYTES_MAX, IN_FLIGHT_PER_STREAM_MAX};
+use ostrakon_wire::bounds::{FRAME_BYTES_MAX, IN_FLIGHT_PER_STREAM_MAX, REFUSALS_AHEAD_MAX, REFUSALS_OF_ANSWER};
 use ostrakon_wire::{Answer, Code, Request, WireError, frame};
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -96,6 +97,8 @@ async fn run(
     let mut reading = true;
     // Whole frames for which there is no room yet.
     let mut line = Line::new(&shared.room);
+    // So many may be refused before more is answered.
+    let mut refusals = REFUSALS_AHEAD_MAX;
     // A frame that was begun must end by then.
     let mut frame_due: Option<Instant> = None;
     loop {
@@ -104,15 +107,20 @@ async fn run(
             let Some(permit) = shared.room.try_enter(line.first_shares()) else { break };
             working.extend(line.pop().map(|frame| work(frame, permit, shared)));
         }
-        while taking
-            && let Some(frame) =
-                frame::split(buffer, FRAME_BYTES_MAX).map_err(|_| Broken::Protocol(Code::FrameTooLarge))?
-        {
+        let mut held_up = false;
+        while taking {
+            held_up = refusals == 0 && !line.is_empty() && line.is_too_long();
+            if held_up {
+                break;
+            }
+            let next = frame::split(buffer, FRAME_BYTES_MAX).map_err(|_| Broken::Protocol(Code::FrameTooLarge))?;
+            let Some(frame) = next else { break };
             let may_enter = line.is_empty() && working.len() < IN_FLIGHT_PER_STREAM_MAX;
             match may_enter.then(|| shared.room.try_enter(shares(frame.len()))).flatten() {
                 Some(permit) => working.push(work(frame, permit, shared)),
                 None => {
                     if let Err(TooLong(frame)) = line.join(frame) {
+                        refusals = refusals.saturating_sub(1);
                         shared.host.engine.refused_unread(Code::Overloaded);
                         unsent.append(&refusal(&frame).map_err(Broken::Protocol)?);
                     }
@@ -123,7 +131,7 @@ async fn run(
             unsent.write_now(send)?;
         }
         let may_take = unsent.is_empty();
-        let may_read = reading && may_take;
+        let may_read = reading && may_take && !held_up;
         let begun = may_read && !buffer.is_empty();
         frame_due = if begun { frame_due.or_else(|| Some(Instant::now() + deadlines.frame)) } else { None };
         if !reading && line.is_empty() && working.is_empty() && unsent.is_empty() {
@@ -139,13 +147,16 @@ async fn run(
             written = unsent.write_some(send), if may_write => written?,
             Some(answered) = working.next(), if may_answer => {
                 unsent.append(&answered.map_err(Broken::Protocol)?);
+                let mut answers = 1;
                 if !working.is_empty() {
                     // Answers of one commit group come close together: one turn for the others, and they travel together.
                     tokio::task::yield_now().await;
                 }
                 while !unsent.is_full() && let Some(Some(answered)) = working.next().now_or_never() {
                     unsent.append(&answered.map_err(Broken::Protocol)?);
+                    answers += 1;
                 }
+                refusals = (refusals + REFUSALS_OF_ANSWER * answers).min(REFUSALS_AHEAD_MAX);
                 unsent.write_now(send)?;
             }
             chunk = recv.read_chunk(READ_BYTES, true), if may_read => match chunk? {

@@ -67,6 +67,10 @@ pub const WAITING_SHARE_MIN: usize = 16;
 pub const WAITING_PER_CONNECTION_MAX: usize = 2048;
 /// When as many wait on a stream as it may have in work, and the first of them has waited so long, those that come are refused.
 pub const WAIT_MAX_MS: u64 = 250;
+/// Requests of a stream that are refused for each that is answered, while more come than that; the rest is not read.
+pub const REFUSALS_OF_ANSWER: usize = 2;
+/// Requests of a stream that are refused before any is answered.
+pub const REFUSALS_AHEAD_MAX: usize = 256;
 /// How exactly waits are told.
 pub const WAIT_TICK_MS: u64 = 50;
 /// For how long a connection that has asked for something counts as active, at least.
