@@ -87,19 +87,87 @@ fn a_component_of_another_kind_or_no_file_at_all_lets_the_host_start() {
     check(PolicyKind::ShardKey, good, Some("{\"weights\":"), "the settings are refused");
 }
 
+/// Words of the fault, for every component whose call goes wrong.
+fn fault(name: &str) -> &'static str {
+    match name {
+        "call-traps" => "unreachable",
+        "call-loops" => "20 ms",
+        "call-recurses" => "call stack exhausted",
+        "call-eats-memory" => "16777216 bytes",
+        "call-too-many-bits" => "64 meaningful bits",
+        _ => "the shard-key policy failed",
+    }
+}
+
 #[test]
 fn a_policy_that_fails_takes_more_with_it_than_its_own_request() {
     let folder = Folder::new();
-    let traps = hostile().into_iter().find(|each| each.name == "call-traps").unwrap();
-    let file = component_file(folder.beside("").as_path(), traps.name, &traps.bytes);
-    let host = folder.serve_with(&["--policy", &format!("shard-key={}", file.display())]);
-    for round in ["first", "second"] {
-        let put = |data_type| ["put", "policies", data_type, round, "--data", "{}", "--timeout", "1", "--json"];
+    let host = folder.serve();
+    let all = hostile().into_iter();
+    let calls: Vec<_> = all.filter(|each| each.when == When::Call && each.kind == PolicyKind::ShardKey).collect();
+    assert!(calls.len() >= 6, "{}", calls.len());
+    for each in calls {
+        let file = component_file(folder.beside("").as_path(), each.name, &each.bytes);
+        host.swap("shard-key", &file);
+        let put = |data_type| ["put", "policies", data_type, each.name, "--data", "{}", "--timeout", "1", "--json"];
         let failed = run(Some(host.data()), put("hostile")).exits(1).json();
         assert_eq!(failed["error"]["code"], "policy-failed", "{failed}");
         assert_eq!(failed["error"]["retryable"], true);
+        assert!(failed["error"]["message"].as_str().unwrap().contains(fault(each.name)), "{}: {failed}", each.name);
         run(Some(host.data()), put("volume")).exits(0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forecast_that_fails_holds_up_its_write() {
+    let folder = Folder::new();
+    let host = folder.serve();
+    let client = host.client().await;
+    let all = hostile().into_iter();
+    let calls: Vec<_> = all.filter(|each| each.when == When::Call && each.kind == PolicyKind::Prediction).collect();
+    assert!(calls.len() >= 3, "{}", calls.len());
+    for (before, each) in (0..).zip(calls) {
+        let file = component_file(folder.beside("").as_path(), each.name, &each.bytes);
+        host.swap("prediction", &file);
+        let object = object("policies", each.name);
+        for next in 1..=9 {
+            client.write(&object, version(next), structured(&json!({}))).await.unwrap();
+        }
+        let facts = client.info().await.unwrap().facts;
+        let facts = json::to_json(&ostrakon_client::value::Value::Map(facts));
+        assert_eq!(facts["predictions"]["faults"], before + 1, "{}", each.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_answers_differently_the_second_time_goes_unnoticed() {
+    // Every so many calls of an instance one is repeated on a fresh instance; there are a few instances.
+    const CREATIONS_MAX: usize = 20_000;
+    const BATCH: usize = 250;
+    let folder = Folder::new();
+    let host = folder.serve();
+    let impure = hostile().into_iter().find(|each| each.when == When::Sample).unwrap();
+    let file = component_file(folder.beside("").as_path(), impure.name, &impure.bytes);
+    host.swap("shard-key", &file);
+    let client = host.client().await;
+    // The client library asks again after a fault, and every object is made in the end.
+    for n in 0..CREATIONS_MAX / BATCH {
+        let create = |m| {
+            let object = object("impure", format!("{n}-{m}"));
+            let client = &client;
+            async move { client.put(&object, structured(&json!({})), Expect::Absent).await.map(drop) }
+        };
+        futures_util::future::try_join_all((0..BATCH).map(create)).await.unwrap();
+        let facts = client.info().await.unwrap().facts;
+        let facts = json::to_json(&ostrakon_client::value::Value::Map(facts));
+        if facts["shard-key-faults"].as_u64().unwrap() > 0 {
+            let policy = &facts["policies"]["shard-key"];
+            assert_eq!(policy["faults"], facts["shard-key-faults"], "{facts}");
+            assert!(policy["purity-checks"].as_u64().unwrap() >= 1, "{facts}");
+            return;
+        }
+    }
+    panic!("no repeated call was compared");
 }
 
 #[tokio::test(flavor = "multi_thread")]
