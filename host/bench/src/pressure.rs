@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use ostrakon_wire::bounds::SHARDS_MAX;
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use tokio::time::{interval_at, timeout};
@@ -21,7 +22,7 @@ use crate::sample::{self, Sample};
 use crate::{Options, folder};
 
 /// Numbers of shards when the command does not say.
-pub(crate) const SHARDS: [u32; 2] = [16, 1_000];
+pub(crate) const SHARDS: [u32; 2] = [16, SHARDS_MAX];
 /// Objects of a phase that are there before it is measured; one write of some creates another.
 const OBJECTS: usize = 50_000;
 const WRITES_OF_CREATE: u64 = 32;
