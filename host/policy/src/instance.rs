@@ -4,10 +4,11 @@
 
 use ostrakon_core::policy::PolicyFault;
 use wasmtime::component::InstancePre;
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use crate::engine::PolicyEngine;
 use crate::meter::Meter;
+use crate::patience::Patience;
 use crate::ticker::Ticker;
 
 /// How much one instance may use.
@@ -36,7 +37,15 @@ impl Instance {
         let mut store = Store::new(engine.wasm(), Meter::new(allowance.memory_bytes_max));
         store.limiter(|meter| meter);
         store.set_hostcall_fuel(allowance.answer_bytes_max);
-        store.set_epoch_deadline(Ticker::ticks(deadline_ms));
+        store.epoch_deadline_callback(|mut store| {
+            let patience = &mut store.data_mut().patience;
+            if patience.is_left() {
+                Ok(UpdateDeadline::Continue(Ticker::ticks(patience.deadline_ms())))
+            } else {
+                Err(Trap::Interrupt.into())
+            }
+        });
+        begin(&mut store, deadline_ms);
         match pre.instantiate(&mut store) {
             Ok(component) => Ok(Self { store, component }),
             Err(error) => Err(fault(&error, store.data(), deadline_ms)),
@@ -50,7 +59,7 @@ impl Instance {
         deadline_ms: u64,
         call: impl FnOnce(&mut Store<Meter>) -> wasmtime::Result<R>,
     ) -> Result<R, PolicyFault> {
-        self.store.set_epoch_deadline(Ticker::ticks(deadline_ms));
+        begin(&mut self.store, deadline_ms);
         self.store.data_mut().forgive();
         call(&mut self.store).map_err(|error| fault(&error, self.store.data(), deadline_ms))
     }
@@ -59,6 +68,12 @@ impl Instance {
     pub(crate) fn parts(&mut self) -> (&mut Store<Meter>, wasmtime::component::Instance) {
         (&mut self.store, self.component)
     }
+}
+
+/// A call begins, with its deadline before it.
+fn begin(store: &mut Store<Meter>, deadline_ms: u64) {
+    store.set_epoch_deadline(Ticker::ticks(deadline_ms));
+    store.data_mut().patience = Patience::new(deadline_ms);
 }
 
 #[cold]

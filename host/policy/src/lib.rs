@@ -20,6 +20,7 @@ mod instance;
 mod lanes;
 mod load;
 mod meter;
+mod patience;
 mod prediction;
 mod prepared;
 mod reconciliation;

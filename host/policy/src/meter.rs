@@ -3,6 +3,7 @@
 use wasmtime::ResourceLimiter;
 
 use crate::bounds::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use crate::patience::Patience;
 
 /// What one store's memories hold together, and whether growth was refused since the flag was last cleared.
 #[derive(Debug)]
@@ -10,11 +11,13 @@ pub(crate) struct Meter {
     bytes: usize,
     bytes_max: usize,
     refused: bool,
+    /// What the call under way has left of its time.
+    pub(crate) patience: Patience,
 }
 
 impl Meter {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes: 0, bytes_max, refused: false }
+        Self { bytes: 0, bytes_max, refused: false, patience: Patience::default() }
     }
 
     /// The bound, in bytes.
