@@ -49,7 +49,11 @@ impl Engine {
         if matches!(error, ReadError::Busy) {
             return overloaded(error.to_string());
         }
-        tracing::error!(%error, "an object cannot be read");
+        match error {
+            // Said once, at the start.
+            ReadError::NoShard(_) => tracing::debug!(%error, "an object cannot be read"),
+            _ => tracing::error!(%error, "an object cannot be read"),
+        }
         WireError::new(Code::ShardUnavailable, error.to_string())
     }
 

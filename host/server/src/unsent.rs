@@ -45,7 +45,7 @@ impl Unsent {
     pub(crate) fn write_now(&mut self, send: &mut SendStream) -> Result<(), WriteError> {
         while !self.is_empty() {
             match send.write(&self.bytes[self.written..]).now_or_never() {
-                Some(taken) => self.taken(taken?, None),
+                Some(taken) => self.taken(taken?, self.due.map(|_| Instant::now())),
                 None => {
                     self.due.get_or_insert_with(|| Instant::now() + self.deadline);
                     break;

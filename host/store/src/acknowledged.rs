@@ -6,7 +6,7 @@
 //! 16 bytes: the last revision (8, little-endian), xxh3-64 of these (8).
 
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use ostrakon_wire::Revision;
@@ -20,7 +20,11 @@ impl Acknowledged {
     /// Opens the mark of a data folder, or makes it; with what it says. A mark that is damaged says nothing.
     pub(crate) fn open(folder: &Path) -> std::io::Result<(Self, Option<Revision>)> {
         let path = folder.join(FILE);
-        let bytes = std::fs::read(&path).unwrap_or_default();
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         let revision = decode(&bytes);
         if revision.is_none() && !bytes.is_empty() {

@@ -9,7 +9,6 @@ mod log;
 mod rows;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 
 use fjall::{Readable, Snapshot};
@@ -61,7 +60,6 @@ impl CheckReport {
 
 /// What every pass looks at.
 struct Folder {
-    _lock: File,
     snapshot: Snapshot,
     keyspaces: Keyspaces,
     map: ShardMap,
@@ -103,27 +101,31 @@ pub fn check(path: &Path) -> Result<CheckReport, OpenError> {
 impl Folder {
     /// `None` for a folder whose making was cut off before anything could be stored in it.
     fn open(path: &Path) -> Result<Option<Self>, OpenError> {
-        match open::what_stands(path) {
-            (false, false) => return Err(OpenError::NoStore { path: path.into() }),
-            (true, false) => return Ok(None),
-            (_, true) => {}
+        if open::what_stands(path) == (false, false) {
+            return Err(OpenError::NoStore { path: path.into() });
         }
-        let lock = open::claim_folder(path)?;
+        let (lock, format) = open::claim_folder(path)?;
         let (_, acknowledged) =
             Acknowledged::open(path).map_err(|source| OpenError::Io { path: path.into(), source })?;
-        open::survey(path, Verify::Full, acknowledged, DamagedShards::Refuse)?;
+        if format > open::FORMAT_WITHOUT_ROSTER {
+            open::survey(path, Verify::Full, acknowledged, DamagedShards::Refuse)?;
+        }
         let engine = |source: fjall::Error| open::engine_error(path, source);
         let damaged = |source| OpenError::Damaged { path: path.into(), source };
+        if !open::what_stands(path).1 {
+            return Ok(None);
+        }
         let database = open::open_database(path)?;
         let Some((facts, map)) = open::find_facts(&database, path)? else { return Ok(None) };
         open::hold_keyspaces(&database, path)?;
-        let keyspaces = Keyspaces::open(&database, map.ranges().iter().map(|range| range.shard)).map_err(engine)?;
+        let keyspaces =
+            Keyspaces::open(&database, map.ranges().iter().map(|range| range.shard), lock).map_err(engine)?;
         let snapshot = database.snapshot();
         let fact = |key| snapshot.get(&keyspaces.meta, key).map_err(engine);
         let start = fact(meta::FLOORS_KEY)?.map(|value| LogStart::decode(&value).map_err(damaged)).transpose()?;
         let mark = fact(meta::NUMBERS_KEY)?.map(|value| meta::decode_numbers(&value).map_err(damaged)).transpose()?;
         let (start, numbers_mark) = (start.unwrap_or_default(), mark.unwrap_or_default());
-        Ok(Some(Self { _lock: lock, snapshot, keyspaces, map, facts, start, acknowledged, numbers_mark }))
+        Ok(Some(Self { snapshot, keyspaces, map, facts, start, acknowledged, numbers_mark }))
     }
 
     fn locators(&self, report: &mut CheckReport) -> fjall::Result<Locators> {

@@ -18,7 +18,6 @@ use crate::queue::{Queue, QueueFull};
 use crate::record::locator::Place;
 use crate::record::log::Identity;
 use crate::record::{locator, log, meta, row};
-use crate::view::ReadView;
 
 /// One change of one object: one row, and its part of the group's log record.
 #[derive(Debug, Clone)]
@@ -181,8 +180,11 @@ impl<S: Sink> Thread<S> {
         while self.queue.take(&mut backlog) {
             self.pick(&mut backlog, &mut group);
             if group.is_empty() {
-                // Only shards that are held back have work: give their flushes a moment.
+                // Only shards that are held back have work: give their flushes a moment. One that failed ends them all.
                 std::thread::sleep(crate::flush::POLL);
+                if let Err(error) = self.store.database.persist(PersistMode::Buffer) {
+                    self.fail(&error);
+                }
                 continue;
             }
             self.stats.in_group.store(group.len() as u32, Ordering::Relaxed);
@@ -299,14 +301,13 @@ impl<S: Sink> Thread<S> {
         }
         let trim = self.trim(&mut batch);
         if let Err(error) = batch.commit() {
-            tracing::error!(%error, "a persist failed: the host takes no more writes");
-            self.stats.failed.store(true, Ordering::Relaxed);
+            self.fail(&error);
             return Err(CommitError::Failed);
         }
         self.log.next = Revision::new(revision);
         self.mark(Revision::new(revision - 1));
         self.store.numbers_mark = mark.unwrap_or(self.store.numbers_mark);
-        self.publish();
+        self.store.publish_at(self.log.next);
         if let Some(trim) = trim {
             self.log.start = trim.start;
             self.sink.floors(&self.log.start.floors);
@@ -352,14 +353,11 @@ impl<S: Sink> Thread<S> {
         }
     }
 
-    fn publish(&self) {
-        self.store.views.publish(ReadView {
-            snapshot: self.store.database.snapshot(),
-            keyspaces: Arc::clone(&self.store.keyspaces),
-            map: Arc::clone(&self.store.map),
-            log: self.store.facts.log,
-            revision: Revision::new(self.log.next.get() - 1),
-        });
+    /// Nothing is written from now on, by flushes neither: what a failed write left behind stays the end of its journal.
+    fn fail(&self, error: &fjall::Error) {
+        tracing::error!(%error, "a persist failed: the host takes no more writes");
+        self.stats.failed.store(true, Ordering::Relaxed);
+        self.flusher.give_up();
     }
 
     fn measure(&self, started: Instant, changes: usize) {

@@ -80,6 +80,11 @@ impl Flusher {
         }
     }
 
+    /// Flushes nothing any more.
+    pub(crate) fn give_up(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+
     /// Whether any shard is held back.
     pub(crate) fn any_held(&self) -> bool {
         self.shared.all_held.load(Ordering::Relaxed) || self.shared.held_count.load(Ordering::Relaxed) > 0

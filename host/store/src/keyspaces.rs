@@ -1,12 +1,14 @@
 //! The keyspaces of a data folder, opened.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::SHARD_MEMTABLE_BYTES_MAX;
 
 use crate::error::ReadError;
+use crate::survey::Roster;
 
 pub(crate) const META: &str = "meta";
 pub(crate) const LOG: &str = "log";
@@ -18,6 +20,8 @@ pub(crate) struct Keyspaces {
     pub(crate) log: Keyspace,
     pub(crate) locator: Keyspace,
     pub(crate) shards: BTreeMap<ShardId, Keyspace>,
+    /// No other host looks at the folder while anything of it is open. Given up last.
+    _lock: Option<File>,
 }
 
 const SHARD_PREFIX: &str = "shard-";
@@ -47,12 +51,19 @@ impl Keyspaces {
             shards: shards
                 .map(|shard| Ok((shard, database.keyspace(&shard_name(shard), options)?)))
                 .collect::<fjall::Result<_>>()?,
+            _lock: None,
         })
     }
 
     /// Opens them. A shard whose keyspace is not there is set aside: everybody who wants it is told so.
-    pub(crate) fn open(database: &Database, shards: impl Iterator<Item = ShardId>) -> fjall::Result<Self> {
-        Self::create(database, shards.filter(|shard| database.keyspace_exists(&shard_name(*shard))))
+    pub(crate) fn open(database: &Database, shards: impl Iterator<Item = ShardId>, lock: File) -> fjall::Result<Self> {
+        let opened = Self::create(database, shards.filter(|shard| database.keyspace_exists(&shard_name(*shard))))?;
+        Ok(Self { _lock: Some(lock), ..opened })
+    }
+
+    /// Which keyspace has which name.
+    pub(crate) fn roster(&self) -> Roster {
+        Roster(self.all().map(|keyspace| (keyspace.id(), keyspace.name().to_string())).collect())
     }
 
     pub(crate) fn shard(&self, shard: ShardId) -> Result<&Keyspace, ReadError> {

@@ -20,12 +20,14 @@ use crate::record::DamagedRecord;
 use crate::record::locator::ObjectNumber;
 use crate::record::log::Entry;
 use crate::record::meta::{self, LogStart, StoreFacts};
-use crate::survey::{DamagedShards, Roster, Survey};
+use crate::survey::{DamagedShards, Survey};
 use crate::sweep;
 use crate::view::{ReadView, Views};
 
 /// The format of data folders that this release writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// Folders of this format have no roster yet.
+pub(crate) const FORMAT_WITHOUT_ROSTER: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_TITLE: &str = "ostrakon data folder, format ";
 const DATABASE_FOLDER: &str = "store";
@@ -85,8 +87,6 @@ pub struct Store {
     /// Object numbers from here on were never given out, before or in this run.
     pub(crate) numbers_mark: u64,
     pub(crate) acknowledged: Acknowledged,
-    /// Held for as long as the store is open: no other host looks at the folder meanwhile.
-    _lock: File,
 }
 
 /// Which part of the log is there.
@@ -130,9 +130,11 @@ impl Store {
     pub fn open(config: StoreConfig) -> Result<(Self, Recovered), OpenError> {
         let path = config.path.clone();
         let io = |source| OpenError::Io { path: path.clone(), source };
-        let lock = claim_folder(&path)?;
+        let (lock, format) = claim_folder(&path)?;
         let (acknowledged, mark) = Acknowledged::open(&path).map_err(io)?;
-        survey(&path, config.verify, mark, DamagedShards::SetAside)?;
+        if format > FORMAT_WITHOUT_ROSTER {
+            survey(&path, config.verify, mark, DamagedShards::SetAside)?;
+        }
         let database = open_database(&path)?;
         let wrap = |source: fjall::Error| engine_error(&path, source);
         let (facts, map) = match find_facts(&database, &path)? {
@@ -141,7 +143,10 @@ impl Store {
         };
         hold_keyspaces(&database, &path)?;
         let shards = map.ranges().iter().map(|range| range.shard);
-        let keyspaces = Arc::new(Keyspaces::open(&database, shards).map_err(wrap)?);
+        let keyspaces = Arc::new(Keyspaces::open(&database, shards, lock).map_err(wrap)?);
+        if format <= FORMAT_WITHOUT_ROSTER {
+            keyspaces.roster().write(&path).and_then(|()| write_format(&path)).map_err(io)?;
+        }
         let view = ReadView {
             snapshot: database.snapshot(),
             keyspaces: Arc::clone(&keyspaces),
@@ -159,10 +164,10 @@ impl Store {
             views: Views(Arc::new(ArcSwap::from_pointee(view))),
             numbers_mark: 0,
             acknowledged,
-            _lock: lock,
         };
-        store.settle_history().map_err(|error| read_error(&path, error))?;
         let recovered = store.recover(&path, mark)?;
+        store.settle_history().map_err(|error| read_error(&path, error))?;
+        store.publish_at(store.log.next);
         Ok((store, recovered))
     }
 
@@ -210,14 +215,18 @@ impl Store {
             return Err(OpenError::LostEnd { path: path.into(), acknowledged, found });
         }
         self.log.next = next;
+        Ok(Recovered { remembered, floors: self.log.start.floors.clone() })
+    }
+
+    /// Publishes what is durable now; `next` is the revision to come.
+    pub(crate) fn publish_at(&self, next: Revision) {
         self.views.publish(ReadView {
             snapshot: self.database.snapshot(),
             keyspaces: Arc::clone(&self.keyspaces),
             map: Arc::clone(&self.map),
             log: self.facts.log,
-            revision: found,
+            revision: Revision::new(next.get() - 1),
         });
-        Ok(Recovered { remembered, floors: self.log.start.floors.clone() })
     }
 
     /// Brings history to the configured number of versions where fewer are asked for than before.
@@ -256,18 +265,17 @@ fn read_error(path: &Path, error: ReadError) -> OpenError {
 
 /// Makes the folder if it is missing, takes it for this host alone, and holds that its format is known. The format is
 /// written before anything else, so a folder without one was never a host's.
-pub(crate) fn claim_folder(path: &Path) -> Result<File, OpenError> {
+pub(crate) fn claim_folder(path: &Path) -> Result<(File, u32), OpenError> {
     let io = |source| OpenError::Io { path: path.into(), source };
     std::fs::create_dir_all(path).map_err(io)?;
-    let file = path.join(FORMAT_FILE);
-    match std::fs::read_to_string(&file) {
+    let format = match std::fs::read_to_string(path.join(FORMAT_FILE)) {
         Ok(text) => {
             let number = text.trim_end().strip_prefix(FORMAT_TITLE).and_then(|number| number.parse::<u32>().ok());
             match number {
                 Some(found) if found > FORMAT => {
                     return Err(OpenError::NewerFormat { path: path.into(), found, known: FORMAT });
                 }
-                Some(_) => {}
+                Some(found) => found,
                 None => return Err(OpenError::NotADataFolder { path: path.into() }),
             }
         }
@@ -275,13 +283,14 @@ pub(crate) fn claim_folder(path: &Path) -> Result<File, OpenError> {
             if path.join(DATABASE_FOLDER).exists() {
                 return Err(OpenError::NotADataFolder { path: path.into() });
             }
-            write_format(path, &file).map_err(io)?;
+            write_format(path).map_err(io)?;
+            FORMAT
         }
         Err(error) => return Err(io(error)),
-    }
+    };
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK_FILE)).map_err(io)?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok((lock, format)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.into() }),
         Err(TryLockError::Error(error)) => Err(io(error)),
     }
@@ -302,13 +311,13 @@ pub(crate) fn survey(
     Survey::new(path, path.join(DATABASE_FOLDER), shards).run(verify, acknowledged)
 }
 
-fn write_format(path: &Path, file: &Path) -> std::io::Result<()> {
+fn write_format(path: &Path) -> std::io::Result<()> {
     let draft = path.join("FORMAT.draft");
     let mut out = std::fs::File::create(&draft)?;
     writeln!(out, "{FORMAT_TITLE}{FORMAT}")?;
     out.sync_all()?;
-    std::fs::rename(&draft, file)?;
-    std::fs::File::open(path)?.sync_all()
+    std::fs::rename(&draft, path.join(FORMAT_FILE))?;
+    File::open(path)?.sync_all()
 }
 
 pub(crate) fn open_database(path: &Path) -> Result<Database, OpenError> {
@@ -365,8 +374,7 @@ fn create(database: &Database, config: &StoreConfig) -> Result<(StoreFacts, Shar
     for folder in [path.join(DATABASE_FOLDER).join("keyspaces"), path.join(DATABASE_FOLDER), path.clone()] {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
     }
-    let named = keyspaces.all().map(|keyspace| (keyspace.id(), keyspace.name().to_string()));
-    Roster(named.collect()).write(path).map_err(io)?;
+    keyspaces.roster().write(path).map_err(io)?;
     let mut batch = database.batch().durability(Some(PersistMode::SyncAll));
     batch.insert(&keyspaces.meta, meta::STORE_KEY, facts.encode());
     batch.insert(&keyspaces.meta, meta::MAP_KEY, meta::encode_map(&map));

@@ -21,7 +21,7 @@ use crate::error::OpenError;
 use crate::keyspaces::{LOG, is_shard_name};
 use journal::{Rest, Walk};
 pub(crate) use roster::Roster;
-use tables::Damage;
+use tables::{Damage, Fault};
 
 const KEYSPACES: &str = "keyspaces";
 /// The engine's own keyspace: names and settings of the others.
@@ -63,7 +63,7 @@ impl<'a> Survey<'a> {
         let roster = match Roster::read(self.data).map_err(|error| self.io(error))? {
             Some(Ok(roster)) => roster,
             Some(Err(what)) => return Err(self.damaged("KEYSPACES", what)),
-            None => return self.unfinished(),
+            None => return self.unfinished(acknowledged),
         };
         for file in ["version", "lock", KEYSPACES] {
             if !self.store.join(file).exists() {
@@ -79,19 +79,34 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// A folder whose making was cut off, or one that is new. What the engine could not finish holds nothing yet.
-    fn unfinished(&self) -> Result<(), OpenError> {
-        if !self.store.exists() || self.store.join("version").exists() {
-            return Ok(());
+    /// A folder that is new, or whose making was cut off before anything could be stored in it: the roster stands before
+    /// the first batch. What the engine could not finish is put aside and made anew.
+    fn unfinished(&self, acknowledged: Option<Revision>) -> Result<(), OpenError> {
+        let stored = acknowledged.is_some_and(|acknowledged| acknowledged > Revision::default());
+        if stored || self.store.exists() && self.holds_anything()? {
+            return Err(self.damaged("KEYSPACES", "it is missing"));
         }
-        let journals = self.journals()?;
-        let empty = |path: &PathBuf| std::fs::read(path).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0));
-        if !journals.values().all(empty) {
-            return Err(self.damaged(self.store.join("version"), "it is missing"));
+        if self.store.exists() {
+            let kept = self.aside("unfinished")?;
+            tracing::warn!(kept = %kept.display(), "the making of the store was cut off; it is made anew");
+            std::fs::rename(&self.store, kept.join("store")).map_err(|error| self.io(error))?;
         }
-        tracing::warn!(store = %self.store.display(), "the making of the store was cut off; it is made anew");
-        std::fs::remove_dir_all(&self.store).map_err(|error| self.io(error))?;
         Ok(())
+    }
+
+    /// Whether there is a batch in any journal, or a table in any keyspace but the engine's own.
+    fn holds_anything(&self) -> Result<bool, OpenError> {
+        for journal in self.journals()?.values() {
+            let bytes = std::fs::read(journal).map_err(|error| self.io(error))?;
+            if bytes.iter().any(|byte| *byte != 0) {
+                return Ok(true);
+            }
+        }
+        let Ok(keyspaces) = std::fs::read_dir(self.store.join(KEYSPACES)) else { return Ok(false) };
+        let own = std::ffi::OsString::from(ENGINE_KEYSPACE.to_string());
+        let others = keyspaces.filter_map(Result::ok).filter(|entry| entry.file_name() != own);
+        let tables = |entry: std::fs::DirEntry| std::fs::read_dir(entry.path().join("tables"));
+        Ok(others.filter_map(|entry| tables(entry).ok()).any(|mut tables| tables.next().is_some()))
     }
 
     /// Answers the shards that are damaged or gone; damage elsewhere is an error.
@@ -113,16 +128,25 @@ impl<'a> Survey<'a> {
         for (number, name) in own.into_iter().chain(named) {
             match tables::check(&folder.join(number.to_string()), verify) {
                 Ok(()) => {}
-                Err(damage) if is_shard_name(name) && self.shards == DamagedShards::SetAside => {
+                Err(Fault::Io(error)) => return Err(self.io(error)),
+                // One that was set aside before.
+                Err(_) if is_shard_name(name) && !folder.join(number.to_string()).exists() => {}
+                Err(Fault::Damage(damage)) if is_shard_name(name) && self.shards == DamagedShards::SetAside => {
                     damaged.insert(*number, damage);
                 }
-                Err(damage) => {
+                Err(Fault::Damage(damage)) => {
                     let what = format!("{} (keyspace {name})", damage.what);
                     return Err(self.damaged(folder.join(number.to_string()).join(damage.file), what));
                 }
             }
         }
-        Ok(damaged)
+        let shards = roster.0.values().filter(|name| is_shard_name(name)).count();
+        match damaged.first_key_value() {
+            Some((number, damage)) if damaged.len() == shards => {
+                Err(self.damaged(folder.join(number.to_string()).join(&damage.file), damage.what.as_str()))
+            }
+            _ => Ok(damaged),
+        }
     }
 
     /// The journals, by number.
@@ -188,6 +212,7 @@ impl<'a> Survey<'a> {
         let data_end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         let cut = || {
             std::fs::write(kept.join("cut-off"), &bytes[walk.end..data_end])?;
+            sync(&kept.join("cut-off"))?;
             let file = std::fs::OpenOptions::new().write(true).open(path)?;
             file.set_len(walk.end as u64)?;
             file.sync_all()
@@ -207,17 +232,19 @@ impl<'a> Survey<'a> {
         journals: &BTreeMap<u64, PathBuf>,
     ) -> Result<(), OpenError> {
         let folder = self.store.join(KEYSPACES).join(number.to_string());
-        if !folder.exists() {
-            tracing::error!(shard = name, "the shard's files are gone: it is not served");
-            return Ok(());
-        }
         let kept = self.aside(name)?;
         let keep = || {
             for path in journals.values() {
-                std::fs::copy(path, kept.join(path.file_name().unwrap_or_default()))?;
+                let copy = kept.join(path.file_name().unwrap_or_default());
+                std::fs::copy(path, &copy)?;
+                sync(&copy)?;
             }
+            sync(&kept)?;
+            sync(&self.data.join(SET_ASIDE))?;
+            sync(self.data)?;
             std::fs::rename(&folder, kept.join("keyspace"))?;
-            std::fs::File::open(self.store.join(KEYSPACES))?.sync_all()
+            sync(&kept)?;
+            sync(&self.store.join(KEYSPACES))
         };
         keep().map_err(|error| self.io(error))?;
         tracing::error!(shard = name, file = damage.file, what = damage.what, kept = %kept.display(),
@@ -239,6 +266,11 @@ impl<'a> Survey<'a> {
         }
         unreachable!("a free name is found or the folder cannot be written")
     }
+}
+
+/// Makes a file, or what stands in a folder, durable.
+fn sync(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path)?.sync_all()
 }
 
 /// What is read before anything is trusted, for whoever feeds it nonsense.

@@ -177,8 +177,8 @@ fn a_folder_in_use_of_a_newer_format_or_of_somebody_else_is_refused_by_name() {
     let open = Store::open(config.clone()).unwrap();
     assert!(matches!(Store::open(config.clone()), Err(OpenError::InUse { .. })));
     drop(open);
-    std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 2\n").unwrap();
-    assert!(matches!(Store::open(config.clone()), Err(OpenError::NewerFormat { found: 2, known: 1, .. })));
+    std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 3\n").unwrap();
+    assert!(matches!(Store::open(config.clone()), Err(OpenError::NewerFormat { found: 3, known: 2, .. })));
     std::fs::write(config.path.join("FORMAT"), "something else\n").unwrap();
     assert!(matches!(Store::open(config), Err(OpenError::NotADataFolder { .. })));
 }

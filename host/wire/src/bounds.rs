@@ -44,7 +44,7 @@ pub const TOKEN_BYTES_MAX: usize = OBJECT_BYTES_MAX + 64;
 
 /// Streams that a client may have open on one connection.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
-/// Requests of one stream that are worked on at a time; the next is read when one is answered.
+/// Requests of one stream that are worked on at a time; the next ones wait.
 pub const IN_FLIGHT_PER_STREAM_MAX: usize = 512;
 /// Requests of one connection that are worked on at a time; more wait in the streams.
 pub const IN_FLIGHT_PER_CONNECTION_MAX: usize = 2048;

@@ -102,6 +102,9 @@ impl Batch {
             return Err("no batch begins there");
         }
         let (items, seqno) = (cut.u32()?, cut.u64()?);
+        if items == 0 {
+            return Err("a batch holds nothing");
+        }
         let body = cut.0;
         let mut revision = None;
         for _ in 0..items {

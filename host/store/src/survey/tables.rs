@@ -7,7 +7,7 @@
 //! `v<number>`: an archive; its section `tables` holds the number of levels (1), for each the number of runs (1), for each
 //! the number of tables (4), for each its number (8), 0, xxh3-128 of the file `tables/<number>` (16), a seqno (8).
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -23,17 +23,31 @@ pub(crate) struct Damage {
     pub(crate) what: String,
 }
 
-fn damage(file: impl Into<String>, what: impl ToString) -> Damage {
-    Damage { file: file.into(), what: what.to_string() }
+/// Why a keyspace was not found to be sound.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Damage(Damage),
+    /// Its files cannot be looked at, which says nothing of what is in them.
+    Io(std::io::Error),
+}
+
+fn damage(file: impl Into<String>, what: impl ToString) -> Fault {
+    Fault::Damage(Damage { file: file.into(), what: what.to_string() })
+}
+
+fn unreadable(file: impl Into<String>, error: std::io::Error) -> Fault {
+    const EIO: i32 = 5;
+    let of_the_file = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof | ErrorKind::InvalidData);
+    if of_the_file || error.raw_os_error() == Some(EIO) { damage(file, error) } else { Fault::Io(error) }
 }
 
 /// Holds the files of the keyspace in `folder`.
-pub(crate) fn check(folder: &Path, verify: Verify) -> Result<(), Damage> {
-    let current = std::fs::read(folder.join("current")).map_err(|error| damage("current", error))?;
+pub(crate) fn check(folder: &Path, verify: Verify) -> Result<(), Fault> {
+    let current = std::fs::read(folder.join("current")).map_err(|error| unreadable("current", error))?;
     let (number, checksum) = parse_current(&current).ok_or_else(|| damage("current", "it is cut off"))?;
     let version = format!("v{number}");
     let path = folder.join(&version);
-    if checksum_of(&path).map_err(|error| damage(&version, error))? != checksum {
+    if checksum_of(&path).map_err(|error| unreadable(&version, error))? != checksum {
         return Err(damage(version, "it does not match its checksum"));
     }
     let archive = sfa::Reader::new(&path).map_err(|error| damage(&version, error))?;
@@ -54,16 +68,16 @@ struct Table {
 }
 
 impl Table {
-    fn check(&self, folder: &Path, verify: Verify) -> Result<(), Damage> {
+    fn check(&self, folder: &Path, verify: Verify) -> Result<(), Fault> {
         let file = format!("tables/{}", self.number);
         let path = folder.join(&file);
         match verify {
             Verify::Quick => {
-                std::fs::metadata(&path).map_err(|error| damage(&file, error))?;
+                std::fs::metadata(&path).map_err(|error| unreadable(&file, error))?;
                 sfa::Reader::new(&path).map_err(|error| damage(&file, error))?;
             }
             Verify::Full => {
-                if checksum_of(&path).map_err(|error| damage(&file, error))? != self.checksum {
+                if checksum_of(&path).map_err(|error| unreadable(&file, error))? != self.checksum {
                     return Err(damage(file, "it does not match its checksum"));
                 }
             }

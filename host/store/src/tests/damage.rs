@@ -279,6 +279,13 @@ fn a_missing_or_foreign_file_of_the_whole_store_is_made_anew_or_deleted() {
     std::fs::remove_dir_all(config.path.join("store")).unwrap();
     refused(&config, "store/version");
     let (_folder, config) = fresh(&whole);
+    std::fs::remove_file(config.path.join("KEYSPACES")).unwrap();
+    refused(&config, "KEYSPACES");
+    std::fs::remove_file(config.path.join("store/version")).unwrap();
+    std::fs::remove_file(config.path.join("ACKNOWLEDGED")).unwrap();
+    refused(&config, "KEYSPACES");
+    assert!(config.path.join("store/keyspaces/4").exists(), "nothing is taken away");
+    let (_folder, config) = fresh(&whole);
     std::fs::remove_file(journal(&config)).unwrap();
     refused(&config, "store");
     let (_folder, config) = fresh(&whole);
@@ -294,8 +301,28 @@ fn a_making_that_was_cut_off_keeps_the_host_from_starting() {
     let folder = tempfile::tempdir().unwrap();
     let config = small(&folder);
     std::fs::create_dir_all(config.path.join("store/keyspaces")).unwrap();
-    std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 1\n").unwrap();
+    std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 2\n").unwrap();
     std::fs::write(config.path.join("store/0.jnl"), [0; 64]).unwrap();
     put(&config, &CHANGES);
     assert_eq!(revision(&config).unwrap(), 6);
+}
+
+#[test]
+fn a_folder_of_the_format_before_is_refused_or_stays_unsurveyed() {
+    let (_keep, config) = flushed();
+    std::fs::remove_file(config.path.join("KEYSPACES")).unwrap();
+    std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 1\n").unwrap();
+    assert_eq!(revision(&config).unwrap(), 6);
+    assert!(std::fs::read_to_string(config.path.join("FORMAT")).unwrap().ends_with("format 2\n"));
+    assert!(config.path.join("KEYSPACES").exists());
+    assert_eq!(revision(&config).unwrap(), 6);
+}
+
+#[test]
+fn all_shards_are_set_aside_at_once() {
+    let (_keep, config) = flushed();
+    for (_, folder) in keyspaces(&config).into_iter().filter(|(name, _)| name.starts_with("shard-")) {
+        std::fs::write(folder.join("current"), "?").unwrap();
+    }
+    assert!(matches!(Store::open(config), Err(OpenError::DamagedFile { .. })));
 }
