@@ -2,7 +2,7 @@
 //!
 //! A connection that is active alone may have as much in work as a connection ever may. While several are active each may
 //! have an equal part of a fixed budget, so that one which asks for much cannot queue it up before the others' requests; and
-//! no more than a few dozen while any of them asks for less than that. Active is who has asked for something in this turn or
+//! no more than a few while any of them asks for less than that. Active is who has asked for something in this turn or
 //! the one before. There is no clock here: its owner says when a tick has gone by, and some ticks make a turn.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ pub(crate) struct Fair {
     ticks: AtomicU32,
     turn: AtomicU32,
     active: Count,
-    /// Those of them that ask for more than a few dozen.
+    /// Those of them that ask for more than a few.
     greedy: Count,
     in_work: AtomicUsize,
     waiting: AtomicUsize,

@@ -56,7 +56,7 @@ pub const IN_FLIGHT_BYTES_PER_CONNECTION_MAX: usize = 8 << 20;
 pub const IN_WORK_SHARED: usize = 256;
 /// The most that one of several may have while any of them asks for less than this: who asks for little beside a single
 /// flood waits for a group of so many, not of half the budget.
-pub const IN_WORK_BESIDE_MODEST_MAX: usize = 32;
+pub const IN_WORK_BESIDE_MODEST_MAX: usize = 8;
 /// The least that a connection may have in work, however many are active.
 pub const IN_WORK_SHARE_MIN: usize = 4;
 /// Requests that have arrived and wait for their connection's turn, shared out in the same way; more are refused.
@@ -68,7 +68,7 @@ pub const WAITING_PER_CONNECTION_MAX: usize = 2048;
 /// When as many wait on a stream as it may have in work, and the first of them has waited so long, those that come are refused.
 pub const WAIT_MAX_MS: u64 = 250;
 /// Requests of a stream that are refused for each that is answered, while more come than that; the rest is not read.
-pub const REFUSALS_OF_ANSWER: usize = 2;
+pub const REFUSALS_OF_ANSWER: usize = 1;
 /// Requests of a stream that are refused before any is answered.
 pub const REFUSALS_AHEAD_MAX: usize = 256;
 /// How exactly waits are told.
