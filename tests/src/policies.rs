@@ -2,10 +2,10 @@
 
 use ostrakon_client::{Expect, json};
 use ostrakon_policy::testing::{When, hostile};
-use ostrakon_wire::{Generation, PolicyKind};
+use ostrakon_wire::{Action, Code, Generation, ObjectId, OnConflict, Operation, Perform, PolicyKind, Target};
 use serde_json::json;
 
-use crate::harness::{Folder, component_file, object, run, shard_key_of, structured, version};
+use crate::harness::{Folder, Raw, component_file, object, shard_key_of, structured, version};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_in_place_of_a_shipped_policy_does_not_decide() {
@@ -99,22 +99,32 @@ fn fault(name: &str) -> &'static str {
     }
 }
 
-#[test]
-fn a_policy_that_fails_takes_more_with_it_than_its_own_request() {
+/// Asked over a bare stream: a client library would ask again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_fails_takes_more_with_it_than_its_own_request() {
     let folder = Folder::new();
     let host = folder.serve();
+    let (_raw, mut stream) = Raw::greet(&host).await;
     let all = hostile().into_iter();
     let calls: Vec<_> = all.filter(|each| each.when == When::Call && each.kind == PolicyKind::ShardKey).collect();
     assert!(calls.len() >= 6, "{}", calls.len());
     for each in calls {
         let file = component_file(folder.beside("").as_path(), each.name, &each.bytes);
         host.swap("shard-key", &file);
-        let put = |data_type| ["put", "policies", data_type, each.name, "--data", "{}", "--timeout", "1", "--json"];
-        let failed = run(Some(host.data()), put("hostile")).exits(1).json();
-        assert_eq!(failed["error"]["code"], "policy-failed", "{failed}");
-        assert_eq!(failed["error"]["retryable"], true);
-        assert!(failed["error"]["message"].as_str().unwrap().contains(fault(each.name)), "{}: {failed}", each.name);
-        run(Some(host.data()), put("volume")).exits(0);
+        let put = |data_type| {
+            Operation::Perform(Perform {
+                target: Target { object: ObjectId::new("policies", data_type, each.name).unwrap(), shard_key: None },
+                action: Action::Put(structured(&json!({}))),
+                known: None,
+                action_id: None,
+                on_conflict: OnConflict::Reject,
+            })
+        };
+        let failed = stream.ask(put("hostile")).await.unwrap_err();
+        assert_eq!(failed.code, Code::PolicyFailed, "{}: {}", each.name, failed.message);
+        assert!(failed.code.retryable());
+        assert!(failed.message.contains(fault(each.name)), "{}: {}", each.name, failed.message);
+        stream.ask(put("volume")).await.unwrap();
     }
 }
 
