@@ -189,7 +189,6 @@ impl Owner {
         self.bring(intent, Purpose::Confirm).await.map(drop)
     }
 
-    /// What is seldom waited for is boxed: every request in work holds the room for this future.
     async fn bring(&self, intent: &Intent<'_>, mut purpose: Purpose<'_>) -> Result<Option<Written>, NotWritten> {
         let mut loaded = None;
         loop {
@@ -201,13 +200,13 @@ impl Owner {
                 }
                 Step::Clear => return Ok(None),
                 Step::Refused { refusal, stands } => {
-                    let stands = Box::pin(self.what_stands(intent.object, stands)).await.map_err(NotWritten::Read)?;
+                    let stands = self.what_stands(intent.object, stands).await.map_err(NotWritten::Read)?;
                     return Err(NotWritten::Refused { refusal, stands });
                 }
                 Step::NotWritten(reason) => return Err(reason),
                 Step::Wait(ready) => drop(ready.await),
                 Step::Load { whole } => {
-                    let known = Box::pin(self.load(intent.object)).await.map_err(NotWritten::Read)?;
+                    let known = self.load(intent.object).await.map_err(NotWritten::Read)?;
                     loaded = whole.then_some(known);
                 }
             }

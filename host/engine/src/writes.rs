@@ -170,7 +170,7 @@ impl Engine {
             action: write.action,
             timestamp: write.timestamp,
         };
-        if conflict_expected && let Err(reason) = Box::pin(self.owner.confirm(&intent)).await {
+        if conflict_expected && let Err(reason) = self.owner.confirm(&intent).await {
             return Err(self.failed(reason, position, generations));
         }
         loop {
