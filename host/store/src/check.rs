@@ -17,7 +17,6 @@ use ostrakon_wire::bounds::CHECK_FINDINGS_MAX;
 use ostrakon_wire::{ObjectId, Revision};
 
 use crate::Verify;
-use crate::acknowledged::Acknowledged;
 use crate::error::OpenError;
 use crate::keyspaces::{Keyspaces, LOCATOR};
 use crate::open;
@@ -104,12 +103,7 @@ impl Folder {
         if open::what_stands(path) == (false, false) {
             return Err(OpenError::NoStore { path: path.into() });
         }
-        let (lock, format) = open::claim_folder(path)?;
-        let (_, acknowledged) =
-            Acknowledged::open(path).map_err(|source| OpenError::Io { path: path.into(), source })?;
-        if format > open::FORMAT_WITHOUT_ROSTER {
-            open::survey(path, Verify::Full, acknowledged, DamagedShards::Refuse)?;
-        }
+        let entered = open::enter(path, Verify::Full, DamagedShards::Refuse)?;
         let engine = |source: fjall::Error| open::engine_error(path, source);
         let damaged = |source| OpenError::Damaged { path: path.into(), source };
         if !open::what_stands(path).1 {
@@ -119,13 +113,13 @@ impl Folder {
         let Some((facts, map)) = open::find_facts(&database, path)? else { return Ok(None) };
         open::hold_keyspaces(&database, path)?;
         let keyspaces =
-            Keyspaces::open(&database, map.ranges().iter().map(|range| range.shard), lock).map_err(engine)?;
+            Keyspaces::open(&database, map.ranges().iter().map(|range| range.shard), entered.lock).map_err(engine)?;
         let snapshot = database.snapshot();
         let fact = |key| snapshot.get(&keyspaces.meta, key).map_err(engine);
         let start = fact(meta::FLOORS_KEY)?.map(|value| LogStart::decode(&value).map_err(damaged)).transpose()?;
         let mark = fact(meta::NUMBERS_KEY)?.map(|value| meta::decode_numbers(&value).map_err(damaged)).transpose()?;
         let (start, numbers_mark) = (start.unwrap_or_default(), mark.unwrap_or_default());
-        Ok(Some(Self { snapshot, keyspaces, map, facts, start, acknowledged, numbers_mark }))
+        Ok(Some(Self { snapshot, keyspaces, map, facts, start, acknowledged: entered.mark, numbers_mark }))
     }
 
     fn locators(&self, report: &mut CheckReport) -> fjall::Result<Locators> {

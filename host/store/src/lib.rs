@@ -7,6 +7,7 @@ mod acknowledged;
 mod check;
 mod commit;
 mod error;
+mod files;
 mod floors;
 mod flush;
 mod keyspaces;

@@ -1,7 +1,7 @@
 //! Opening a data folder: making it, checking it, reading back what must be in memory.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use ostrakon_wire::{LogId, Revision};
 
 use crate::acknowledged::Acknowledged;
 use crate::error::{OpenError, ReadError};
+use crate::files;
 use crate::floors::Floors;
 use crate::keyspaces::{Keyspaces, LOCATOR, LOG, META};
 use crate::record::DamagedRecord;
@@ -27,7 +28,7 @@ use crate::view::{ReadView, Views};
 /// The format of data folders that this release writes.
 const FORMAT: u32 = 2;
 /// Folders of this format have no roster yet.
-pub(crate) const FORMAT_WITHOUT_ROSTER: u32 = 1;
+const FORMAT_WITHOUT_ROSTER: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_TITLE: &str = "ostrakon data folder, format ";
 const DATABASE_FOLDER: &str = "store";
@@ -130,11 +131,7 @@ impl Store {
     pub fn open(config: StoreConfig) -> Result<(Self, Recovered), OpenError> {
         let path = config.path.clone();
         let io = |source| OpenError::Io { path: path.clone(), source };
-        let (lock, format) = claim_folder(&path)?;
-        let (acknowledged, mark) = Acknowledged::open(&path).map_err(io)?;
-        if format > FORMAT_WITHOUT_ROSTER {
-            survey(&path, config.verify, mark, DamagedShards::SetAside)?;
-        }
+        let Entered { lock, has_roster, acknowledged, mark } = enter(&path, config.verify, DamagedShards::SetAside)?;
         let database = open_database(&path)?;
         let wrap = |source: fjall::Error| engine_error(&path, source);
         let (facts, map) = match find_facts(&database, &path)? {
@@ -144,7 +141,7 @@ impl Store {
         hold_keyspaces(&database, &path)?;
         let shards = map.ranges().iter().map(|range| range.shard);
         let keyspaces = Arc::new(Keyspaces::open(&database, shards, lock).map_err(wrap)?);
-        if format <= FORMAT_WITHOUT_ROSTER {
+        if !has_roster {
             keyspaces.roster().write(&path).and_then(|()| write_format(&path)).map_err(io)?;
         }
         let view = ReadView {
@@ -301,23 +298,31 @@ pub(crate) fn what_stands(path: &Path) -> (bool, bool) {
     (path.join(FORMAT_FILE).exists(), path.join(DATABASE_FOLDER).exists())
 }
 
-/// Looks at what stands in a folder before the engine opens it.
-pub(crate) fn survey(
-    path: &Path,
-    verify: Verify,
-    acknowledged: Option<Revision>,
-    shards: DamagedShards,
-) -> Result<(), OpenError> {
-    Survey::new(path, path.join(DATABASE_FOLDER), shards).run(verify, acknowledged)
+/// A data folder that is this host's alone, and was looked at.
+pub(crate) struct Entered {
+    /// No other host looks at the folder while this is open.
+    pub(crate) lock: File,
+    /// Whether its format has a roster. Without one nothing could be looked at.
+    pub(crate) has_roster: bool,
+    pub(crate) acknowledged: Acknowledged,
+    /// What the log must reach at least.
+    pub(crate) mark: Option<Revision>,
+}
+
+/// Takes a folder, and looks at what stands in it before the engine opens it.
+pub(crate) fn enter(path: &Path, verify: Verify, shards: DamagedShards) -> Result<Entered, OpenError> {
+    let (lock, format) = claim_folder(path)?;
+    let marked = Acknowledged::open(path);
+    let (acknowledged, mark) = marked.map_err(|source| OpenError::Io { path: path.into(), source })?;
+    let has_roster = format > FORMAT_WITHOUT_ROSTER;
+    if has_roster {
+        Survey::new(path, path.join(DATABASE_FOLDER), shards).run(verify, mark)?;
+    }
+    Ok(Entered { lock, has_roster, acknowledged, mark })
 }
 
 fn write_format(path: &Path) -> std::io::Result<()> {
-    let draft = path.join("FORMAT.draft");
-    let mut out = std::fs::File::create(&draft)?;
-    writeln!(out, "{FORMAT_TITLE}{FORMAT}")?;
-    out.sync_all()?;
-    std::fs::rename(&draft, path.join(FORMAT_FILE))?;
-    File::open(path)?.sync_all()
+    files::replace(path, FORMAT_FILE, &format!("{FORMAT_TITLE}{FORMAT}\n"))
 }
 
 pub(crate) fn open_database(path: &Path) -> Result<Database, OpenError> {
@@ -372,7 +377,7 @@ fn create(database: &Database, config: &StoreConfig) -> Result<(StoreFacts, Shar
     let keyspaces = Keyspaces::create(database, map.ranges().iter().map(|range| range.shard)).map_err(wrap)?;
     // The engine syncs what it puts into these folders, not that they are there.
     for folder in [path.join(DATABASE_FOLDER).join("keyspaces"), path.join(DATABASE_FOLDER), path.clone()] {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+        files::sync(&folder).map_err(io)?;
     }
     keyspaces.roster().write(path).map_err(io)?;
     let mut batch = database.batch().durability(Some(PersistMode::SyncAll));

@@ -3,7 +3,7 @@
 //! The engine trusts its files: it deletes folders that it finds no reference to, cuts a journal at the first byte that it
 //! cannot read, and names nothing when it refuses. So everything is held against its checksums first. A shard whose files
 //! are damaged is moved aside and the others serve; a last write that was cut off is cut away; whatever else is damaged
-//! refuses the start by name, with nothing changed.
+//! refuses the start by name.
 
 mod journal;
 mod roster;
@@ -18,6 +18,7 @@ use ostrakon_wire::bounds::KEYSPACES_MAX;
 
 use crate::Verify;
 use crate::error::OpenError;
+use crate::files::sync;
 use crate::keyspaces::{LOG, is_shard_name};
 use journal::{Rest, Walk};
 pub(crate) use roster::Roster;
@@ -62,7 +63,7 @@ impl<'a> Survey<'a> {
     pub(crate) fn run(&self, verify: Verify, acknowledged: Option<Revision>) -> Result<(), OpenError> {
         let roster = match Roster::read(self.data).map_err(|error| self.io(error))? {
             Some(Ok(roster)) => roster,
-            Some(Err(what)) => return Err(self.damaged("KEYSPACES", what)),
+            Some(Err(what)) => return Err(self.damaged(roster::FILE, what)),
             None => return self.unfinished(acknowledged),
         };
         for file in ["version", "lock", KEYSPACES] {
@@ -84,7 +85,7 @@ impl<'a> Survey<'a> {
     fn unfinished(&self, acknowledged: Option<Revision>) -> Result<(), OpenError> {
         let stored = acknowledged.is_some_and(|acknowledged| acknowledged > Revision::default());
         if stored || self.store.exists() && self.holds_anything()? {
-            return Err(self.damaged("KEYSPACES", "it is missing"));
+            return Err(self.damaged(roster::FILE, "it is missing"));
         }
         if self.store.exists() {
             let kept = self.aside("unfinished")?;
@@ -119,24 +120,30 @@ impl<'a> Survey<'a> {
             }
         }
         if roster.0.len() >= KEYSPACES_MAX {
-            return Err(self
-                .damaged("KEYSPACES", format!("it names more keyspaces than the {KEYSPACES_MAX} that can be opened")));
+            return Err(self.damaged(
+                roster::FILE,
+                format!("it names more keyspaces than the {KEYSPACES_MAX} that can be opened"),
+            ));
         }
         let mut damaged = BTreeMap::new();
         let own = [(&ENGINE_KEYSPACE, "of the engine")];
         let named = roster.0.iter().map(|(number, name)| (number, name.as_str()));
         for (number, name) in own.into_iter().chain(named) {
-            match tables::check(&folder.join(number.to_string()), verify) {
+            let keyspace = folder.join(number.to_string());
+            match tables::check(&keyspace, verify) {
                 Ok(()) => {}
                 Err(Fault::Io(error)) => return Err(self.io(error)),
-                // One that was set aside before.
-                Err(_) if is_shard_name(name) && !folder.join(number.to_string()).exists() => {}
+                Err(Fault::Damage(_)) if is_shard_name(name) && !keyspace.exists() => {
+                    tracing::error!(
+                        shard = name,
+                        "the shard's files are gone, or were set aside before: it is not served"
+                    );
+                }
                 Err(Fault::Damage(damage)) if is_shard_name(name) && self.shards == DamagedShards::SetAside => {
                     damaged.insert(*number, damage);
                 }
                 Err(Fault::Damage(damage)) => {
-                    let what = format!("{} (keyspace {name})", damage.what);
-                    return Err(self.damaged(folder.join(number.to_string()).join(damage.file), what));
+                    return Err(self.damaged(keyspace.join(damage.file), format!("{} (keyspace {name})", damage.what)));
                 }
             }
         }
@@ -172,7 +179,7 @@ impl<'a> Survey<'a> {
         roster: &Roster,
         acknowledged: Option<Revision>,
     ) -> Result<(), OpenError> {
-        let log = roster.number(LOG).ok_or_else(|| self.damaged("KEYSPACES", "it names no log"))?;
+        let log = roster.number(LOG).ok_or_else(|| self.damaged(roster::FILE, "it names no log"))?;
         let (newest, _) = journals.last_key_value().ok_or_else(|| self.damaged(&self.store, "it has no journal"))?;
         let (mut seqno, mut revision, mut before) = (None, None, None::<u64>);
         for (number, path) in journals {
@@ -266,11 +273,6 @@ impl<'a> Survey<'a> {
         }
         unreachable!("a free name is found or the folder cannot be written")
     }
-}
-
-/// Makes a file, or what stands in a folder, durable.
-fn sync(path: &Path) -> std::io::Result<()> {
-    std::fs::File::open(path)?.sync_all()
 }
 
 /// What is read before anything is trusted, for whoever feeds it nonsense.

@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-const FILE: &str = "KEYSPACES";
+use crate::files;
+
+/// The roster's file, in the data folder.
+pub(crate) const FILE: &str = "KEYSPACES";
 const TITLE: &str = "ostrakon keyspaces, format 1";
 
 /// Names of keyspaces, by the engine's number.
@@ -29,12 +32,7 @@ impl Roster {
 
     /// Writes it, durably, in place of another.
     pub(crate) fn write(&self, folder: &Path) -> std::io::Result<()> {
-        let draft = folder.join("KEYSPACES.draft");
-        let mut file = std::fs::File::create(&draft)?;
-        file.write_all(self.text().as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&draft, folder.join(FILE))?;
-        std::fs::File::open(folder)?.sync_all()
+        files::replace(folder, FILE, &self.text())
     }
 
     fn text(&self) -> String {
