@@ -1,0 +1,359 @@
+//! Requests as frames: written as they are documented, read with every rule held.
+
+use bytes::Bytes;
+
+use super::{Action, ConditionalWrite, List, Operation, Perform, Request, Target};
+use crate::bounds::{CUSTOM_KIND_BYTES_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, TOKEN_BYTES_MAX};
+use crate::cbor::{self, CborError, FieldReader, FieldWriter, Reader};
+use crate::error::{Code, WireError};
+use crate::field;
+use crate::ids::{ActionId, IdPart, ObjectId};
+use crate::kinds::{ActionKind, OnConflict};
+use crate::numbers::{ShardKey, TimestampMs, Version};
+use crate::payload::{Payload, PayloadFormat};
+
+impl Request {
+    /// Appends the frame's content.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut fields = FieldWriter::new(out);
+        cbor::uint(fields.field(field::REQUEST), self.id);
+        cbor::uint(fields.field(field::OPERATION), self.operation.number());
+        write_body(&self.operation, fields.field(field::BODY));
+        if let Some(trace_parent) = self.trace_parent {
+            cbor::text(fields.field(field::TRACE_PARENT), &trace_parent.to_string());
+        }
+        if let Some(timestamp) = self.timestamp {
+            cbor::uint(fields.field(field::TIMESTAMP), timestamp.get());
+        }
+    }
+
+    /// Reads a frame's content. The error comes with the request's id where that much could be read, so that it can be
+    /// answered.
+    pub fn read(frame: &Bytes) -> Result<Self, (Option<u64>, WireError)> {
+        let mut id = None;
+        Self::read_frame(frame, &mut id).map_err(|error| (id, error))
+    }
+
+    /// The request's id and nothing else: what it takes to refuse a frame unread. An error is what [`Self::read`] would
+    /// answer without an id.
+    pub fn id_of(frame: &[u8]) -> Result<u64, WireError> {
+        let mut reader = Reader::new(frame);
+        match FieldReader::new(&mut reader)?.next_field()? {
+            Some((field::REQUEST, value)) => Ok(value.uint()?),
+            _ => Err(CborError::MissingKey(field::REQUEST).into()),
+        }
+    }
+
+    fn read_frame(frame: &Bytes, request_id: &mut Option<u64>) -> Result<Self, WireError> {
+        let mut reader = Reader::new(frame);
+        let (mut number, mut body, mut trace_parent, mut timestamp) = (None, None, None, None);
+        let mut fields = FieldReader::new(&mut reader)?;
+        while let Some((key, value)) = fields.next_field()? {
+            match key {
+                field::REQUEST => *request_id = Some(value.uint()?),
+                field::OPERATION => number = Some(value.uint()?),
+                field::BODY => body = Some(Body::read(value, frame)?),
+                field::TRACE_PARENT => {
+                    let text = value.text()?.parse();
+                    trace_parent = Some(text.map_err(|error| malformed(format!("{error}")))?);
+                }
+                field::TIMESTAMP => timestamp = Some(TimestampMs::new(value.uint()?)),
+                unknown => return Err(CborError::UnknownKey(unknown).into()),
+            }
+        }
+        reader.end()?;
+        let id = request_id.ok_or(CborError::MissingKey(field::REQUEST))?;
+        let number = number.ok_or(CborError::MissingKey(field::OPERATION))?;
+        let body = body.ok_or(CborError::MissingKey(field::BODY))?;
+        let operation = read_body(number, body)?;
+        Ok(Self { id, trace_parent, timestamp, operation })
+    }
+}
+
+fn malformed(message: impl Into<String>) -> WireError {
+    WireError::new(Code::Malformed, message)
+}
+
+fn write_body(operation: &Operation, out: &mut Vec<u8>) {
+    let mut fields = FieldWriter::new(out);
+    match operation {
+        Operation::GetShardKey(target) | Operation::ReadVersion(target) | Operation::Read(target) => {
+            write_target(target, &mut fields);
+        }
+        Operation::List(list) => write_list(list, &mut fields),
+        Operation::ConditionalWrite(write) => {
+            write_target(&write.target, &mut fields);
+            cbor::uint(fields.field(field::NEW_VERSION), write.new_version.get());
+            write_payload(&write.payload, fields.field(field::PAYLOAD));
+            write_action_id(write.action_id, &mut fields);
+        }
+        Operation::Perform(perform) | Operation::Reconcile(perform) => write_perform(perform, &mut fields),
+        Operation::ShardMap | Operation::Info => {}
+    }
+}
+
+fn write_target(target: &Target, fields: &mut FieldWriter<'_>) {
+    cbor::text(fields.field(field::CLIENT), target.object.client());
+    cbor::text(fields.field(field::DATA_TYPE), target.object.data_type());
+    cbor::text(fields.field(field::NAME), target.object.name());
+    if let Some(shard_key) = target.shard_key {
+        cbor::uint(fields.field(field::SHARD_KEY), shard_key.get());
+    }
+}
+
+fn write_list(list: &List, fields: &mut FieldWriter<'_>) {
+    cbor::text(fields.field(field::CLIENT), &list.client);
+    if let Some(data_type) = &list.data_type {
+        cbor::text(fields.field(field::DATA_TYPE), data_type);
+    }
+    if let Some(prefix) = &list.prefix {
+        cbor::text(fields.field(field::PREFIX), prefix);
+    }
+    cbor::uint(fields.field(field::LIMIT), list.limit as u64);
+    if let Some(token) = &list.token {
+        cbor::bytes(fields.field(field::TOKEN), token);
+    }
+    if list.with_payloads {
+        cbor::bool(fields.field(field::WITH_PAYLOADS), true);
+    }
+}
+
+fn write_perform(perform: &Perform, fields: &mut FieldWriter<'_>) {
+    write_target(&perform.target, fields);
+    if let Some(known) = perform.known {
+        cbor::uint(fields.field(field::KNOWN_VERSION), known.get());
+    }
+    if let Some(payload) = perform.action.payload() {
+        write_payload(payload, fields.field(field::PAYLOAD));
+    }
+    write_action_id(perform.action_id, fields);
+    cbor::uint(fields.field(field::KIND), perform.action.kind() as u64);
+    if let Action::Custom { kind, .. } = &perform.action {
+        cbor::text(fields.field(field::CUSTOM_KIND), kind);
+    }
+    if perform.on_conflict != OnConflict::Reject {
+        cbor::uint(fields.field(field::ON_CONFLICT), perform.on_conflict as u64);
+    }
+}
+
+fn write_action_id(action_id: Option<ActionId>, fields: &mut FieldWriter<'_>) {
+    if let Some(action_id) = action_id {
+        cbor::bytes(fields.field(field::ACTION_ID), &action_id.bits().to_be_bytes());
+    }
+}
+
+/// Appends a payload: an array of its format and its bytes.
+pub(crate) fn write_payload(payload: &Payload, out: &mut Vec<u8>) {
+    cbor::array(out, 2);
+    cbor::uint(out, payload.format() as u64);
+    cbor::bytes(out, payload.as_bytes());
+}
+
+/// Reads a payload's two halves; the bytes share `frame`'s memory. They are not checked yet.
+pub(crate) fn read_payload(reader: &mut Reader<'_>, frame: &Bytes) -> Result<(PayloadFormat, Bytes), WireError> {
+    if reader.array()? != 2 {
+        return Err(malformed("a payload is an array of two: its format and its bytes"));
+    }
+    let number = reader.uint()?;
+    let format = PayloadFormat::from_number(number).ok_or_else(|| malformed(format!("no payload format {number}")))?;
+    Ok((format, frame.slice_ref(reader.bytes()?)))
+}
+
+/// Every field that some body has, as it came.
+#[derive(Default)]
+struct Body<'a> {
+    present: u64,
+    /// The first key without a meaning. Whether that matters is judged once it is clear that the request exists.
+    unknown: Option<u64>,
+    client: &'a str,
+    data_type: Option<&'a str>,
+    name: &'a str,
+    shard_key: Option<ShardKey>,
+    new_version: Option<Version>,
+    known: Option<Version>,
+    payload: Option<(PayloadFormat, Bytes)>,
+    action_id: Option<ActionId>,
+    kind: Option<u64>,
+    custom_kind: Option<&'a str>,
+    on_conflict: Option<u64>,
+    prefix: Option<&'a str>,
+    limit: Option<u64>,
+    token: Option<Bytes>,
+    with_payloads: bool,
+}
+
+impl<'a> Body<'a> {
+    fn read(reader: &mut Reader<'a>, frame: &Bytes) -> Result<Self, WireError> {
+        let mut body = Self::default();
+        let mut fields = FieldReader::new(reader)?;
+        while let Some((key, value)) = fields.next_field()? {
+            match key {
+                field::CLIENT => body.client = value.text()?,
+                field::DATA_TYPE => body.data_type = Some(value.text()?),
+                field::NAME => body.name = value.text()?,
+                field::SHARD_KEY => body.shard_key = Some(ShardKey::new(value.uint()?)),
+                field::NEW_VERSION => body.new_version = Some(Version::new(value.uint()?)),
+                field::KNOWN_VERSION => body.known = Some(Version::new(value.uint()?)),
+                field::PAYLOAD => body.payload = Some(read_payload(value, frame)?),
+                field::ACTION_ID => {
+                    let bits = u128::from_be_bytes(value.fixed("a byte string of 16")?);
+                    body.action_id = Some(ActionId::from_bits(bits));
+                }
+                field::KIND => body.kind = Some(value.uint()?),
+                field::CUSTOM_KIND => body.custom_kind = Some(value.text()?),
+                field::ON_CONFLICT => body.on_conflict = Some(value.uint()?),
+                field::PREFIX => body.prefix = Some(value.text()?),
+                field::LIMIT => body.limit = Some(value.uint()?),
+                field::TOKEN => body.token = Some(frame.slice_ref(value.bytes()?)),
+                field::WITH_PAYLOADS => body.with_payloads = value.bool()?,
+                unknown => {
+                    value.skip()?;
+                    body.unknown.get_or_insert(unknown);
+                    continue;
+                }
+            }
+            body.present |= 1 << key;
+        }
+        Ok(body)
+    }
+
+    /// Holds that no field is there beyond the ones that the request has.
+    fn only(&self, keys: &[u64]) -> Result<(), WireError> {
+        let allowed = keys.iter().fold(0_u64, |bits, key| bits | 1 << key);
+        let extra = match self.present & !allowed {
+            0 => self.unknown,
+            extra => Some(extra.trailing_zeros().into()),
+        };
+        extra.map_or(Ok(()), |key| Err(CborError::UnknownKey(key).into()))
+    }
+
+    fn target(&self) -> Result<Target, WireError> {
+        let required = [field::CLIENT, field::DATA_TYPE, field::NAME];
+        if let Some(missing) = required.into_iter().find(|key| self.present & 1 << key == 0) {
+            return Err(CborError::MissingKey(missing).into());
+        }
+        let object = ObjectId::new(self.client, self.data_type.unwrap_or_default(), self.name)?;
+        Ok(Target { object, shard_key: self.shard_key })
+    }
+
+    fn payload(&mut self) -> Result<Payload, WireError> {
+        let (format, bytes) = self.payload.take().ok_or(CborError::MissingKey(field::PAYLOAD))?;
+        Ok(Payload::new(format, bytes)?)
+    }
+
+    /// A patch or a map of additions: always structured.
+    fn structured(&mut self) -> Result<Payload, WireError> {
+        let payload = self.payload()?;
+        match payload.format() {
+            PayloadFormat::Structured => Ok(payload),
+            PayloadFormat::Bytes => Err(WireError::new(
+                Code::InvalidPayload,
+                "a merge patch and a map of additions are structured payloads",
+            )),
+        }
+    }
+}
+
+const TARGET: [u64; 4] = [field::CLIENT, field::DATA_TYPE, field::NAME, field::SHARD_KEY];
+
+fn read_body(number: u64, body: Body<'_>) -> Result<Operation, WireError> {
+    Ok(match number {
+        1..=3 => {
+            body.only(&TARGET)?;
+            let target = body.target()?;
+            match number {
+                1 => Operation::GetShardKey(target),
+                2 => Operation::ReadVersion(target),
+                _ => Operation::Read(target),
+            }
+        }
+        4 => Operation::List(read_list(body)?),
+        5 => Operation::ConditionalWrite(read_conditional_write(body)?),
+        6 => Operation::Perform(read_perform(body)?),
+        7 => Operation::Reconcile(read_perform(body)?),
+        8 | 9 => {
+            body.only(&[])?;
+            if number == 8 { Operation::ShardMap } else { Operation::Info }
+        }
+        unknown => {
+            return Err(WireError::new(Code::UnknownRequest, format!("no request has the number {unknown}")));
+        }
+    })
+}
+
+fn read_list(body: Body<'_>) -> Result<List, WireError> {
+    body.only(&[field::CLIENT, field::DATA_TYPE, field::PREFIX, field::LIMIT, field::TOKEN, field::WITH_PAYLOADS])?;
+    if body.present & 1 << field::CLIENT == 0 {
+        return Err(CborError::MissingKey(field::CLIENT).into());
+    }
+    IdPart::Client.check(body.client)?;
+    body.data_type.map(|data_type| IdPart::DataType.check(data_type)).transpose()?;
+    body.prefix.map(|prefix| IdPart::Name.check_prefix(prefix)).transpose()?;
+    if body.prefix.is_some() && body.data_type.is_none() {
+        return Err(malformed("a name prefix wants a data type"));
+    }
+    let limit = body.limit.unwrap_or(PAGE_ITEMS_DEFAULT as u64);
+    if limit == 0 || limit > PAGE_ITEMS_MAX as u64 {
+        return Err(malformed(format!("a page has 1 to {PAGE_ITEMS_MAX} objects, not {limit}")));
+    }
+    if body.token.as_ref().is_some_and(|token| token.len() > TOKEN_BYTES_MAX) {
+        return Err(WireError::new(Code::InvalidToken, "the page token is longer than any that a host makes"));
+    }
+    Ok(List {
+        client: body.client.to_owned(),
+        data_type: body.data_type.map(str::to_owned),
+        prefix: body.prefix.map(str::to_owned),
+        limit: limit as usize,
+        token: body.token,
+        with_payloads: body.with_payloads,
+    })
+}
+
+fn read_conditional_write(mut body: Body<'_>) -> Result<ConditionalWrite, WireError> {
+    let [client, data_type, name, shard_key] = TARGET;
+    body.only(&[client, data_type, name, shard_key, field::NEW_VERSION, field::PAYLOAD, field::ACTION_ID])?;
+    Ok(ConditionalWrite {
+        target: body.target()?,
+        new_version: body.new_version.ok_or(CborError::MissingKey(field::NEW_VERSION))?,
+        payload: body.payload()?,
+        action_id: body.action_id,
+    })
+}
+
+fn read_perform(mut body: Body<'_>) -> Result<Perform, WireError> {
+    let [client, data_type, name, shard_key] = TARGET;
+    let common = [client, data_type, name, shard_key, field::KNOWN_VERSION, field::ACTION_ID, field::KIND];
+    let number = body.kind.ok_or(CborError::MissingKey(field::KIND))?;
+    let kind = ActionKind::from_number(number)
+        .ok_or_else(|| WireError::new(Code::UnknownRequest, format!("no kind of action has the number {number}")))?;
+    let own: &[u64] = match kind {
+        ActionKind::Delete => &[],
+        ActionKind::Custom => &[field::PAYLOAD, field::CUSTOM_KIND],
+        _ => &[field::PAYLOAD],
+    };
+    body.only(&[&common[..], own, &[field::ON_CONFLICT]].concat())?;
+    let target = body.target()?;
+    let action = match kind {
+        ActionKind::Put => Action::Put(body.payload()?),
+        ActionKind::Merge => Action::Merge(body.structured()?),
+        ActionKind::Add => Action::Add(body.structured()?),
+        ActionKind::Delete => Action::Delete,
+        ActionKind::Custom => {
+            let kind = body.custom_kind.ok_or(CborError::MissingKey(field::CUSTOM_KIND))?;
+            if kind.is_empty() || kind.len() > CUSTOM_KIND_BYTES_MAX {
+                let message = format!("a custom action's kind has 1 to {CUSTOM_KIND_BYTES_MAX} bytes");
+                return Err(malformed(message));
+            }
+            Action::Custom { kind: kind.to_owned(), body: body.payload()? }
+        }
+    };
+    let on_conflict = body.on_conflict.unwrap_or(OnConflict::Reject as u64);
+    Ok(Perform {
+        target,
+        action,
+        known: body.known,
+        action_id: body.action_id,
+        on_conflict: OnConflict::from_number(on_conflict)
+            .ok_or_else(|| malformed(format!("no choice on conflict has the number {on_conflict}")))?,
+    })
+}
