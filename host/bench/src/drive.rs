@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use ostrakon_wire::bounds::RETRY_AFTER_MS;
 use tokio::task::JoinSet;
 
 use crate::load::{Tally, Window};
@@ -31,8 +32,6 @@ pub(crate) enum Pace {
 const UNDER_WAY_MAX: usize = 8_192;
 /// Bytes that wait to be sent before more requests are made.
 const UNSENT_MAX: usize = 256 << 10;
-/// The wait of a refused request when the host does not tell.
-const RETRY_AFTER_MS: u32 = 20;
 
 /// What a load came to, inside its window.
 pub(crate) struct Driven {

@@ -107,27 +107,24 @@ async fn run(
             let Some(permit) = shared.room.try_enter(line.first_shares()) else { break };
             working.extend(line.pop().map(|frame| work(frame, permit, shared)));
         }
-        let mut held_up = false;
-        if taking {
-            loop {
-                held_up = refusals == 0 && !line.is_empty() && line.is_too_long();
-                if held_up {
-                    break;
-                }
-                let next = frame::split(buffer, FRAME_BYTES_MAX).map_err(|_| Broken::Protocol(Code::FrameTooLarge))?;
-                let Some(frame) = next else { break };
-                let may_enter = line.is_empty() && working.len() < IN_FLIGHT_PER_STREAM_MAX;
-                match may_enter.then(|| shared.room.try_enter(shares(frame.len()))).flatten() {
-                    Some(permit) => working.push(work(frame, permit, shared)),
-                    None => {
-                        if let Err(TooLong(frame)) = line.join(frame) {
-                            refusals = refusals.saturating_sub(1);
-                            shared.host.engine.refused_unread(Code::Overloaded);
-                            unsent.append(&refusal(&frame).map_err(Broken::Protocol)?);
-                        }
+        let mut held_up = is_held_up(refusals, &line);
+        while taking && !held_up {
+            let next = frame::split(buffer, FRAME_BYTES_MAX).map_err(|_| Broken::Protocol(Code::FrameTooLarge))?;
+            let Some(frame) = next else { break };
+            let may_enter = line.is_empty() && working.len() < IN_FLIGHT_PER_STREAM_MAX;
+            match may_enter.then(|| shared.room.try_enter(shares(frame.len()))).flatten() {
+                Some(permit) => working.push(work(frame, permit, shared)),
+                None => {
+                    if let Err(TooLong(frame)) = line.join(frame) {
+                        refusals = refusals.saturating_sub(1);
+                        shared.host.engine.refused_unread(Code::Overloaded);
+                        unsent.append(&refusal(&frame).map_err(Broken::Protocol)?);
                     }
                 }
             }
+            held_up = is_held_up(refusals, &line);
+        }
+        if taking {
             unsent.write_now(send)?;
         }
         let may_take = unsent.is_empty();
@@ -176,6 +173,11 @@ async fn run(
             () = due(next_due), if next_due.is_some() => return Err(Broken::Protocol(Code::TooSlow)),
         }
     }
+}
+
+/// Whether what comes next would be refused, and no refusal is left.
+fn is_held_up(refusals: usize, line: &Line<'_>) -> bool {
+    refusals == 0 && !line.is_empty() && line.is_too_long()
 }
 
 /// Whether the frame that `before` bytes began is whole now.
