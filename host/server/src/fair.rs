@@ -1,15 +1,15 @@
 //! What part of the host each connection may use: a decision, and the counts behind it.
 //!
 //! A connection that is active alone may have as much in work as a connection ever may. While several are active each may
-//! have an equal part of a fixed budget, so that one which asks for much cannot queue it up before the others' requests; and
-//! no more than a few while any of them asks for less than that. Active is who has asked for something in this turn or
-//! the one before. There is no clock here: its owner says when a tick has gone by, and some ticks make a turn.
+//! have an equal part of a fixed budget, so that one which asks for much cannot queue it up before the others' requests. While
+//! some of them ask for little, the part of those who ask for much is smaller, and smallest where it is a single one: one
+//! such connection is a flood, many are the load. Active is who has asked for something in this turn or the one before. There is no clock here: its owner says when a tick has gone by, and some ticks make a turn.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use ostrakon_wire::bounds::{
-    ACTIVE_MS, IN_FLIGHT_PER_CONNECTION_MAX, IN_WORK_BESIDE_MODEST_MAX, IN_WORK_SHARE_MIN, IN_WORK_SHARED, WAIT_MAX_MS,
-    WAIT_TICK_MS, WAITING_PER_CONNECTION_MAX, WAITING_SHARE_MIN, WAITING_SHARED,
+    ACTIVE_MS, IN_FLIGHT_PER_CONNECTION_MAX, IN_WORK_BESIDE_MODEST, IN_WORK_SHARE_MIN, IN_WORK_SHARED, MODEST_MAX,
+    WAIT_MAX_MS, WAIT_TICK_MS, WAITING_PER_CONNECTION_MAX, WAITING_SHARE_MIN, WAITING_SHARED,
 };
 
 const TICKS_OF_TURN: u32 = (ACTIVE_MS / WAIT_TICK_MS) as u32;
@@ -23,7 +23,9 @@ pub(crate) struct Fair {
     active: Count,
     /// Those of them that ask for more than a few.
     greedy: Count,
-    in_work: AtomicUsize,
+    /// Parts: of those who ask for little, and of the others.
+    in_work_of_modest: AtomicUsize,
+    in_work_of_greedy: AtomicUsize,
     waiting: AtomicUsize,
 }
 
@@ -59,9 +61,12 @@ pub(crate) struct Seat {
     greedy: AtomicU32,
 }
 
+/// A turn that is neither the first one nor the one before it.
+const NEVER: u32 = u32::MAX - 1;
+
 impl Seat {
     pub(crate) fn new() -> Self {
-        Self { active: AtomicU32::new(u32::MAX), greedy: AtomicU32::new(u32::MAX) }
+        Self { active: AtomicU32::new(NEVER), greedy: AtomicU32::new(NEVER) }
     }
 }
 
@@ -72,7 +77,8 @@ impl Fair {
             turn: AtomicU32::new(0),
             active: Count::default(),
             greedy: Count::default(),
-            in_work: AtomicUsize::new(0),
+            in_work_of_modest: AtomicUsize::new(0),
+            in_work_of_greedy: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
         };
         fair.deal();
@@ -90,19 +96,21 @@ impl Fair {
         }
     }
 
-    /// The connection of this seat asks for something, beside so many shares that it has in work.
-    pub(crate) fn asks(&self, seat: &Seat, in_work: usize) {
+    /// The connection of this seat asks for something, beside so many shares that it has in work and waiting.
+    pub(crate) fn asks(&self, seat: &Seat, beside: usize) {
         let turn = self.turn.load(Ordering::Relaxed);
         let new = self.active.add(&seat.active, turn);
-        let greedy = in_work >= IN_WORK_BESIDE_MODEST_MAX.min(self.in_work()) && self.greedy.add(&seat.greedy, turn);
+        let greedy = beside >= MODEST_MAX && self.greedy.add(&seat.greedy, turn);
         if new || greedy {
             self.deal();
         }
     }
 
-    /// What a connection may have in work, in shares.
-    pub(crate) fn in_work(&self) -> usize {
-        self.in_work.load(Ordering::Relaxed)
+    /// What the connection of this seat may have in work, in shares.
+    pub(crate) fn in_work(&self, seat: &Seat) -> usize {
+        let since = self.turn.load(Ordering::Relaxed).wrapping_sub(seat.greedy.load(Ordering::Relaxed));
+        let part = if since <= 1 { &self.in_work_of_greedy } else { &self.in_work_of_modest };
+        part.load(Ordering::Relaxed)
     }
 
     /// What may wait for a connection's turn, in shares.
@@ -121,17 +129,16 @@ impl Fair {
     }
 
     fn deal(&self) {
-        let active = self.active.get().max(1);
-        let in_work = match active {
+        let (active, greedy) = (self.active.get().max(1), self.greedy.get());
+        let equal = match active {
             1 => IN_FLIGHT_PER_CONNECTION_MAX,
-            several => {
-                let all_greedy = self.greedy.get() >= several;
-                let most = if all_greedy { IN_WORK_SHARED } else { IN_WORK_BESIDE_MODEST_MAX };
-                (IN_WORK_SHARED / several).clamp(IN_WORK_SHARE_MIN, most)
-            }
+            several => (IN_WORK_SHARED / several).max(IN_WORK_SHARE_MIN),
         };
+        let beside_modest =
+            if greedy >= active { equal } else { (IN_WORK_BESIDE_MODEST * greedy).max(IN_WORK_SHARE_MIN) };
         let waiting = (WAITING_SHARED / active).clamp(WAITING_SHARE_MIN, WAITING_PER_CONNECTION_MAX);
-        self.in_work.store(in_work, Ordering::Relaxed);
+        self.in_work_of_modest.store(equal, Ordering::Relaxed);
+        self.in_work_of_greedy.store(equal.min(beside_modest), Ordering::Relaxed);
         self.waiting.store(waiting, Ordering::Relaxed);
     }
 }
@@ -147,9 +154,9 @@ mod tests {
     #[test]
     fn a_connection_that_is_alone_may_not_have_everything() {
         let (fair, seat) = (Fair::new(), Seat::new());
-        for _ in 0..5 {
-            fair.asks(&seat, 0);
-            assert_eq!(fair.in_work(), IN_FLIGHT_PER_CONNECTION_MAX);
+        for beside in [0, 1_000, 1_000, 0, 0] {
+            fair.asks(&seat, beside);
+            assert_eq!(fair.in_work(&seat), IN_FLIGHT_PER_CONNECTION_MAX);
             turn(&fair);
         }
     }
@@ -162,11 +169,11 @@ mod tests {
             for _ in 0..3 {
                 // However often each asks.
                 (0..4).for_each(|_| seats.iter().for_each(|seat| fair.asks(seat, 1_000)));
-                let in_work = fair.in_work();
+                let in_work = fair.in_work(&seats[0]);
                 assert!(in_work >= IN_WORK_SHARE_MIN, "{active}: {in_work}");
                 assert!(in_work == IN_WORK_SHARE_MIN || in_work * active <= IN_WORK_SHARED, "{active}: {in_work}");
                 turn(&fair);
-                assert_eq!(fair.in_work(), in_work, "{active}: the new turn forgets who was active");
+                assert_eq!(fair.in_work(&seats[0]), in_work, "{active}: the new turn forgets who was active");
             }
         }
     }
@@ -180,27 +187,35 @@ mod tests {
         (0..TICKS_OF_TURN).for_each(|_| {
             fair.tick();
             fair.asks(&busy, 1_000);
-            assert_eq!(fair.in_work(), IN_WORK_BESIDE_MODEST_MAX);
+            assert_eq!(fair.in_work(&busy), IN_WORK_BESIDE_MODEST);
+            assert!(fair.in_work(&quiet) >= MODEST_MAX, "who asks for little has it");
         });
         turn(&fair);
         fair.asks(&busy, 1_000);
-        assert_eq!(fair.in_work(), IN_FLIGHT_PER_CONNECTION_MAX, "it has left");
+        assert_eq!(fair.in_work(&busy), IN_FLIGHT_PER_CONNECTION_MAX, "the other has left");
         fair.asks(&quiet, 0);
-        assert_eq!(fair.in_work(), IN_WORK_BESIDE_MODEST_MAX, "it is back at once");
+        assert_eq!(fair.in_work(&busy), IN_WORK_BESIDE_MODEST, "it is back at once");
     }
 
     #[test]
-    fn two_that_ask_for_much_are_kept_as_small_as_one_beside_a_modest_one() {
-        let (fair, first, second, modest) = (Fair::new(), Seat::new(), Seat::new(), Seat::new());
+    fn many_that_ask_for_much_are_kept_as_small_as_one_beside_a_modest_one() {
+        let (fair, modest) = (Fair::new(), Seat::new());
+        let greedy: Vec<Seat> = (0..8).map(|_| Seat::new()).collect();
+        let all_ask = |many: usize| {
+            greedy[..many].iter().for_each(|seat| fair.asks(seat, MODEST_MAX));
+            fair.in_work(&greedy[0])
+        };
         for _ in 0..3 {
-            // Greedy is who reaches what it may have, or the bound, in every turn.
-            [&first, &second].into_iter().for_each(|seat| fair.asks(seat, IN_WORK_BESIDE_MODEST_MAX));
-            assert_eq!(fair.in_work(), IN_WORK_SHARED / 2);
+            assert_eq!(all_ask(2), IN_WORK_SHARED / 2);
             turn(&fair);
         }
         fair.asks(&modest, 0);
-        [&first, &second].into_iter().for_each(|seat| fair.asks(seat, IN_WORK_BESIDE_MODEST_MAX));
-        assert_eq!(fair.in_work(), IN_WORK_BESIDE_MODEST_MAX);
+        assert_eq!(all_ask(2), 2 * IN_WORK_BESIDE_MODEST);
+        assert_eq!(all_ask(8), 8 * IN_WORK_BESIDE_MODEST, "many are the load, and not a flood");
+        turn(&fair);
+        turn(&fair);
+        fair.asks(&modest, 0);
+        assert_eq!(all_ask(1), IN_WORK_BESIDE_MODEST, "the others have left");
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Room {
 
     /// Room for a frame, if there is some now.
     pub(crate) fn try_enter(&self, shares: u32) -> Option<Permit<'_>> {
-        self.fair.asks(&self.seat, self.held());
+        self.fair.asks(&self.seat, self.held() + self.waiting.load(Ordering::Relaxed));
         if self.is_full() {
             return None;
         }
@@ -91,7 +91,7 @@ impl Room {
     }
 
     fn is_full(&self) -> bool {
-        self.held() >= self.fair.in_work()
+        self.held() >= self.fair.in_work(&self.seat)
     }
 
     /// Who frees room looks for those who wait, and who waits looks for room, each after having told: one sees the other.
@@ -124,7 +124,7 @@ mod tests {
     use std::pin::pin;
 
     use futures_util::FutureExt as _;
-    use ostrakon_wire::bounds::{FRAME_BYTES_MAX, IN_WORK_BESIDE_MODEST_MAX};
+    use ostrakon_wire::bounds::{FRAME_BYTES_MAX, IN_WORK_BESIDE_MODEST, MODEST_MAX};
 
     use super::*;
 
@@ -136,16 +136,20 @@ mod tests {
         (one, other)
     }
 
+    /// All that a flood may have, once it counts as one.
     fn fill(room: &Room) -> Vec<Permit<'_>> {
-        std::iter::from_fn(|| room.try_enter(1)).collect()
+        let mut taken: Vec<_> = std::iter::from_fn(|| room.try_enter(1)).collect();
+        taken.truncate(room.fair().in_work(&room.seat));
+        taken
     }
 
     #[test]
     fn a_flood_takes_the_part_of_others() {
         let (flood, other) = two();
-        let taken = fill(&flood);
-        assert_eq!(taken.len(), flood.fair().in_work());
-        assert!(taken.len() <= IN_WORK_BESIDE_MODEST_MAX);
+        let at_first: Vec<_> = std::iter::from_fn(|| flood.try_enter(1)).collect();
+        assert_eq!(at_first.len(), MODEST_MAX, "from then on it counts as a flood");
+        drop(at_first);
+        assert_eq!(fill(&flood).len(), IN_WORK_BESIDE_MODEST);
         assert!(other.try_enter(1).is_some());
     }
 
@@ -153,7 +157,7 @@ mod tests {
     fn a_large_frame_is_kept_out_for_good() {
         let (room, _other) = two();
         let largest = shares(FRAME_BYTES_MAX);
-        assert!(largest as usize > room.fair().in_work());
+        assert!(largest as usize > room.fair().in_work(&room.seat));
         let large = room.try_enter(largest);
         assert!(large.is_some());
         assert!(room.try_enter(1).is_none(), "beside it there is no room");

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use ostrakon_engine::Context;
-use ostrakon_wire::bounds::{FRAME_BYTES_MAX, IN_FLIGHT_PER_STREAM_MAX, REFUSALS_AHEAD_MAX, REFUSALS_OF_ANSWER};
+use ostrakon_wire::bounds::{ANSWERS_OF_REFUSAL, FRAME_BYTES_MAX, IN_FLIGHT_PER_STREAM_MAX, REFUSALS_AHEAD_MAX};
 use ostrakon_wire::{Answer, Code, Request, WireError, frame};
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -58,6 +58,9 @@ impl From<ReadError> for Broken {
     }
 }
 
+/// Refusals before any answer, in the answers that they are drawn on.
+const CREDIT_MAX: usize = REFUSALS_AHEAD_MAX * ANSWERS_OF_REFUSAL;
+
 const NO_ERROR: VarInt = VarInt::from_u32(0);
 
 const READ_BYTES: usize = 64 << 10;
@@ -97,8 +100,8 @@ async fn run(
     let mut reading = true;
     // Whole frames for which there is no room yet.
     let mut line = Line::new(&shared.room);
-    // So many may be refused before more is answered.
-    let mut refusals = REFUSALS_AHEAD_MAX;
+    // Answers that refusals may still be drawn on.
+    let mut credit = CREDIT_MAX;
     // A frame that was begun must end by then.
     let mut frame_due: Option<Instant> = None;
     loop {
@@ -107,7 +110,7 @@ async fn run(
             let Some(permit) = shared.room.try_enter(line.first_shares()) else { break };
             working.extend(line.pop().map(|frame| work(frame, permit, shared)));
         }
-        let mut held_up = is_held_up(refusals, &line);
+        let mut held_up = is_held_up(credit, &line);
         while taking && !held_up {
             let next = frame::split(buffer, FRAME_BYTES_MAX).map_err(|_| Broken::Protocol(Code::FrameTooLarge))?;
             let Some(frame) = next else { break };
@@ -116,13 +119,13 @@ async fn run(
                 Some(permit) => working.push(work(frame, permit, shared)),
                 None => {
                     if let Err(TooLong(frame)) = line.join(frame) {
-                        refusals = refusals.saturating_sub(1);
+                        credit = credit.saturating_sub(ANSWERS_OF_REFUSAL);
                         shared.host.engine.refused_unread(Code::Overloaded);
                         unsent.append(&refusal(&frame).map_err(Broken::Protocol)?);
                     }
                 }
             }
-            held_up = is_held_up(refusals, &line);
+            held_up = is_held_up(credit, &line);
         }
         if taking {
             unsent.write_now(send)?;
@@ -153,7 +156,7 @@ async fn run(
                     unsent.append(&answered.map_err(Broken::Protocol)?);
                     answers += 1;
                 }
-                refusals = (refusals + REFUSALS_OF_ANSWER * answers).min(REFUSALS_AHEAD_MAX);
+                credit = (credit + answers).min(CREDIT_MAX);
                 unsent.write_now(send)?;
             }
             chunk = recv.read_chunk(READ_BYTES, true), if may_read => match chunk? {
@@ -176,8 +179,8 @@ async fn run(
 }
 
 /// Whether what comes next would be refused, and no refusal is left.
-fn is_held_up(refusals: usize, line: &Line<'_>) -> bool {
-    refusals == 0 && !line.is_empty() && line.is_too_long()
+fn is_held_up(credit: usize, line: &Line<'_>) -> bool {
+    credit < ANSWERS_OF_REFUSAL && !line.is_empty() && line.is_too_long()
 }
 
 /// Whether the frame that `before` bytes began is whole now.

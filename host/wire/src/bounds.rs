@@ -53,10 +53,12 @@ pub const IN_FLIGHT_BYTES_PER_CONNECTION_MAX: usize = 8 << 20;
 /// Requests that the active connections of a host share out among them: while there are several, each may have an equal
 /// part of so many in work, counted like those of a connection. Few enough that who asks for little is not kept behind who
 /// asks for much, enough that commit groups are large.
-pub const IN_WORK_SHARED: usize = 256;
-/// The most that one of several may have while any of them asks for less than this: who asks for little beside a single
-/// flood waits for a group of so many, not of half the budget.
-pub const IN_WORK_BESIDE_MODEST_MAX: usize = 8;
+pub const IN_WORK_SHARED: usize = 384;
+/// The most that a connection asks for, in work and waiting, while it counts as modest.
+pub const MODEST_MAX: usize = 8;
+/// What one that asks for more may have in work beside modest ones, times the number of those that do: who asks for little
+/// beside a single flood waits for a group of so many, not of half the budget.
+pub const IN_WORK_BESIDE_MODEST: usize = 4;
 /// The least that a connection may have in work, however many are active.
 pub const IN_WORK_SHARE_MIN: usize = 4;
 /// Requests that have arrived and wait for their connection's turn, shared out in the same way; more are refused.
@@ -67,8 +69,9 @@ pub const WAITING_SHARE_MIN: usize = 16;
 pub const WAITING_PER_CONNECTION_MAX: usize = 2048;
 /// When as many wait on a stream as it may have in work, and the first of them has waited so long, those that come are refused.
 pub const WAIT_MAX_MS: u64 = 250;
-/// Requests of a stream that are refused for each that is answered, while more come than that; the rest is not read.
-pub const REFUSALS_OF_ANSWER: usize = 1;
+/// Requests of a stream that are answered for each that is refused, while more come than that; the rest is not read, so
+/// that a load twice the host's work does not make the host refuse as much as it does.
+pub const ANSWERS_OF_REFUSAL: usize = 8;
 /// Requests of a stream that are refused before any is answered.
 pub const REFUSALS_AHEAD_MAX: usize = 256;
 /// How exactly waits are told.
@@ -171,8 +174,8 @@ const _: () = assert!(CONNECTION_WINDOW_BYTES >= STREAM_WINDOW_BYTES);
 const _: () = assert!(IN_FLIGHT_BYTES_PER_CONNECTION_MAX >= 2 * FRAME_BYTES_MAX);
 const _: () = assert!(IN_FLIGHT_PER_STREAM_MAX <= IN_FLIGHT_PER_CONNECTION_MAX);
 const _: () = assert!(UNGREETED_CONNECTIONS_MAX <= CONNECTIONS_MAX / 2);
-const _: () = assert!(IN_WORK_SHARED <= IN_FLIGHT_PER_CONNECTION_MAX && IN_WORK_BESIDE_MODEST_MAX <= IN_WORK_SHARED);
-const _: () = assert!(IN_WORK_SHARE_MIN < IN_WORK_BESIDE_MODEST_MAX);
+const _: () = assert!(IN_WORK_SHARED <= IN_FLIGHT_PER_CONNECTION_MAX && MODEST_MAX <= IN_WORK_SHARED / 2);
+const _: () = assert!(IN_WORK_SHARE_MIN <= IN_WORK_BESIDE_MODEST && IN_WORK_BESIDE_MODEST <= MODEST_MAX);
 const _: () = assert!(IN_WORK_SHARE_MIN * CONNECTIONS_MAX <= COMMIT_QUEUE_CHANGES_MAX);
 const _: () = assert!(WAITING_SHARE_MIN <= WAITING_PER_CONNECTION_MAX && WAITING_PER_CONNECTION_MAX <= WAITING_SHARED);
 const _: () = assert!(IN_FLIGHT_PER_STREAM_MAX < WAITING_PER_CONNECTION_MAX);
