@@ -23,6 +23,7 @@ mod overload;
 mod peers;
 mod peers_many;
 mod policies;
+mod reconcile;
 mod serve;
 mod stop;
 mod swap;

@@ -104,6 +104,9 @@ impl Failure {
                     None => eprintln!("what stands there: version {}, no live object", winner.version),
                 }
             }
+            if let Some(escalation) = self.wire.as_ref().and_then(|error| error.escalation) {
+                eprintln!("a person has it: ostrakon escalations show {escalation}");
+            }
         }
         ExitCode::from(self.exit)
     }
@@ -128,6 +131,9 @@ impl Failure {
         if let Some(shard_key) = error.shard_key {
             set("shard_key", shard_key.get().into());
         }
+        if let Some(escalation) = error.escalation {
+            set("escalation", escalation.get().into());
+        }
         if let Some(winner) = &error.winner {
             let payload = winner.payload.as_ref().map(payload_json);
             set("winner", json!({ "version": winner.version.get(), "payload": payload }));
@@ -142,7 +148,7 @@ impl Failure {
 fn exit_of(code: Code) -> u8 {
     match code {
         Code::Conflict => CONFLICT,
-        Code::NotFound => NOT_FOUND,
+        Code::NotFound | Code::UnknownTicket | Code::UnknownEscalation => NOT_FOUND,
         Code::Overloaded | Code::Draining | Code::TooSlow => UNREACHABLE,
         Code::PolicyFailed | Code::StoreFailed | Code::ShardUnavailable => FAILED,
         // `version-gap` too: there is no winner to act upon, what was asked for is wrong.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ostrakon_client::HostFile;
-use ostrakon_engine::{Engine, StartError};
+use ostrakon_engine::{Engine, EngineConfig, StartError};
 use ostrakon_server::dev::DevCertificates;
 use ostrakon_server::{BindError, Deadlines, Identity, Server, ServerConfig};
 use ostrakon_store::{StoreConfig, Verify};
@@ -27,6 +27,7 @@ pub(crate) struct HostConfig {
     pub(crate) shards: u32,
     pub(crate) history_versions: u32,
     pub(crate) action_ids: usize,
+    pub(crate) tries_max: u32,
     pub(crate) verify: Verify,
     pub(crate) policies: Vec<KindAndFile>,
     pub(crate) policy_settings: Vec<KindAndFile>,
@@ -99,7 +100,8 @@ fn build(config: &HostConfig) -> Result<(Arc<Engine>, Identity, Arc<Slots>), Fai
         verify: config.verify,
         new_log: LogId::new(uuid::Uuid::new_v4().as_u128() as u64),
     };
-    let engine = Engine::start(store, slots.for_engine()).map_err(|error| match error {
+    let settings = EngineConfig { store, tries_max: config.tries_max };
+    let engine = Engine::start(settings, slots.for_engine()).map_err(|error| match error {
         StartError::Open(error) => Failure::failed(error.to_string()),
         StartError::Thread(error) => Failure::failed(error.to_string()),
     })?;

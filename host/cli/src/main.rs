@@ -5,6 +5,7 @@ mod body;
 mod check;
 mod connect;
 mod demo;
+mod escalations;
 mod failure;
 mod host;
 mod import;
@@ -19,6 +20,7 @@ mod stop;
 mod summary;
 #[cfg(feature = "test-control")]
 mod test_control;
+mod ticket;
 mod write;
 
 use std::process::ExitCode;
@@ -78,6 +80,13 @@ enum Command {
     Add(write::AddArgs),
     /// Delete an object
     Delete(write::DeleteArgs),
+    /// Carry out an action of your own, by the reconciliation policy
+    Act(write::ActArgs),
+    /// Show what became of an action that was detached
+    Ticket(ticket::TicketArgs),
+    /// See and settle what reconciliation gave up on
+    #[command(subcommand)]
+    Escalations(escalations::EscalationsCommand),
     /// Show an object
     #[command(after_help = read::GET_HELP)]
     Get(read::LookArgs),
@@ -138,6 +147,9 @@ impl Command {
             Self::Merge(args) => args.change.connect.json,
             Self::Add(args) => args.change.connect.json,
             Self::Delete(args) => args.change.connect.json,
+            Self::Act(args) => args.change.connect.json,
+            Self::Ticket(args) => args.connect.json,
+            Self::Escalations(command) => command.json(),
             Self::Get(args) | Self::Version(args) | Self::ShardKey(args) => args.connect.json,
             Self::List(args) => args.connect.json,
             Self::ShardMap(args) | Self::Info(args) => args.connect.json,
@@ -159,6 +171,9 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Merge(args) => block_on(write::merge(args)),
         Command::Add(args) => block_on(write::add(args)),
         Command::Delete(args) => block_on(write::delete(args)),
+        Command::Act(args) => block_on(write::act(args)),
+        Command::Ticket(args) => block_on(ticket::run(args)),
+        Command::Escalations(command) => block_on(escalations::run(command)),
         Command::Get(args) => block_on(read::get(args)),
         Command::List(args) => block_on(list::run(args)),
         Command::Version(args) => block_on(read::version(args)),

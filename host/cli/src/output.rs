@@ -78,7 +78,17 @@ impl Fields {
     pub(crate) fn committed(self, done: &Committed) -> Self {
         self.stored(done.version, done.revision, done.decided.shard, done.shard_key)
             .set("repeated", done.repeated)
+            .reconciled(done)
             .decided(&done.decided)
+    }
+
+    /// How often the reconciliation policy was asked, and what it replied, where it was.
+    fn reconciled(self, done: &Committed) -> Self {
+        let told = if done.tries > 0 { self.set("tries", done.tries) } else { self };
+        match &done.reply {
+            Some(reply) => told.set("reply", payload_json(reply)),
+            None => told,
+        }
     }
 
     /// The fields.

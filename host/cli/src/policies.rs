@@ -83,6 +83,7 @@ impl Slots {
         Policies {
             shard_key: Arc::clone(&self.shard_key) as _,
             prediction: Arc::clone(&self.prediction) as _,
+            reconciliation: Arc::clone(&self.reconciliation) as _,
             facts: Box::new(move || slots.facts()),
         }
     }

@@ -7,8 +7,8 @@ use clap::Args;
 use ostrakon_server::{Deadlines, Identity};
 use ostrakon_store::Verify;
 use ostrakon_wire::bounds::{
-    ACTION_IDS_DEFAULT, ACTION_IDS_MAX, ACTION_IDS_MIN, HISTORY_VERSIONS_DEFAULT, HISTORY_VERSIONS_MAX, SHARDS_DEFAULT,
-    SHARDS_MAX, SHARDS_MIN,
+    ACTION_IDS_DEFAULT, ACTION_IDS_MAX, ACTION_IDS_MIN, HISTORY_VERSIONS_DEFAULT, HISTORY_VERSIONS_MAX,
+    RECONCILE_TRIES_DEFAULT, RECONCILE_TRIES_MAX, SHARDS_DEFAULT, SHARDS_MAX, SHARDS_MIN,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -82,6 +82,11 @@ pub(crate) struct StoreArgs {
           value_parser = clap::value_parser!(u32).range(ACTION_IDS_MIN as i64..=ACTION_IDS_MAX as i64))]
     action_ids: u32,
 
+    /// How often the reconciliation policy is asked for one action before a person has it
+    #[arg(long, value_name = "N", default_value_t = RECONCILE_TRIES_DEFAULT,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(RECONCILE_TRIES_MAX)))]
+    tries: u32,
+
     /// How closely files are looked at before the host serves: `full` reads every byte, `quick` trusts the inside of tables
     #[arg(long, value_name = "HOW", value_enum, default_value_t = VerifyArg::Full)]
     verify: VerifyArg,
@@ -142,6 +147,7 @@ impl StoreArgs {
             shards: self.shards,
             history_versions: self.history,
             action_ids: self.action_ids as usize,
+            tries_max: self.tries,
             verify: match self.verify {
                 VerifyArg::Full => Verify::Full,
                 VerifyArg::Quick => Verify::Quick,

@@ -1,15 +1,15 @@
-//! `put`, `merge`, `add`, `delete`: one change of one object.
+//! `put`, `merge`, `add`, `delete`, `act`: one change of one object.
 
 use clap::Args;
 use ostrakon_client::{
-    Action, ActionId, Client, Committed, ConditionalWrite, ObjectId, OnConflict, Perform, Target, Version,
+    Action, ActionId, Client, Committed, ConditionalWrite, ObjectId, OnConflict, Outcome, Perform, Target, Version,
 };
 
 use crate::body::{Data, RawBytes};
 use crate::connect::ConnectArgs;
 use crate::failure::Failure;
 use crate::object::ObjectArgs;
-use crate::output::{Fields, say};
+use crate::output::{Fields, payload_json, say};
 
 /// What every change may be given.
 #[derive(Debug, Clone, Args)]
@@ -26,8 +26,47 @@ pub(crate) struct ChangeArgs {
     #[arg(long, value_name = "ID")]
     action_id: Option<ActionId>,
 
+    /// What to do if another version is there: `reject` tells you at once, `reconcile` runs the action again on what stands
+    /// there and waits for the outcome, `detach` does the same and answers a ticket to ask about later
+    #[arg(long, value_name = "CHOICE", value_enum, default_value_t = OnConflictArg::Reject)]
+    on_conflict: OnConflictArg,
+
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
+}
+
+/// What to do on a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum OnConflictArg {
+    Reject,
+    Reconcile,
+    Detach,
+}
+
+impl From<OnConflictArg> for OnConflict {
+    fn from(choice: OnConflictArg) -> Self {
+        match choice {
+            OnConflictArg::Reject => Self::Reject,
+            OnConflictArg::Reconcile => Self::Reconcile,
+            OnConflictArg::Detach => Self::Detach,
+        }
+    }
+}
+
+/// What to carry out.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = ACT_HELP)]
+pub(crate) struct ActArgs {
+    #[command(flatten)]
+    pub(crate) change: ChangeArgs,
+
+    /// What the action is called; the host's reconciliation policy knows it
+    #[arg(long, value_name = "KIND")]
+    kind: String,
+
+    /// Its particulars, a JSON object; @FILE reads it from a file, - from standard input
+    #[arg(long, value_name = "JSON")]
+    data: Data,
 }
 
 /// What to store.
@@ -46,7 +85,7 @@ pub(crate) struct PutArgs {
     bytes: Option<RawBytes>,
 
     /// Write only if that makes exactly this version (perform-conditional-write)
-    #[arg(long, value_name = "VERSION", conflicts_with = "if_version")]
+    #[arg(long, value_name = "VERSION", conflicts_with_all = ["if_version", "on_conflict"])]
     new_version: Option<u64>,
 }
 
@@ -95,6 +134,7 @@ const MERGE_HELP: &str = "\
 Examples:
   ostrakon merge acme volume vol-1 --data '{\"tags\":{\"team\":\"db\"}}'
   ostrakon merge acme volume vol-1 --data '{\"tags\":null}' --if-version 4
+  ostrakon merge acme volume vol-1 --data '{\"size\":20}' --if-version 4 --on-conflict reconcile
 
 An object that is not there is made.";
 
@@ -104,6 +144,14 @@ Examples:
   ostrakon add acme quota q-1 --data '{\"/used\":-1,\"/free\":1}'
 
 Integers are checked: a sum that does not fit 64 bits is refused, and nothing is changed.";
+
+const ACT_HELP: &str = "\
+Examples:
+  ostrakon act acme volume vol-1 --kind attach-volume --data '{\"instance\":\"i-1\"}'
+  ostrakon act acme volume vol-1 --kind attach-volume --data @attach.json --on-conflict detach
+
+The reconciliation policy carries it out: the shipped one knows no kinds, `serve --policy reconciliation=FILE` loads one that does.
+What the policy replies is shown.";
 
 const DELETE_HELP: &str = "\
 Examples:
@@ -121,10 +169,18 @@ impl ChangeArgs {
             action,
             known: self.if_version.map(Version::new),
             action_id: Some(self.action_id.unwrap_or_else(Client::new_action_id)),
-            on_conflict: OnConflict::Reject,
+            on_conflict: self.on_conflict.into(),
         };
-        let done = self.connect.run(async |client| Ok(client.perform(perform).await?));
-        tell(&object, &done.await?, self.connect.json)
+        let outcome = self.connect.run(async |client| Ok(client.start(perform).await?));
+        match outcome.await? {
+            Outcome::Committed(done) => tell(&object, &done, self.connect.json),
+            Outcome::Pending(ticket) if self.connect.json => {
+                Fields::of(&object).set("state", "pending").set("ticket", ticket.to_string()).print()
+            }
+            Outcome::Pending(ticket) => {
+                say(&format_args!("{object}: on its way; ask for it: ostrakon ticket {} {ticket}", object.client()))
+            }
+        }
     }
 }
 
@@ -160,15 +216,26 @@ pub(crate) async fn add(args: AddArgs) -> Result<(), Failure> {
     args.change.perform(Action::Add(additions)).await
 }
 
+pub(crate) async fn act(args: ActArgs) -> Result<(), Failure> {
+    let body = args.data.payload()?;
+    args.change.perform(Action::Custom { kind: args.kind, body }).await
+}
+
 pub(crate) async fn delete(args: DeleteArgs) -> Result<(), Failure> {
     args.change.perform(Action::Delete).await
 }
 
-fn tell(object: &ObjectId, done: &Committed, json: bool) -> Result<(), Failure> {
+/// Tells what a change came to.
+pub(crate) fn tell(object: &ObjectId, done: &Committed, json: bool) -> Result<(), Failure> {
     if json {
         return Fields::of(object).committed(done).print();
     }
     let shard = done.decided.shard.map_or(String::new(), |shard| format!(", shard {shard}"));
     let repeated = if done.repeated { " (done before under this action id; nothing changed now)" } else { "" };
-    say(&format_args!("{object}: version {}, revision {}{shard}{repeated}", done.version, done.revision))
+    let tries = match done.tries {
+        0 => String::new(),
+        tries => format!(", reconciled in {tries} {}", if tries == 1 { "try" } else { "tries" }),
+    };
+    let reply = done.reply.as_ref().map_or(String::new(), |reply| format!(": {}", payload_json(reply)));
+    say(&format_args!("{object}: version {}, revision {}{shard}{tries}{repeated}{reply}", done.version, done.revision))
 }

@@ -1,8 +1,12 @@
 //! The requests by name.
 
-use ostrakon_wire::answer::{Committed, Info, Object, Page, Placed, ShardMap, Stored};
+use std::time::Duration;
+
+use ostrakon_wire::answer::{Committed, Escalation, Escalations, Info, Object, Page, Placed, ShardMap, Stored};
+use ostrakon_wire::bounds::TICKET_WAIT_MS_MAX;
 use ostrakon_wire::{
-    Action, ActionId, ConditionalWrite, List, ObjectId, OnConflict, Operation, Payload, Perform, Reply, Target, Version,
+    Action, ActionId, AskTicket, ConditionalWrite, List, ListEscalations, ObjectId, OnConflict, Operation, Payload,
+    Perform, Reply, Revision, SettleEscalation, Target, Version,
 };
 
 use crate::error::Error;
@@ -26,6 +30,23 @@ impl Expect {
             Self::Absent => Some(Version::ABSENT),
             Self::Version(version) => Some(version),
         }
+    }
+}
+
+/// What became of an action that need not be waited for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It is done.
+    Committed(Committed),
+    /// It is on its way; this id asks for it.
+    Pending(ActionId),
+}
+
+fn outcome(reply: Reply) -> Result<Outcome, Error> {
+    match reply {
+        Reply::Committed(committed) => Ok(Outcome::Committed(committed)),
+        Reply::Ticket(ticket) => Ok(Outcome::Pending(ticket.action_id)),
+        other => Err(unexpected(&other)),
     }
 }
 
@@ -117,6 +138,51 @@ impl Client {
     /// Does an action as it is described.
     pub async fn perform(&self, perform: Perform) -> Result<Committed, Error> {
         reply!(self, Operation::Perform(perform), Committed)
+    }
+
+    /// Does an action as it is described; one that is detached may be on its way still when this returns.
+    pub async fn start(&self, perform: Perform) -> Result<Outcome, Error> {
+        outcome(self.ask(Operation::Perform(perform)).await?)
+    }
+
+    /// Does an action under a new action id, and runs it again on the winner where it loses.
+    pub async fn reconciled(&self, object: &ObjectId, action: Action, expect: Expect) -> Result<Committed, Error> {
+        self.perform(Perform {
+            target: target(object),
+            action,
+            known: expect.known(),
+            action_id: Some(Self::new_action_id()),
+            on_conflict: OnConflict::Reconcile,
+        })
+        .await
+    }
+
+    /// Starts reconciliation of an action without trying it first.
+    pub async fn reconcile(&self, perform: Perform) -> Result<Outcome, Error> {
+        outcome(self.ask(Operation::Reconcile(perform)).await?)
+    }
+
+    /// What became of an action with an id, its object's client's; waits for its end for at most so long.
+    pub async fn ticket(&self, client: &str, action_id: ActionId, wait: Duration) -> Result<Outcome, Error> {
+        let wait_ms = wait.as_millis().min(TICKET_WAIT_MS_MAX.into()) as u32;
+        outcome(self.ask(Operation::AskTicket(AskTicket { client: client.to_owned(), action_id, wait_ms })).await?)
+    }
+
+    /// One page of what reconciliation gave up on.
+    pub async fn escalations(&self, list: ListEscalations) -> Result<Escalations, Error> {
+        reply!(self, Operation::ListEscalations(list), Escalations)
+    }
+
+    /// One escalation, with its payloads.
+    pub async fn escalation(&self, number: Revision) -> Result<Escalation, Error> {
+        let read: Result<Box<Escalation>, Error> = reply!(self, Operation::ReadEscalation(number), Escalation);
+        read.map(|escalation| *escalation)
+    }
+
+    /// Settles an escalation, and answers how it stands then.
+    pub async fn settle(&self, settle: SettleEscalation) -> Result<Escalation, Error> {
+        let settled: Result<Box<Escalation>, Error> = reply!(self, Operation::SettleEscalation(settle), Escalation);
+        settled.map(|escalation| *escalation)
     }
 
     /// Writes a payload if that makes exactly this version, under a new action id.

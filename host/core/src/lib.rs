@@ -5,6 +5,7 @@
 pub mod action;
 pub mod keys;
 pub mod policy;
+pub mod reconcile;
 mod shard_map;
 
 pub use shard_map::{InvalidMap, ShardMap, ShardRange};

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use ostrakon_store::{Floors, Identity, Recovered};
+use ostrakon_store::{Floors, Identity, Outcome, Remembered as Stored};
 use ostrakon_wire::bounds::ACTION_ID_AHEAD_MS;
 use ostrakon_wire::{ActionId, ObjectId, Revision, ShardKey, TimestampMs, Version};
 use parking_lot::{Mutex, RwLock};
@@ -23,8 +23,12 @@ use remembered::Remembered;
 pub(crate) struct Recorded {
     pub(crate) intent: u128,
     pub(crate) revision: Revision,
+    /// The version that it made, or met.
     pub(crate) version: Version,
     pub(crate) shard_key: ShardKey,
+    pub(crate) outcome: Outcome,
+    /// Whether the log says more of it.
+    pub(crate) noted: bool,
 }
 
 /// Why an id may not be used.
@@ -41,6 +45,18 @@ pub(crate) enum Begun {
     Fresh(Claim),
     /// It did; this came of it.
     Repeat(Recorded),
+    /// It does so now; answered only to those who do not wait.
+    Running,
+}
+
+/// What is known of an id.
+pub(crate) enum Asked {
+    /// Its action came to this.
+    Recorded(Recorded),
+    /// It is on its way; the receiver ends when it is done.
+    Running(oneshot::Receiver<()>),
+    /// Nothing.
+    Unknown,
 }
 
 /// A client's id: the client's part is a digest, which keeps the table small.
@@ -71,6 +87,15 @@ pub(crate) struct ActionIds {
     floors: RwLock<Floors>,
 }
 
+/// What an action came to.
+pub(crate) struct Done {
+    pub(crate) revision: Revision,
+    pub(crate) version: Version,
+    pub(crate) shard_key: ShardKey,
+    pub(crate) outcome: Outcome,
+    pub(crate) noted: bool,
+}
+
 /// The right to run an action. Dropped without an outcome, it frees the id for another try.
 pub(crate) struct Claim {
     ids: Arc<ActionIds>,
@@ -91,10 +116,9 @@ impl Key {
 }
 
 impl ActionIds {
-    pub(crate) fn new(recovered: Recovered) -> Self {
-        let ids =
-            Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), floors: RwLock::new(recovered.floors) };
-        for action in recovered.remembered {
+    pub(crate) fn new(floors: Floors, remembered: Vec<Stored>) -> Self {
+        let ids = Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), floors: RwLock::new(floors) };
+        for action in remembered {
             let Some(identity) = action.entry.identity else {
                 continue;
             };
@@ -104,6 +128,8 @@ impl ActionIds {
                 revision: action.revision,
                 version: action.entry.version,
                 shard_key: action.entry.shard_key,
+                outcome: action.entry.outcome,
+                noted: action.noted,
             };
             ids.stripe(key).lock().remembered.push(key, done);
         }
@@ -115,12 +141,13 @@ impl ActionIds {
         &self.stripes[(bits as u64 ^ (bits >> 64) as u64 ^ key.client) as usize % STRIPES]
     }
 
-    /// Claims an id, or tells what came of it. Waits while the same action is running.
+    /// Claims an id, or tells what came of it. Where the same action is running, waits for its end, if that is wanted.
     pub(crate) async fn begin(
         self: &Arc<Self>,
         client: &str,
         identity: Identity,
         now: TimestampMs,
+        wait: bool,
     ) -> Result<Begun, IdRefused> {
         let key = Key::new(client, identity.id);
         loop {
@@ -143,6 +170,7 @@ impl ActionIds {
                     Entry::Occupied(running) if running.get().intent != identity.intent => {
                         return Err(IdRefused::Reused);
                     }
+                    Entry::Occupied(_) if !wait => return Ok(Begun::Running),
                     Entry::Occupied(mut running) => {
                         let (ended, waiting) = oneshot::channel();
                         running.get_mut().waiters.push(ended);
@@ -152,6 +180,32 @@ impl ActionIds {
             };
             // The sender is dropped when the claim ends, one way or the other.
             let _ = running.await;
+        }
+    }
+
+    /// Claims the id of a detached action of an earlier run.
+    pub(crate) fn resume(self: &Arc<Self>, client: &str, identity: Identity) -> Claim {
+        let key = Key::new(client, identity.id);
+        let running = Running { intent: identity.intent, waiters: Vec::new() };
+        self.stripe(key).lock().running.insert(key, running);
+        Claim { ids: Arc::clone(self), key, identity, recorded: false }
+    }
+
+    /// What is known of an id, whatever it was used for.
+    pub(crate) fn ask(&self, client: &str, id: ActionId) -> Asked {
+        let key = Key::new(client, id);
+        let mut stripe = self.stripe(key).lock();
+        if let Some(recorded) = stripe.remembered.get(&key) {
+            return Asked::Recorded(recorded);
+        }
+        match stripe.running.get_mut(&key) {
+            Some(running) => {
+                let (ended, waiting) = oneshot::channel();
+                running.waiters.retain(|waiter| !waiter.is_closed());
+                running.waiters.push(ended);
+                Asked::Running(waiting)
+            }
+            None => Asked::Unknown,
         }
     }
 
@@ -190,9 +244,10 @@ impl Claim {
         self.identity
     }
 
-    /// The action's change is durable.
-    pub(crate) fn record(mut self, revision: Revision, version: Version, shard_key: ShardKey) {
-        let done = Recorded { intent: self.identity.intent, revision, version, shard_key };
+    /// What the action came to is durable.
+    pub(crate) fn record(mut self, done: Done) {
+        let Done { revision, version, shard_key, outcome, noted } = done;
+        let done = Recorded { intent: self.identity.intent, revision, version, shard_key, outcome, noted };
         self.recorded = true;
         let mut stripe = self.ids.stripe(self.key).lock();
         stripe.running.remove(&self.key);
@@ -218,41 +273,42 @@ mod tests {
 
     #[tokio::test]
     async fn an_id_runs_once_and_answers_its_outcome_afterwards() {
-        let ids = Arc::new(ActionIds::new(Recovered::default()));
+        let ids = Arc::new(ActionIds::new(Floors::default(), Vec::new()));
         let now = TimestampMs::new(1_000);
-        let Ok(Begun::Fresh(claim)) = ids.begin("a", identity(1, 7), now).await else { panic!("a fresh id runs") };
-        assert_eq!(ids.begin("a", identity(1, 8), now).await.err(), Some(IdRefused::Reused));
+        let Ok(Begun::Fresh(claim)) = ids.begin("a", identity(1, 7), now, true).await else { panic!("a fresh id runs") };
+        assert_eq!(ids.begin("a", identity(1, 8), now, true).await.err(), Some(IdRefused::Reused));
         assert!(
-            matches!(ids.begin("b", identity(1, 8), now).await, Ok(Begun::Fresh(_))),
+            matches!(ids.begin("b", identity(1, 8), now, true).await, Ok(Begun::Fresh(_))),
             "ids are scoped to the client"
         );
         let second = tokio::spawn({
             let ids = Arc::clone(&ids);
-            async move { matches!(ids.begin("a", identity(1, 7), now).await, Ok(Begun::Repeat(_))) }
+            async move { matches!(ids.begin("a", identity(1, 7), now, true).await, Ok(Begun::Repeat(_))) }
         });
         tokio::task::yield_now().await;
-        claim.record(Revision::new(3), Version::new(1), ShardKey::new(9));
+        let (revision, version, shard_key) = (Revision::new(3), Version::new(1), ShardKey::new(9));
+        claim.record(Done { revision, version, shard_key, outcome: Outcome::Made, noted: false });
         assert!(second.await.is_ok_and(|repeat| repeat), "a repeat that raced the first gets its outcome");
-        assert_eq!(ids.begin("a", identity(1, 8), now).await.err(), Some(IdRefused::Reused));
+        assert_eq!(ids.begin("a", identity(1, 8), now, true).await.err(), Some(IdRefused::Reused));
     }
 
     #[tokio::test]
     async fn an_action_that_came_to_nothing_frees_its_id() {
-        let ids = Arc::new(ActionIds::new(Recovered::default()));
+        let ids = Arc::new(ActionIds::new(Floors::default(), Vec::new()));
         let now = TimestampMs::new(1_000);
-        drop(ids.begin("a", identity(1, 7), now).await.ok());
-        assert!(matches!(ids.begin("a", identity(1, 8), now).await, Ok(Begun::Fresh(_))));
+        drop(ids.begin("a", identity(1, 7), now, true).await.ok());
+        assert!(matches!(ids.begin("a", identity(1, 8), now, true).await, Ok(Begun::Fresh(_))));
     }
 
     #[tokio::test]
     async fn ids_below_the_floor_or_far_ahead_do_not_run() {
         let mut floors = Floors::default();
         floors.drop_id("a", ActionId::from_bits(500 << 80), TimestampMs::new(600));
-        let ids = Arc::new(ActionIds::new(Recovered { floors, ..Recovered::default() }));
+        let ids = Arc::new(ActionIds::new(floors, Vec::new()));
         let now = TimestampMs::new(1_000);
-        assert_eq!(ids.begin("a", identity(500 << 80, 1), now).await.err(), Some(IdRefused::Expired));
-        assert!(ids.begin("a", identity(501 << 80, 1), now).await.is_ok());
+        assert_eq!(ids.begin("a", identity(500 << 80, 1), now, true).await.err(), Some(IdRefused::Expired));
+        assert!(ids.begin("a", identity(501 << 80, 1), now, true).await.is_ok());
         let ahead = u128::from(1_001 + ACTION_ID_AHEAD_MS) << 80;
-        assert_eq!(ids.begin("a", identity(ahead, 1), now).await.err(), Some(IdRefused::Ahead));
+        assert_eq!(ids.begin("a", identity(ahead, 1), now, true).await.err(), Some(IdRefused::Ahead));
     }
 }

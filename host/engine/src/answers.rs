@@ -9,7 +9,7 @@ use crate::Engine;
 use crate::action_ids::IdRefused;
 use crate::owner::{Known, NotWritten, Refusal};
 
-fn overloaded(message: impl Into<String>) -> WireError {
+pub(crate) fn overloaded(message: impl Into<String>) -> WireError {
     WireError { retry_after_ms: Some(RETRY_AFTER_MS), ..WireError::new(Code::Overloaded, message) }
 }
 
@@ -77,6 +77,7 @@ impl Engine {
         match reason {
             NotWritten::Refused { refusal, stands } => self.refused(refusal, &stands, position, generations),
             NotWritten::NoKey => WireError::new(Code::PolicyFailed, "no shard key could be had for the new object"),
+            NotWritten::NoRoom => overloaded("too many escalations wait for a person"),
             NotWritten::Full | NotWritten::Commit(CommitError::Fenced) => {
                 overloaded("too much is waiting to be committed")
             }
@@ -113,8 +114,24 @@ impl Engine {
     }
 }
 
+/// Why an action is not done, for those who are told without what stands there.
+pub(crate) fn words_of(refusal: &Refusal) -> (Code, String) {
+    match refusal {
+        Refusal::WrongKey => (Code::WrongShardKey, "the object is recorded under another shard key".into()),
+        Refusal::Conflict => (Code::Conflict, "the version that the action was made for never was".into()),
+        Refusal::Gap => (Code::VersionGap, "the new version is not the next one".into()),
+        Refusal::VersionsSpent => (Code::InvalidVersion, "the object has had its last version".into()),
+        Refusal::NotFound => (Code::NotFound, "no such live object".into()),
+        Refusal::Action(error) => (code_of(error), error.to_string()),
+    }
+}
+
 fn action_error(error: ActionError) -> WireError {
-    let code = match &error {
+    WireError::new(code_of(&error), error.to_string())
+}
+
+fn code_of(error: &ActionError) -> Code {
+    match error {
         ActionError::NotStructured => Code::NotStructured,
         ActionError::MalformedPointer(_) | ActionError::PointsToNothing(_) | ActionError::PointsToNoNumber(_) => {
             Code::InvalidPointer
@@ -122,6 +139,5 @@ fn action_error(error: ActionError) -> WireError {
         ActionError::AddendNoNumber(_) => Code::InvalidPayload,
         ActionError::Overflow(_) => Code::NumberOverflow,
         ActionError::Result(_) => Code::PayloadTooLarge,
-    };
-    WireError::new(code, error.to_string())
+    }
 }

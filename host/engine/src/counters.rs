@@ -20,7 +20,7 @@ impl Counter {
     }
 }
 
-const OPERATIONS: [&str; 9] = [
+const OPERATIONS: [&str; 13] = [
     "get-shard-key",
     "read-version",
     "read",
@@ -30,6 +30,10 @@ const OPERATIONS: [&str; 9] = [
     "reconcile-control-plane-action",
     "shard-map",
     "info",
+    "ask-ticket",
+    "list-escalations",
+    "read-escalation",
+    "settle-escalation",
 ];
 
 /// The counters of one engine, since it started.
@@ -50,6 +54,14 @@ pub(crate) struct Counters {
     /// Calls of a policy without a usable answer.
     pub(crate) shard_key_faults: Counter,
     pub(crate) prediction_faults: Counter,
+    pub(crate) reconciliation_faults: Counter,
+    /// Cases that were asked of the reconciliation policy, every try counted.
+    pub(crate) verdicts: Counter,
+    /// What reconciliation came to.
+    pub(crate) reconciled: Counter,
+    pub(crate) applied: Counter,
+    pub(crate) rejected: Counter,
+    pub(crate) escalated: Counter,
 }
 
 impl Counters {
@@ -97,6 +109,17 @@ impl Counters {
             ("aborts-confirmed".into(), self.aborts_confirmed.value()),
             ("aborts-refuted".into(), self.aborts_refuted.value()),
             ("faults".into(), self.prediction_faults.value()),
+        ])
+    }
+
+    pub(crate) fn reconciliation(&self) -> Map {
+        Map::from([
+            ("verdicts".into(), self.verdicts.value()),
+            ("faults".into(), self.reconciliation_faults.value()),
+            ("reconciled".into(), self.reconciled.value()),
+            ("already-applied".into(), self.applied.value()),
+            ("rejected".into(), self.rejected.value()),
+            ("escalated".into(), self.escalated.value()),
         ])
     }
 

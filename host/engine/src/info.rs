@@ -30,6 +30,7 @@ impl Engine {
             ("requests".into(), Value::Map(self.counters.requests())),
             ("refusals".into(), Value::Map(self.counters.refusals())),
             ("predictions".into(), Value::Map(self.counters.predictions())),
+            ("reconciliation".into(), Value::Map(self.reconciliation())),
             ("shard-key-faults".into(), self.counters.shard_key_faults()),
             ("action-ids".into(), number(self.ids.len())),
             ("policies".into(), Value::Map((self.policies.facts)())),
@@ -41,6 +42,16 @@ impl Engine {
     fn set_aside(&self) -> usize {
         let map = self.owner.map();
         map.ranges().iter().filter(|range| self.views.serves(range.shard).is_err()).count()
+    }
+
+    fn reconciliation(&self) -> Map {
+        let mut facts = self.counters.reconciliation();
+        facts.extend([
+            ("waiting".into(), number(self.agent.waiting())),
+            ("tickets".into(), number(self.agent.tickets())),
+            ("escalations-open".into(), number(self.agent.escalations_open())),
+        ]);
+        facts
     }
 
     fn commits(&self) -> Map {

@@ -5,27 +5,34 @@
 //! views; it knows nothing of connections.
 
 mod action_ids;
+mod agent;
 mod answers;
 mod counters;
+mod escalations;
 mod info;
 mod listing;
 mod observed;
 mod owner;
 mod reads;
+mod reconciled;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod tickets;
 mod writes;
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ostrakon_core::policy::{PredictionPolicy, ShardKeyPolicy};
+use ostrakon_core::keys;
+use ostrakon_core::policy::{Heat, Placing, PredictionPolicy, ReconciliationPolicy, ShardKeyPolicy};
 use ostrakon_store::{OpenError, Store, StoreConfig, Views};
+use ostrakon_wire::bounds::RECONCILE_TRIES_DEFAULT;
 use ostrakon_wire::value::Map;
-use ostrakon_wire::{Code, LogId, Operation, Reply, TimestampMs, WireError};
+use ostrakon_wire::{Code, Generations, LogId, ObjectId, Operation, Reply, ShardKey, TimestampMs, WireError};
 
 use action_ids::ActionIds;
+use agent::Agent;
 use counters::Counters;
 use observed::Observed;
 use owner::Owner;
@@ -36,8 +43,25 @@ pub struct Policies {
     pub shard_key: Arc<dyn ShardKeyPolicy>,
     /// Which version a conditional write will meet.
     pub prediction: Arc<dyn PredictionPolicy>,
+    /// What becomes of an action that lost a race.
+    pub reconciliation: Arc<dyn ReconciliationPolicy>,
     /// What `info` shows under `policies`.
     pub facts: Box<dyn Fn() -> Map + Send + Sync>,
+}
+
+/// How an engine works. Plain data.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// The data folder, and what it keeps.
+    pub store: StoreConfig,
+    /// How often the reconciliation policy is asked for an action before a person has it, at least 1.
+    pub tries_max: u32,
+}
+
+impl From<StoreConfig> for EngineConfig {
+    fn from(store: StoreConfig) -> Self {
+        Self { store, tries_max: RECONCILE_TRIES_DEFAULT }
+    }
 }
 
 /// Why an engine does not start.
@@ -60,31 +84,39 @@ pub struct Context {
 
 /// A front end and the owner of all objects, over one store.
 pub struct Engine {
-    policies: Policies,
-    owner: Owner,
+    policies: Arc<Policies>,
+    // Stopped before the owner.
+    agent: Agent,
+    owner: Arc<Owner>,
     views: Views,
     log: LogId,
     ids: Arc<ActionIds>,
     observed: Observed,
-    counters: Counters,
+    counters: Arc<Counters>,
     started: Instant,
 }
 
 impl Engine {
-    /// Opens the store and starts the committing thread.
-    pub fn start(config: StoreConfig, policies: Policies) -> Result<Self, StartError> {
-        let (store, recovered) = Store::open(config)?;
-        let ids = Arc::new(ActionIds::new(recovered));
+    /// Opens the store, starts the committing thread and the reconciliation agent.
+    pub fn start(config: impl Into<EngineConfig>, policies: Policies) -> Result<Self, StartError> {
+        let EngineConfig { store, tries_max } = config.into();
+        let (store, mut recovered) = Store::open(store)?;
+        let floors = std::mem::take(&mut recovered.floors);
+        let ids = Arc::new(ActionIds::new(floors, std::mem::take(&mut recovered.remembered)));
         let (views, log) = (store.views(), store.log());
-        let owner = Owner::start(store, Arc::clone(&ids))?;
+        let owner = Arc::new(Owner::start(store, Arc::clone(&ids))?);
+        let (policies, counters) = (Arc::new(policies), Arc::new(Counters::default()));
+        let (of_owner, of_policies, of_counters) = (Arc::clone(&owner), Arc::clone(&policies), Arc::clone(&counters));
+        let agent = Agent::start(of_owner, of_policies, of_counters, &ids, recovered, tries_max.max(1))?;
         Ok(Self {
             policies,
+            agent,
             owner,
             views,
             log,
             ids,
             observed: Observed::new(),
-            counters: Counters::default(),
+            counters,
             started: Instant::now(),
         })
     }
@@ -110,17 +142,45 @@ impl Engine {
             Operation::Read(target) => self.read(target).await.map(Reply::Object),
             Operation::List(list) => self.list(list).await.map(Reply::Page),
             Operation::ConditionalWrite(write) => self.conditional_write(write, context).await.map(Reply::Committed),
-            Operation::Perform(perform) => self.perform(perform, context).await.map(Reply::Committed),
-            Operation::Reconcile(_) => {
-                Err(WireError::new(Code::Unsupported, "this release does not reconcile actions yet"))
-            }
+            Operation::Perform(perform) => self.perform(perform, context).await,
+            Operation::Reconcile(perform) => self.reconcile(perform, context).await,
             Operation::ShardMap => Ok(Reply::ShardMap(self.shard_map())),
             Operation::Info => Ok(Reply::Info(self.info())),
+            Operation::AskTicket(ask) => self.ask_ticket(ask).await,
+            Operation::ListEscalations(list) => self.list_escalations(list).await.map(Reply::Escalations),
+            Operation::ReadEscalation(number) => self.read_escalation(*number).await.map(Reply::Escalation),
+            Operation::SettleEscalation(settle) => self.settle_escalation(settle).await.map(Reply::Escalation),
         };
         if let Err(error) = &outcome {
             self.counters.refused(error.code);
         }
         outcome
+    }
+}
+
+/// Asks the policy where a new object should live.
+fn place(
+    policies: &Policies,
+    counters: &Counters,
+    object: &ObjectId,
+    timestamp: TimestampMs,
+    generations: &mut Generations,
+) -> Result<ShardKey, WireError> {
+    let decision = policies.shard_key.place(&Placing {
+        client: object.client(),
+        data_type: object.data_type(),
+        name: object.name(),
+        timestamp_ms: timestamp.get(),
+        current: 0,
+        heat: Heat::default(),
+    });
+    generations.shard_key = Some(decision.generation);
+    match decision.result {
+        Ok(placement) => Ok(keys::fill(placement, object.name())),
+        Err(fault) => {
+            counters.shard_key_faults.add();
+            Err(WireError::new(Code::PolicyFailed, format!("the shard-key policy failed: {fault}")))
+        }
     }
 }
 

@@ -9,13 +9,14 @@ mod entry;
 mod judge;
 mod readers;
 mod sink;
+mod turn;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ostrakon_core::ShardMap;
 use ostrakon_store::{
-    Change, CommitError, CommitStats, Committer, Durable, Numbers, Place, ReadError, ReadView, Store, Views,
+    Change, CommitError, CommitStats, Committer, Durable, Note, Numbers, Place, ReadError, ReadView, Store, Unit, Views,
 };
 use ostrakon_wire::{Action, ObjectId, ShardKey, TimestampMs, Version};
 use parking_lot::Mutex;
@@ -28,6 +29,7 @@ pub(crate) use judge::{Condition, Refusal};
 use judge::{Judged, check, judge};
 use readers::{Readers, TooMany};
 use sink::{OwnerSink, SettledUpTo, Token};
+pub(crate) use turn::{Pending, Turn, Writing};
 
 const STRIPES: usize = 64;
 
@@ -58,6 +60,8 @@ pub(crate) enum NotWritten {
     Refused { refusal: Refusal, stands: Known },
     /// The object has no key yet: ask the policy, and come again.
     NoKey,
+    /// There is no room for one more escalation.
+    NoRoom,
     /// The commit queue is full.
     Full,
     /// The change was queued and is not durable.
@@ -103,11 +107,12 @@ enum HeadStep {
     ReadView,
 }
 
+/// The version that a queued change makes.
 #[derive(Clone, Copy)]
-struct Made {
-    shard_key: ShardKey,
-    version: Version,
-    created: bool,
+pub(crate) struct Made {
+    pub(crate) shard_key: ShardKey,
+    pub(crate) version: Version,
+    pub(crate) created: bool,
 }
 
 /// What an intent is brought to the owner for.
@@ -214,7 +219,7 @@ impl Owner {
     }
 
     /// What a refused write is told. What was judged against a tip is told once the tip is durable.
-    async fn what_stands(
+    pub(crate) async fn what_stands(
         &self,
         object: &ObjectId,
         stands: Result<Known, oneshot::Receiver<()>>,
@@ -230,6 +235,9 @@ impl Owner {
     /// One look at the object, and if it can be decided, the decision. `loaded`: the whole head, read a moment ago.
     fn step(&self, intent: &Intent<'_>, purpose: &mut Purpose<'_>, loaded: Option<Known>) -> Step {
         let mut stripe = self.stripe(intent.object).lock();
+        if let (Purpose::Write(_), Some(given_back)) = (&*purpose, stripe.wait_held(intent.object)) {
+            return Step::Wait(given_back);
+        }
         let (head, in_flight) = match stripe.look(intent.object) {
             Look::Loading => return Step::Wait(stripe.wait(intent.object)),
             Look::Nothing => {
@@ -281,6 +289,7 @@ impl Owner {
                     timestamp: intent.timestamp,
                     identity: claim.as_ref().map(Claim::identity),
                     new_object: head.place.is_none(),
+                    beside: None,
                 };
                 self.queue(&mut stripe, change, head, claim)
             }
@@ -294,7 +303,7 @@ impl Owner {
         let made = Made { shard_key: change.place.shard_key, version: change.version, created: head.place.is_none() };
         let tip = Known::of_change(&change);
         let object = change.object.clone();
-        match self.committer.submit(change, token) {
+        match self.committer.submit(Unit::Change(change), token) {
             Ok(()) => {
                 stripe.advance(object, head, tip);
                 Step::Queued { outcome, made }
@@ -322,6 +331,14 @@ impl Owner {
     async fn read_view(&self, object: &ObjectId) -> Result<Known, ReadError> {
         let (views, object) = (self.views.clone(), object.clone());
         self.on_reader(move || read_head(&views.latest(), &object)).await
+    }
+
+    /// Queues a note that depends on no object's tip.
+    pub(crate) fn note(&self, note: Note) -> Result<Pending, NotWritten> {
+        let (reply, pending) = oneshot::channel();
+        let unit = Unit::Note(Box::new(note));
+        self.committer.submit(unit, Token { claim: None, reply }).map_err(|_| NotWritten::Full)?;
+        Ok(pending)
     }
 
     /// Reads on a thread that may block.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ostrakon_core::policy::{
-    Decision, Forecast, Outlook, Placement, Placing, PolicyFault, PredictionPolicy, Route, ShardKeyPolicy,
+    Brief, Decision, Forecast, Outlook, Placement, Placing, PolicyFault, PredictionPolicy, ReconciliationPolicy, Route,
+    ShardKeyPolicy, Verdict,
 };
 use ostrakon_store::StoreConfig;
 use ostrakon_wire::answer::{Committed, Object};
@@ -43,6 +44,24 @@ impl PredictionPolicy for Contrary {
     }
 }
 
+impl ReconciliationPolicy for Contrary {
+    fn judge(&self, _brief: &Brief<'_>, _ours: &[u8], _theirs: Option<&[u8]>) -> Decision<Verdict> {
+        let faulty = self.faulty.load(Ordering::Relaxed);
+        let result = if faulty { Err(PolicyFault::Impure) } else { Ok(Verdict::Rerun) };
+        Decision { generation: Generation::new(7), result }
+    }
+
+    fn reconcile(
+        &self,
+        brief: &Brief<'_>,
+        body: &[u8],
+        base: Option<&[u8]>,
+        _latest: Option<&[u8]>,
+    ) -> Decision<Verdict> {
+        self.judge(brief, body, base)
+    }
+}
+
 struct Bed {
     engine: Arc<Engine>,
     policies: Arc<Contrary>,
@@ -54,6 +73,7 @@ fn start(path: &std::path::Path) -> (Arc<Engine>, Arc<Contrary>) {
     let for_engine = Policies {
         shard_key: Arc::clone(&policies) as _,
         prediction: Arc::clone(&policies) as _,
+        reconciliation: Arc::clone(&policies) as _,
         facts: Box::new(Default::default),
     };
     let engine = Engine::start(StoreConfig::new(path, LogId::new(1)), for_engine).unwrap();

@@ -1,27 +1,60 @@
 //! Conditional writes and actions: identify, predict, write, answer.
 
-use ostrakon_core::keys;
-use ostrakon_core::policy::{Heat, Outlook, Placing, Route};
+use std::sync::atomic::Ordering;
+
+use ostrakon_core::policy::{Forecast, Outlook, Route};
 use ostrakon_store::Identity;
 use ostrakon_wire::answer::Committed;
 use ostrakon_wire::{
-    Action, ActionId, ActionKind, Code, ConditionalWrite, Generations, ObjectId, OnConflict, Perform, Position,
-    ShardKey, Target, TimestampMs, Version, WireError,
+    Action, ActionId, ActionKind, Code, ConditionalWrite, Generation, Generations, ObjectId, OnConflict, Perform,
+    Position, Reply, ShardKey, Target, TimestampMs, Version, WireError,
 };
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::action_ids::{Begun, Claim, Recorded, intent};
+use crate::action_ids::{Begun, Claim, intent};
 use crate::answers::id_refused;
+use crate::observed::OnItsWay;
 use crate::owner::{Condition, Intent, NotWritten, Written};
 use crate::{Context, Engine, now};
 
 /// One write, whichever request it came with.
-struct Write<'a> {
-    target: &'a Target,
-    action: &'a Action,
-    condition: Condition,
-    action_id: Option<ActionId>,
-    choice: OnConflict,
-    timestamp: TimestampMs,
+pub(crate) struct Write<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) action: &'a Action,
+    pub(crate) condition: Condition,
+    pub(crate) action_id: Option<ActionId>,
+    pub(crate) choice: OnConflict,
+    pub(crate) timestamp: TimestampMs,
+}
+
+/// What the prediction said of a write.
+struct Foretold {
+    generation: Generation,
+    /// `None` where it could not be had; the write goes ahead without.
+    forecast: Option<Forecast>,
+}
+
+impl Foretold {
+    fn expects_conflict(&self) -> bool {
+        self.forecast.is_some_and(|forecast| forecast.route == Route::Reconcile)
+    }
+
+    fn generations(&self) -> Generations {
+        Generations { prediction: Some(self.generation), ..Generations::default() }
+    }
+}
+
+impl<'a> Write<'a> {
+    fn of(perform: &'a Perform, context: Context) -> Self {
+        Self {
+            target: &perform.target,
+            action: &perform.action,
+            condition: perform.known.map_or(Condition::None, Condition::Known),
+            action_id: perform.action_id,
+            choice: perform.on_conflict,
+            timestamp: context.timestamp.unwrap_or_else(now),
+        }
+    }
 }
 
 impl Engine {
@@ -34,82 +67,129 @@ impl Engine {
             return Err(WireError::new(Code::InvalidVersion, "a new version is at least 1"));
         }
         let action = Action::Put(write.payload.clone());
-        self.write(Write {
+        let write = Write {
             target: &write.target,
             action: &action,
             condition: Condition::Makes(write.new_version),
             action_id: write.action_id,
             choice: OnConflict::Reject,
             timestamp: context.timestamp.unwrap_or_else(now),
-        })
-        .await
+        };
+        let mut claim = match self.identify(&write).await? {
+            None | Some(Begun::Running) => None,
+            Some(Begun::Fresh(claim)) => Some(claim),
+            Some(Begun::Repeat(recorded)) => return self.recall(recorded).await,
+        };
+        self.attempt(&write, &mut claim).await
     }
 
-    pub(crate) async fn perform(&self, perform: &Perform, context: Context) -> Result<Committed, WireError> {
-        if perform.on_conflict != OnConflict::Reject {
-            return Err(WireError::new(Code::Unsupported, "this release answers conflicts by rejecting alone"));
-        }
-        if perform.action.kind() == ActionKind::Custom {
-            return Err(WireError::new(Code::Unsupported, "this release carries out no custom actions yet"));
-        }
-        self.write(Write {
-            target: &perform.target,
-            action: &perform.action,
-            condition: perform.known.map_or(Condition::None, Condition::Known),
-            action_id: perform.action_id,
-            choice: perform.on_conflict,
-            timestamp: context.timestamp.unwrap_or_else(now),
-        })
-        .await
-    }
-
-    async fn write(&self, write: Write<'_>) -> Result<Committed, WireError> {
+    pub(crate) async fn perform(&self, perform: &Perform, context: Context) -> Result<Reply, WireError> {
+        let write = Write::of(perform, context);
         let mut claim = match self.identify(&write).await? {
             None => None,
             Some(Begun::Fresh(claim)) => Some(claim),
-            Some(Begun::Repeat(recorded)) => return Ok(self.repeated(recorded)),
+            Some(Begun::Repeat(recorded)) => return self.recall(recorded).await.map(Reply::Committed),
+            Some(Begun::Running) => return Ok(self.ticket(perform)),
         };
-        if let Some(known) = write.condition.known() {
-            return self.predicted(&write, known, &mut claim).await;
+        let object = &perform.target.object;
+        let (custom, reject) = (write.action.kind() == ActionKind::Custom, write.choice == OnConflict::Reject);
+        // Boxed: what is reconciled takes more room than a write, and writes need not carry it.
+        if custom || !reject && self.agent.is_busy(object) {
+            return Box::pin(self.reconciled(perform, &write, &mut claim, Generations::default())).await.reply;
         }
-        let committed =
-            self.tried(&write, false, Generations::default(), &mut claim).await.map_err(|failed| failed.error)?;
-        self.observed.wrote(write.target.object.digest(), committed.version);
-        Ok(committed)
+        match write.condition.known() {
+            Some(known) if !reject => Box::pin(self.write_or_reconcile(perform, &write, known, &mut claim)).await,
+            _ => self.attempt(&write, &mut claim).await.map(Reply::Committed),
+        }
     }
 
-    /// Claims the action's id, where it has one.
+    /// Starts reconciliation of an action without trying it.
+    pub(crate) async fn reconcile(&self, perform: &Perform, context: Context) -> Result<Reply, WireError> {
+        let on_conflict = match perform.on_conflict {
+            OnConflict::Reject => OnConflict::Reconcile,
+            choice => choice,
+        };
+        let perform = &Perform { on_conflict, ..perform.clone() };
+        let write = Write::of(perform, context);
+        let mut claim = match self.identify(&write).await? {
+            None => None,
+            Some(Begun::Fresh(claim)) => Some(claim),
+            Some(Begun::Repeat(recorded)) => return self.recall(recorded).await.map(Reply::Committed),
+            Some(Begun::Running) => return Ok(self.ticket(perform)),
+        };
+        self.reconciled(perform, &write, &mut claim, Generations::default()).await.reply
+    }
+
+    /// Claims the action's id, where it has one. Whoever detaches an action does not wait for one that runs.
     async fn identify(&self, write: &Write<'_>) -> Result<Option<Begun>, WireError> {
-        let Some(id) = write.action_id else { return Ok(None) };
+        let detached = write.choice == OnConflict::Detach;
+        let Some(id) = write.action_id else {
+            let message = "a detached action has an id, which is its ticket";
+            return if detached { Err(WireError::new(Code::Malformed, message)) } else { Ok(None) };
+        };
         let body = write.action.payload().map_or(&[][..], |payload| payload.as_bytes());
         let format = write.action.payload().map_or(0, |payload| payload.format() as u64);
-        let kind = write.action.kind() as u64 | format << 4;
+        let custom = match write.action {
+            Action::Custom { kind, .. } => xxh3_64(kind.as_bytes()) << 8,
+            _ => 0,
+        };
+        let kind = write.action.kind() as u64 | format << 4 | custom;
         let identity = Identity { id, intent: intent(&write.target.object, kind, body) };
         let client = write.target.object.client();
-        self.ids.begin(client, identity, now()).await.map(Some).map_err(id_refused)
+        self.ids.begin(client, identity, now(), !detached).await.map(Some).map_err(id_refused)
     }
 
-    fn repeated(&self, recorded: Recorded) -> Committed {
-        self.counters.repeated.add();
-        Committed {
-            version: recorded.version,
-            revision: recorded.revision,
-            shard_key: recorded.shard_key,
-            repeated: true,
-            decided: self.decided_at(recorded.shard_key, recorded.revision, Generations::default()),
+    /// A write that is answered at once, whatever becomes of it. With a condition, the prediction is asked first: a forecast
+    /// of conflict is confirmed by the owner; a wrong one costs that detour, never a false conflict.
+    async fn attempt(&self, write: &Write<'_>, claim: &mut Option<Claim>) -> Result<Committed, WireError> {
+        let Some(known) = write.condition.known() else {
+            let tried = self.tried(write, false, Generations::default(), claim).await;
+            let committed = tried.map_err(|failed| failed.error)?;
+            self.observed.wrote(write.target.object.digest(), committed.version);
+            return Ok(committed);
+        };
+        let (foretold, on_its_way) = self.foretell(write, known);
+        let outcome = self.tried(write, foretold.expects_conflict(), foretold.generations(), claim).await;
+        let conflict = matches!(&outcome, Err(failed) if failed.error.code == Code::Conflict);
+        match &outcome {
+            Ok(committed) => self.judge(&foretold, &on_its_way, met_by(committed.version), conflict, true),
+            Err(Failed { met: Some(met), .. }) => self.judge(&foretold, &on_its_way, *met, conflict, false),
+            Err(_) => {}
         }
+        outcome.map_err(|failed| failed.error)
     }
 
-    /// A write with a condition: asks the prediction first. A forecast of conflict is confirmed by the owner; a wrong one
-    /// costs that detour, never a false conflict.
-    async fn predicted(
+    /// A write that is reconciled where its condition does not hold, or is not expected to: then it is not even tried.
+    async fn write_or_reconcile(
         &self,
+        perform: &Perform,
         write: &Write<'_>,
         known: Version,
         claim: &mut Option<Claim>,
-    ) -> Result<Committed, WireError> {
-        let object = &write.target.object;
-        let scope = object.digest();
+    ) -> Result<Reply, WireError> {
+        let (foretold, on_its_way) = self.foretell(write, known);
+        if !foretold.expects_conflict() {
+            match self.tried(write, false, foretold.generations(), claim).await {
+                Ok(committed) => {
+                    self.judge(&foretold, &on_its_way, met_by(committed.version), false, true);
+                    return Ok(Reply::Committed(committed));
+                }
+                Err(Failed { error, met: Some(met) }) if error.code == Code::Conflict => {
+                    self.judge(&foretold, &on_its_way, met, true, false);
+                }
+                Err(failed) => return Err(failed.error),
+            }
+            return self.reconciled(perform, write, claim, foretold.generations()).await.reply;
+        }
+        let reconciled = self.reconciled(perform, write, claim, foretold.generations()).await;
+        if let Some((met, conflict)) = reconciled.met {
+            self.judge(&foretold, &on_its_way, met, conflict, reconciled.reply.is_ok());
+        }
+        reconciled.reply
+    }
+
+    fn foretell(&self, write: &Write<'_>, known: Version) -> (Foretold, OnItsWay<'_>) {
+        let scope = write.target.object.digest();
         let (seen, on_its_way) = self.observed.look(scope);
         let stats = self.owner.commit_stats();
         let payload_bytes = write.action.payload().map_or(0, |payload| payload.as_bytes().len());
@@ -119,37 +199,30 @@ impl Engine {
             observed_age_us: seen.version.map_or(u64::MAX, |(_, age_us)| age_us),
             read_age_us: u64::MAX,
             queued: seen.queued,
-            in_group: stats.in_group.load(std::sync::atomic::Ordering::Relaxed),
+            in_group: stats.in_group.load(Ordering::Relaxed),
             write_millihz: seen.write_millihz,
             conflict_ppm: seen.conflict_ppm,
-            commit_us: stats.commit_us.load(std::sync::atomic::Ordering::Relaxed),
+            commit_us: stats.commit_us.load(Ordering::Relaxed),
             kind: write.action.kind(),
             choice: write.choice,
             attempt: 0,
             payload_bytes: payload_bytes as u32,
             scope,
         });
-        let generations = Generations { prediction: Some(decision.generation), ..Generations::default() };
-        let forecast = decision.result.inspect_err(|fault| self.prediction_failed(fault)).ok();
-        let expected = forecast.is_some_and(|forecast| forecast.route == Route::Reconcile);
-        let outcome = self.tried(write, expected, generations, claim).await;
-        let conflict = matches!(&outcome, Err(failed) if failed.error.code == Code::Conflict);
-        let (stands, met) = match &outcome {
-            Ok(committed) => (Some(committed.version), Some(Version::new(committed.version.get() - 1))),
-            Err(failed) => (failed.met, failed.met),
-        };
-        if let Some(stands) = stands {
-            on_its_way.ended(stands, outcome.is_ok(), conflict);
-        }
-        if let (Some(forecast), Some(met)) = (forecast, met) {
-            self.counters.judge(forecast, met, conflict);
-        }
-        outcome.map_err(|failed| failed.error)
+        let forecast = decision.result.inspect_err(|fault| {
+            tracing::warn!(%fault, "a forecast could not be had; the write goes ahead without");
+            self.counters.prediction_faults.add();
+        });
+        (Foretold { generation: decision.generation, forecast: forecast.ok() }, on_its_way)
     }
 
-    fn prediction_failed(&self, fault: &ostrakon_core::policy::PolicyFault) {
-        tracing::warn!(%fault, "a forecast could not be had; the write goes ahead without");
-        self.counters.prediction_faults.add();
+    /// Judges a forecast by what its write met, and remembers that.
+    fn judge(&self, foretold: &Foretold, on_its_way: &OnItsWay<'_>, met: Version, conflict: bool, written: bool) {
+        let stands = if written { Version::new(met.get() + 1) } else { met };
+        on_its_way.ended(stands, written, conflict);
+        if let Some(forecast) = foretold.forecast {
+            self.counters.judge(forecast, met, conflict);
+        }
     }
 
     /// Brings a write to the owner. Where a conflict is expected, the owner is asked about the condition first.
@@ -203,6 +276,8 @@ impl Engine {
             revision: written.durable.revision,
             shard_key: written.shard_key,
             repeated: false,
+            reply: None,
+            tries: 0,
             decided: self.decided_at(written.shard_key, written.durable.revision, generations),
         }
     }
@@ -214,22 +289,7 @@ impl Engine {
         timestamp: TimestampMs,
         generations: &mut Generations,
     ) -> Result<ShardKey, WireError> {
-        let decision = self.policies.shard_key.place(&Placing {
-            client: object.client(),
-            data_type: object.data_type(),
-            name: object.name(),
-            timestamp_ms: timestamp.get(),
-            current: 0,
-            heat: Heat::default(),
-        });
-        generations.shard_key = Some(decision.generation);
-        match decision.result {
-            Ok(placement) => Ok(keys::fill(placement, object.name())),
-            Err(fault) => {
-                self.counters.shard_key_faults.add();
-                Err(WireError::new(Code::PolicyFailed, format!("the shard-key policy failed: {fault}")))
-            }
-        }
+        crate::place(&self.policies, &self.counters, object, timestamp, generations)
     }
 }
 
@@ -237,4 +297,9 @@ impl Engine {
 struct Failed {
     error: WireError,
     met: Option<Version>,
+}
+
+/// The version that a write met which made this one.
+fn met_by(made: Version) -> Version {
+    Version::new(made.get().saturating_sub(1))
 }

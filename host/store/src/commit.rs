@@ -8,16 +8,19 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 use ostrakon_wire::bounds::{GROUP_BYTES_MAX, GROUP_CHANGES_MAX};
-use ostrakon_wire::{ActionId, ActionKind, MapEpoch, ObjectId, Payload, Revision, ShardId, TimestampMs, Version};
+use ostrakon_wire::{
+    ActionId, ActionKind, MapEpoch, ObjectId, Payload, Revision, ShardId, ShardKey, TimestampMs, Version,
+};
 
 use crate::error::CommitError;
 use crate::floors::Floors;
 use crate::flush::Flusher;
 use crate::open::{LogWindow, Store};
 use crate::queue::{Queue, QueueFull};
+use crate::record::case::{Escalation, Ticket};
 use crate::record::locator::Place;
-use crate::record::log::Identity;
-use crate::record::{locator, log, meta, row};
+use crate::record::log::{Identity, Outcome};
+use crate::record::{case, locator, log, meta, row};
 
 /// One change of one object: one row, and its part of the group's log record.
 #[derive(Debug, Clone)]
@@ -42,6 +45,120 @@ pub struct Change {
     pub identity: Option<Identity>,
     /// Whether the object has no locator yet.
     pub new_object: bool,
+    /// What else is written with it.
+    pub beside: Option<Box<Beside>>,
+}
+
+/// What is written beside a change.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// The policy's reply to the caller.
+    pub reply: Vec<u8>,
+    /// Cases that the change opens or ends.
+    pub cases: Vec<CaseWrite>,
+}
+
+/// A commit unit that makes no version: its part of the group's log record, and cases.
+#[derive(Debug, Clone)]
+pub struct Note {
+    /// The object.
+    pub object: ObjectId,
+    /// The key it is recorded under; 0 for an object that never was.
+    pub shard_key: ShardKey,
+    /// The version that stands there.
+    pub version: Version,
+    /// What the action would have done.
+    pub kind: ActionKind,
+    /// The action's id, where this is what it came to.
+    pub identity: Option<Identity>,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// What is to be said of it; see [`Outcome`].
+    pub text: Vec<u8>,
+    /// Cases that it opens or ends.
+    pub cases: Vec<CaseWrite>,
+}
+
+/// How a case is changed.
+#[derive(Debug, Clone)]
+pub enum CaseWrite {
+    /// A detached action waits from now on.
+    OpenTicket(Box<Ticket>),
+    /// It is done.
+    CloseTicket {
+        /// The client of its object.
+        client: String,
+        /// Its id.
+        id: ActionId,
+    },
+    /// An escalation is opened; its number is the revision of its unit.
+    OpenEscalation(Box<Escalation>),
+    /// An escalation is settled.
+    SettleEscalation(Revision, Box<Escalation>),
+    /// A settled escalation is forgotten.
+    DropEscalation(Revision),
+}
+
+/// One atomic step: what takes one revision.
+#[derive(Debug, Clone)]
+pub enum Unit {
+    /// A version of an object.
+    Change(Change),
+    /// None.
+    Note(Box<Note>),
+}
+
+impl Unit {
+    fn bytes(&self) -> usize {
+        let (object, payload, cases) = match self {
+            Self::Change(change) => {
+                let beside = change.beside.as_ref();
+                let payload = change.payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
+                let reply = beside.map_or(0, |beside| beside.reply.len());
+                (&change.object, payload + reply, beside.map_or(&[][..], |beside| &beside.cases[..]))
+            }
+            Self::Note(note) => (&note.object, note.text.len(), &note.cases[..]),
+        };
+        payload + cases.iter().map(CaseWrite::bytes).sum::<usize>() + 2 * object.as_text().len() + CHANGE_OVERHEAD_BYTES
+    }
+
+    fn cases(&self) -> &[CaseWrite] {
+        match self {
+            Self::Change(change) => change.beside.as_ref().map_or(&[], |beside| &beside.cases[..]),
+            Self::Note(note) => &note.cases[..],
+        }
+    }
+}
+
+impl CaseWrite {
+    fn bytes(&self) -> usize {
+        let of = |payload: Option<&Payload>| payload.map_or(0, |payload| payload.as_bytes().len());
+        match self {
+            Self::OpenTicket(ticket) => of(ticket.perform.action.payload()),
+            Self::OpenEscalation(case) | Self::SettleEscalation(_, case) => {
+                of(case.perform.action.payload()) + of(case.base.as_ref()) + of(case.latest_payload.as_ref())
+            }
+            Self::CloseTicket { .. } | Self::DropEscalation(_) => 0,
+        }
+    }
+
+    /// `revision`: that of the unit it belongs to.
+    fn write(&self, batch: &mut OwnedWriteBatch, meta: &Keyspace, revision: Revision) {
+        match self {
+            Self::OpenTicket(ticket) => {
+                let id = ticket.perform.action_id.expect("a ticket's action has an id");
+                batch.insert(meta, case::ticket_key(ticket.perform.target.object.client(), id), ticket.encode());
+            }
+            Self::CloseTicket { client, id } => batch.remove(meta, case::ticket_key(client, *id)),
+            Self::OpenEscalation(escalation) => {
+                batch.insert(meta, case::escalation_key(revision), escalation.encode());
+            }
+            Self::SettleEscalation(number, escalation) => {
+                batch.insert(meta, case::escalation_key(*number), escalation.encode());
+            }
+            Self::DropEscalation(number) => batch.remove(meta, case::escalation_key(*number)),
+        }
+    }
 }
 
 /// A change is durable.
@@ -51,10 +168,10 @@ pub struct Durable {
     pub revision: Revision,
 }
 
-/// What became of a change.
+/// What became of a commit unit.
 pub struct Settled<T> {
-    /// The change.
-    pub change: Change,
+    /// The unit.
+    pub unit: Unit,
     /// What came with it.
     pub token: T,
     /// It is durable, or will never be.
@@ -93,7 +210,7 @@ pub struct CommitStats {
 }
 
 struct Queued<T> {
-    change: Change,
+    unit: Unit,
     bytes: usize,
     token: T,
 }
@@ -123,11 +240,10 @@ impl<S: Sink> Committer<S> {
         Ok(Self { queue, stats, thread: Some(thread) })
     }
 
-    /// Queues a change. Calls for one object must come in the order of its versions.
-    pub fn submit(&self, change: Change, token: S::Token) -> Result<(), (S::Token, QueueFull)> {
-        let payload = change.payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
-        let bytes = payload + 2 * change.object.as_text().len() + CHANGE_OVERHEAD_BYTES;
-        self.queue.push(Queued { change, bytes, token }, bytes).map_err(|(queued, full)| (queued.token, full))
+    /// Queues a unit. Calls for one object must come in the order of its versions.
+    pub fn submit(&self, unit: Unit, token: S::Token) -> Result<(), (S::Token, QueueFull)> {
+        let bytes = unit.bytes();
+        self.queue.push(Queued { unit, bytes, token }, bytes).map_err(|(queued, full)| (queued.token, full))
     }
 
     /// Changes that are queued or in the open group.
@@ -224,7 +340,11 @@ impl<S: Sink> Thread<S> {
         let mut skipped = HashSet::new();
         let mut kept = VecDeque::with_capacity(backlog.len());
         for queued in backlog.drain(..) {
-            let shard = queued.change.shard;
+            // A note waits with its object's changes: it says something of them.
+            let shard = match &queued.unit {
+                Unit::Change(change) => change.shard,
+                Unit::Note(note) => self.store.map.shard_of(note.shard_key),
+            };
             if fits(bytes, group) && !skipped.contains(&shard) && !self.flusher.is_held(shard) {
                 bytes += queued.bytes;
                 group.push(queued);
@@ -244,7 +364,7 @@ impl<S: Sink> Thread<S> {
 
     #[cfg(feature = "planted-faults")]
     fn answer_early(&mut self, group: &mut Vec<Queued<S::Token>>) {
-        let blank = |queued: &Queued<_>| Queued { change: queued.change.clone(), bytes: queued.bytes, token: () };
+        let blank = |queued: &Queued<_>| Queued { unit: queued.unit.clone(), bytes: queued.bytes, token: () };
         let changes: Vec<Queued<()>> = group.iter().map(blank).collect();
         self.settle(group, Ok(self.log.next));
         let _ = self.commit(&changes);
@@ -264,7 +384,20 @@ impl<S: Sink> Thread<S> {
         let mut revision = first.get();
         let (mut written, mut numbered) = (0, 0);
         let mut value = Vec::new();
-        for Queued { change, .. } in group {
+        for Queued { unit, .. } in group {
+            let change = match unit {
+                Unit::Change(change) => change,
+                Unit::Note(note) => {
+                    let noted = (note.outcome, &note.text[..]);
+                    record.push_noted(
+                        &note.object, note.shard_key, note.version, note.kind, false, note.identity, noted,
+                    );
+                    self.write_cases(unit, &mut batch, revision);
+                    written += 1;
+                    revision += 1;
+                    continue;
+                }
+            };
             let Some(keyspace) = self.keyspace_of(change) else { continue };
             row::encode(
                 &mut value,
@@ -287,7 +420,12 @@ impl<S: Sink> Thread<S> {
             }
             let tombstone = change.payload.is_none();
             let shard_key = change.place.shard_key;
-            record.push(&change.object, shard_key, change.version, change.kind, tombstone, change.identity);
+            let reply = change.beside.as_ref().map_or(&[][..], |beside| &beside.reply[..]);
+            let noted = (Outcome::Made, reply);
+            record.push_noted(
+                &change.object, shard_key, change.version, change.kind, tombstone, change.identity, noted,
+            );
+            self.write_cases(unit, &mut batch, revision);
             written += 1;
             revision += 1;
         }
@@ -314,6 +452,12 @@ impl<S: Sink> Thread<S> {
             self.sink.dropped(&trim.dropped);
         }
         Ok(first)
+    }
+
+    fn write_cases(&self, unit: &Unit, batch: &mut OwnedWriteBatch, revision: u64) {
+        for case in unit.cases() {
+            case.write(batch, &self.store.keyspaces.meta, Revision::new(revision));
+        }
     }
 
     /// Once the log is long enough over its bound, drops its oldest records and raises the floors for the ids in them.
@@ -373,16 +517,18 @@ impl<S: Sink> Thread<S> {
     fn settle(&self, group: &mut Vec<Queued<S::Token>>, outcome: Result<Revision, CommitError>) {
         let mut revision = outcome.as_ref().map_or(0, |first| first.get());
         self.queue.settle(group.len(), group.iter().map(|queued| queued.bytes).sum());
-        let settle = |Queued { change, token, .. }: Queued<S::Token>| {
+        let settle = |Queued { unit, token, .. }: Queued<S::Token>| {
             let outcome = match &outcome {
                 Err(error) => Err(error.clone()),
-                Ok(_) if self.keyspace_of(&change).is_none() => Err(CommitError::Fenced),
+                Ok(_) if matches!(&unit, Unit::Change(change) if self.keyspace_of(change).is_none()) => {
+                    Err(CommitError::Fenced)
+                }
                 Ok(_) => {
                     revision += 1;
                     Ok(Durable { revision: Revision::new(revision - 1) })
                 }
             };
-            Settled { change, token, outcome }
+            Settled { unit, token, outcome }
         };
         self.sink.settled(group.drain(..).map(settle).collect());
     }

@@ -2,10 +2,10 @@
 //!
 //! The engine counts memory a keyspace at a time, and keeps a journal as long as any keyspace, however idle, has unflushed
 //! rows in it. So a thread of ours looks at the whole: it flushes a shard that has grown, the largest ones when the sum
-//! has grown, and when journals add up those with the least in them first: the idle ones, which pin the oldest. A shard whose flushes cannot keep up is held
-//! back, alone, until they have.
+//! has grown, and when journals add up those whose rows have waited longest, which pin the oldest. A shard whose flushes
+//! cannot keep up is held back, alone, until they have.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -27,6 +27,8 @@ const SEALED_MAX: usize = 2;
 const RUNS_MAX: usize = 20;
 /// How long a stop may take to flush.
 const FLUSH_ALL_DEADLINE: Duration = Duration::from_secs(3);
+/// Every so many times all keyspaces are looked at, however little there is to flush, to know which waits how long.
+const LOOKS_AT_ALL: u64 = 100;
 /// Flushes under way at a time; more would only queue up in the engine.
 const FLUSHES_MAX: usize = 4;
 
@@ -106,30 +108,57 @@ impl Drop for Flusher {
     }
 }
 
+/// Since when each keyspace has had rows that are not flushed, counted in looks.
+#[derive(Default)]
+struct Waiting {
+    looks: u64,
+    since: HashMap<u64, (u64, u64)>,
+}
+
+struct Unflushed<'a> {
+    keyspace: &'a Keyspace,
+    bytes: u64,
+    since: u64,
+}
+
+impl Waiting {
+    fn look<'a>(&mut self, keyspace: &'a Keyspace) -> Unflushed<'a> {
+        let memtable = keyspace.tree.active_memtable();
+        let (id, bytes) = (memtable.id(), memtable.size());
+        let since = self.since.entry(keyspace.id()).or_insert((id, self.looks));
+        // One that is empty has not begun to wait.
+        if since.0 != id || bytes == 0 {
+            *since = (id, self.looks);
+        }
+        Unflushed { keyspace, bytes, since: since.1 }
+    }
+}
+
 impl Shared {
     fn run(&self) {
+        let mut waiting = Waiting::default();
         while !self.stop.load(Ordering::Relaxed) {
             std::thread::park_timeout(POLL);
-            self.flush_what_has_grown();
+            self.flush_what_has_grown(&mut waiting);
             self.hold_back();
         }
     }
 
-    fn flush_what_has_grown(&self) {
+    fn flush_what_has_grown(&self, waiting: &mut Waiting) {
+        waiting.looks += 1;
         let total = self.database.write_buffer_size();
         let journals = self.database.journal_count();
-        if total < SHARD_MEMTABLE_BYTES_MAX && journals <= JOURNALS_MAX {
+        if total < SHARD_MEMTABLE_BYTES_MAX && journals <= JOURNALS_MAX && !waiting.looks.is_multiple_of(LOOKS_AT_ALL) {
             return;
         }
-        let mut sizes: Vec<(u64, &Keyspace)> =
-            self.keyspaces.all().map(|keyspace| (keyspace.tree.active_memtable().size(), keyspace)).collect();
-        sizes.sort_by_key(|(bytes, _)| *bytes);
-        if journals <= JOURNALS_MAX {
-            sizes.reverse();
+        let mut unflushed: Vec<Unflushed<'_>> = self.keyspaces.all().map(|keyspace| waiting.look(keyspace)).collect();
+        match journals > JOURNALS_MAX {
+            true => unflushed.sort_by_key(|one| one.since),
+            false => unflushed.sort_by_key(|one| std::cmp::Reverse(one.bytes)),
         }
-        let active: u64 = sizes.iter().map(|(bytes, _)| bytes).sum();
+        let active: u64 = unflushed.iter().map(|one| one.bytes).sum();
         let mut to_shed = active.saturating_sub(MEMTABLE_BYTES_MAX);
-        for (bytes, keyspace) in sizes {
+        for Unflushed { bytes, keyspace, .. } in unflushed {
             if self.database.outstanding_flushes() >= FLUSHES_MAX {
                 break;
             }

@@ -21,13 +21,14 @@ mod sweep;
 mod view;
 
 pub use check::{CheckReport, Finding, check};
-pub use commit::{Change, CommitStats, Committer, Durable, Settled, Sink};
+pub use commit::{Beside, CaseWrite, Change, CommitStats, Committer, Durable, Note, Settled, Sink, Unit};
 pub use error::{CommitError, OpenError, ReadError};
 pub use floors::Floors;
 pub use open::{Numbers, Recovered, Remembered, Store, StoreConfig, Verify};
 pub use queue::QueueFull;
+pub use record::case::{Escalation, Ticket};
 pub use record::locator::{ObjectNumber, Place};
-pub use record::log::Identity;
+pub use record::log::{Identity, Outcome};
 #[cfg(feature = "fuzzing")]
 pub use survey::fuzzed;
 pub use view::{Head, ListItem, ReadView, Views};

@@ -1,5 +1,6 @@
 //! Opening a data folder: making it, checking it, reading back what must be in memory.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::files;
 use crate::floors::Floors;
 use crate::keyspaces::{Keyspaces, LOCATOR, LOG, META};
 use crate::record::DamagedRecord;
+use crate::record::case::Ticket;
 use crate::record::locator::ObjectNumber;
 use crate::record::log::Entry;
 use crate::record::meta::{self, LogStart, StoreFacts};
@@ -26,8 +28,8 @@ use crate::sweep;
 use crate::view::{ReadView, Views};
 
 /// The format of data folders that this release writes.
-const FORMAT: u32 = 2;
-/// Folders of this format have no roster yet.
+const FORMAT: u32 = 3;
+/// Folders of this format have no roster yet. Those of format 2 have no tickets, escalations or notes in the log.
 const FORMAT_WITHOUT_ROSTER: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_TITLE: &str = "ostrakon data folder, format ";
@@ -112,8 +114,10 @@ impl Numbers {
 pub struct Remembered {
     /// The commit unit it was.
     pub revision: Revision,
-    /// What it did; it has an identity.
+    /// What it did; it has an identity. Its note is left out.
     pub entry: Entry,
+    /// Whether it has a note.
+    pub noted: bool,
 }
 
 /// What an opened folder brings back into memory.
@@ -123,6 +127,12 @@ pub struct Recovered {
     pub remembered: Vec<Remembered>,
     /// The floors below them.
     pub floors: Floors,
+    /// Detached actions that are not done.
+    pub tickets: Vec<Ticket>,
+    /// Escalations that nobody has settled.
+    pub escalations_open: usize,
+    /// Those that were settled and are kept, oldest first.
+    pub escalations_settled: VecDeque<Revision>,
 }
 
 impl Store {
@@ -131,7 +141,7 @@ impl Store {
     pub fn open(config: StoreConfig) -> Result<(Self, Recovered), OpenError> {
         let path = config.path.clone();
         let io = |source| OpenError::Io { path: path.clone(), source };
-        let Entered { lock, has_roster, acknowledged, mark } = enter(&path, config.verify, DamagedShards::SetAside)?;
+        let Entered { lock, format, acknowledged, mark } = enter(&path, config.verify, DamagedShards::SetAside)?;
         let database = open_database(&path)?;
         let wrap = |source: fjall::Error| engine_error(&path, source);
         let (facts, map) = match find_facts(&database, &path)? {
@@ -141,8 +151,11 @@ impl Store {
         hold_keyspaces(&database, &path)?;
         let shards = map.ranges().iter().map(|range| range.shard);
         let keyspaces = Arc::new(Keyspaces::open(&database, shards, lock).map_err(wrap)?);
-        if !has_roster {
-            keyspaces.roster().write(&path).and_then(|()| write_format(&path)).map_err(io)?;
+        if format <= FORMAT_WITHOUT_ROSTER {
+            keyspaces.roster().write(&path).map_err(io)?;
+        }
+        if format < FORMAT {
+            write_format(&path).map_err(io)?;
         }
         let view = ReadView {
             snapshot: database.snapshot(),
@@ -205,14 +218,33 @@ impl Store {
             next = Revision::new(first.get() + record.entries.len() as u64);
             let units = (first.get()..).map(Revision::new).zip(record.entries);
             let identified = units.filter(|(_, entry)| entry.identity.is_some());
-            remembered.extend(identified.map(|(revision, entry)| Remembered { revision, entry }));
+            // Notes are read when somebody asks for them.
+            remembered.extend(identified.map(|(revision, mut entry)| {
+                let noted = !std::mem::take(&mut entry.note).is_empty();
+                Remembered { revision, entry, noted }
+            }));
         }
         let found = Revision::new(next.get() - 1);
         if let Some(acknowledged) = acknowledged.filter(|acknowledged| found < *acknowledged) {
             return Err(OpenError::LostEnd { path: path.into(), acknowledged, found });
         }
         self.log.next = next;
-        Ok(Recovered { remembered, floors: self.log.start.floors.clone() })
+        let mut recovered = Recovered { remembered, floors: self.log.start.floors.clone(), ..Recovered::default() };
+        self.recover_cases(&mut recovered).map_err(|error| read_error(path, error))?;
+        Ok(recovered)
+    }
+
+    fn recover_cases(&self, recovered: &mut Recovered) -> Result<(), ReadError> {
+        let view = self.views.latest();
+        recovered.tickets = view.tickets().collect::<Result<_, _>>()?;
+        for escalation in view.escalations(Revision::default()) {
+            let (number, escalation) = escalation?;
+            match escalation.settled {
+                Some(_) => recovered.escalations_settled.push_back(number),
+                None => recovered.escalations_open += 1,
+            }
+        }
+        Ok(())
     }
 
     /// Publishes what is durable now; `next` is the revision to come.
@@ -302,8 +334,8 @@ pub(crate) fn what_stands(path: &Path) -> (bool, bool) {
 pub(crate) struct Entered {
     /// No other host looks at the folder while this is open.
     pub(crate) lock: File,
-    /// Whether its format has a roster. Without one nothing could be looked at.
-    pub(crate) has_roster: bool,
+    /// Its format when it was entered. Without a roster nothing could be looked at.
+    pub(crate) format: u32,
     pub(crate) acknowledged: Acknowledged,
     /// What the log must reach at least.
     pub(crate) mark: Option<Revision>,
@@ -314,11 +346,10 @@ pub(crate) fn enter(path: &Path, verify: Verify, shards: DamagedShards) -> Resul
     let (lock, format) = claim_folder(path)?;
     let marked = Acknowledged::open(path);
     let (acknowledged, mark) = marked.map_err(|source| OpenError::Io { path: path.into(), source })?;
-    let has_roster = format > FORMAT_WITHOUT_ROSTER;
-    if has_roster {
+    if format > FORMAT_WITHOUT_ROSTER {
         Survey::new(path, path.join(DATABASE_FOLDER), shards).run(verify, mark)?;
     }
-    Ok(Entered { lock, has_roster, acknowledged, mark })
+    Ok(Entered { lock, format, acknowledged, mark })
 }
 
 fn write_format(path: &Path) -> std::io::Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! Every value begins with a tag that names its kind's format. Tags are never reused.
 
+pub mod case;
 pub mod locator;
 pub mod log;
 pub mod meta;

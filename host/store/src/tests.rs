@@ -10,7 +10,7 @@ use std::time::Duration;
 use ostrakon_wire::{ActionId, ActionKind, LogId, ObjectId, Payload, Revision, ShardKey, TimestampMs, Version};
 
 use crate::{
-    Change, CommitError, Committer, Durable, Floors, Identity, OpenError, Place, Settled, Sink, Store, StoreConfig,
+    Change, CommitError, Committer, Durable, Floors, Identity, OpenError, Place, Settled, Sink, Store, StoreConfig, Unit,
 };
 
 struct Told {
@@ -98,8 +98,9 @@ fn submit<'a>(
             timestamp: TimestampMs::new(5),
             identity: Some(Identity { id: ActionId::from_bits((*index as u128 + 1) << 80), intent: 1 }),
             new_object: *version == 1,
+            beside: None,
         };
-        committer.submit(change, *index as u64).unwrap();
+        committer.submit(Unit::Change(change), *index as u64).unwrap();
     }
 }
 
@@ -177,8 +178,8 @@ fn a_folder_in_use_of_a_newer_format_or_of_somebody_else_is_refused_by_name() {
     let open = Store::open(config.clone()).unwrap();
     assert!(matches!(Store::open(config.clone()), Err(OpenError::InUse { .. })));
     drop(open);
-    std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 3\n").unwrap();
-    assert!(matches!(Store::open(config.clone()), Err(OpenError::NewerFormat { found: 3, known: 2, .. })));
+    std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 4\n").unwrap();
+    assert!(matches!(Store::open(config.clone()), Err(OpenError::NewerFormat { found: 4, known: 3, .. })));
     std::fs::write(config.path.join("FORMAT"), "something else\n").unwrap();
     assert!(matches!(Store::open(config), Err(OpenError::NotADataFolder { .. })));
 }

@@ -9,6 +9,7 @@ use ostrakon_wire::{LogId, ObjectId, Position, Revision, ShardId, ShardKey, Vers
 
 use crate::error::ReadError;
 use crate::keyspaces::Keyspaces;
+use crate::record::case::{self, Escalation, Ticket};
 use crate::record::locator::Place;
 use crate::record::row::Row;
 use crate::record::{locator, log, row};
@@ -145,6 +146,40 @@ impl ReadView {
         self.snapshot.range(&self.keyspaces.log, log::key(first)..).map(|guard| {
             let (key, value) = guard.into_inner()?;
             Ok((log::parse_key(&key)?, log::Record::decode(&value)?))
+        })
+    }
+
+    /// What the log says of one commit unit; `None` where it no longer reaches back so far.
+    pub fn logged(&self, revision: Revision) -> Result<Option<log::Entry>, ReadError> {
+        let Some(guard) = self.snapshot.range(&self.keyspaces.log, ..=log::key(revision)).next_back() else {
+            return Ok(None);
+        };
+        let (key, value) = guard.into_inner()?;
+        let (first, record) = (log::parse_key(&key)?, log::Record::decode(&value)?);
+        Ok(record.entries.into_iter().nth((revision.get() - first.get()) as usize))
+    }
+
+    /// The detached actions that are not done.
+    pub fn tickets(&self) -> impl Iterator<Item = Result<Ticket, ReadError>> {
+        self.snapshot
+            .prefix(&self.keyspaces.meta, case::TICKET_PREFIX)
+            .map(|guard| Ok(Ticket::decode(&guard.into_inner()?.1)?))
+    }
+
+    /// One escalation.
+    pub fn escalation(&self, number: Revision) -> Result<Option<Escalation>, ReadError> {
+        match self.snapshot.get(&self.keyspaces.meta, case::escalation_key(number))? {
+            Some(value) => Ok(Some(Escalation::decode(&value)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The escalations from a number on, in order.
+    pub fn escalations(&self, from: Revision) -> impl Iterator<Item = Result<(Revision, Escalation), ReadError>> {
+        let (first, last) = (case::escalation_key(from), case::escalation_key(Revision::new(u64::MAX)));
+        self.snapshot.range(&self.keyspaces.meta, first..=last).map(|guard| {
+            let (key, value) = guard.into_inner()?;
+            Ok((case::parse_escalation_key(&key)?, Escalation::decode(&value)?))
         })
     }
 

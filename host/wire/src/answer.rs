@@ -12,9 +12,11 @@ use crate::request::{read_payload, write_payload};
 use crate::value::{Map, Value};
 
 mod decided;
+mod escalation;
 mod refusal;
 
 pub use decided::{Decided, Generations};
+pub use escalation::{Escalation, Escalations, Settlement};
 
 /// One answer frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +44,12 @@ pub enum Reply {
     ShardMap(ShardMap),
     /// What the host is and has done.
     Info(Info),
+    /// An action that is on its way.
+    Ticket(Ticket),
+    /// One page of escalations.
+    Escalations(Escalations),
+    /// One escalation.
+    Escalation(Box<Escalation>),
 }
 
 /// Where an object lives or would live.
@@ -126,7 +134,20 @@ pub struct Committed {
     pub shard_key: ShardKey,
     /// Whether this is the recorded outcome of an earlier request with the same action id.
     pub repeated: bool,
+    /// What the reconciliation policy has to say to the caller.
+    pub reply: Option<Payload>,
+    /// How often the reconciliation policy was asked.
+    pub tries: u32,
     /// Where and by whom.
+    pub decided: Decided,
+}
+
+/// An action that was detached and is on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// What to ask for it by.
+    pub action_id: ActionId,
+    /// Where and by whom it was taken.
     pub decided: Decided,
 }
 
@@ -172,6 +193,9 @@ impl Reply {
             Self::Committed(_) => 6,
             Self::ShardMap(_) => 8,
             Self::Info(_) => 9,
+            Self::Ticket(_) => 10,
+            Self::Escalations(_) => 11,
+            Self::Escalation(_) => 12,
         }
     }
 
@@ -185,6 +209,9 @@ impl Reply {
             Self::Committed(reply) => &reply.decided,
             Self::ShardMap(reply) => &reply.decided,
             Self::Info(reply) => &reply.decided,
+            Self::Ticket(reply) => &reply.decided,
+            Self::Escalations(reply) => &reply.decided,
+            Self::Escalation(reply) => &reply.decided,
         }
     }
 }
@@ -260,12 +287,36 @@ fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
             cbor::uint(fields.field(field::VERSION), committed.version.get());
             cbor::uint(fields.field(field::REVISION), committed.revision.get());
         }
-        Reply::ShardMap(_) | Reply::Info(_) => {}
+        Reply::Ticket(ticket) => {
+            cbor::bytes(fields.field(field::ACTION_ID), &ticket.action_id.bits().to_be_bytes());
+        }
+        Reply::Escalations(page) => {
+            if let Some(token) = &page.token {
+                cbor::bytes(fields.field(field::TOKEN), token);
+            }
+        }
+        Reply::ShardMap(_) | Reply::Info(_) | Reply::Escalation(_) => {}
     }
     reply.decided().write(fields.field(field::DECIDED));
     match reply {
         Reply::Page(page) => write_items(&page.items, fields.field(field::ITEMS)),
-        Reply::Committed(committed) if committed.repeated => cbor::bool(fields.field(field::REPEATED), true),
+        Reply::Committed(committed) => {
+            if committed.repeated {
+                cbor::bool(fields.field(field::REPEATED), true);
+            }
+            if let Some(reply) = &committed.reply {
+                write_payload(reply, fields.field(field::REPLY));
+            }
+            if committed.tries > 0 {
+                cbor::uint(fields.field(field::TRIES), committed.tries.into());
+            }
+        }
+        Reply::Escalations(page) => {
+            let out = fields.field(field::ITEMS);
+            cbor::array(out, page.items.len());
+            page.items.iter().for_each(|item| item.write(out));
+        }
+        Reply::Escalation(escalation) => escalation.write(fields.field(field::ESCALATION)),
         Reply::ShardMap(map) => write_shards(&map.shards, fields.field(field::ITEMS)),
         Reply::Info(info) => Value::Map(info.facts.clone()).write(fields.field(field::INFO)),
         _ => {}
@@ -315,6 +366,9 @@ struct Fields<'a> {
     revision: Option<Revision>,
     live: bool,
     repeated: bool,
+    reply: Option<Payload>,
+    tries: u32,
+    escalation: Option<&'a [u8]>,
     decided: Option<Decided>,
     items: Option<&'a [u8]>,
     shard: Option<ShardId>,
@@ -352,6 +406,12 @@ impl<'a> Fields<'a> {
                 field::REVISION => all.revision = Some(Revision::new(value.uint()?)),
                 field::LIVE => all.live = value.bool()?,
                 field::REPEATED => all.repeated = value.bool()?,
+                field::REPLY => {
+                    let (format, bytes) = read_payload(value, frame)?;
+                    all.reply = Some(Payload::new(format, bytes)?);
+                }
+                field::TRIES => all.tries = value.uint32()?,
+                field::ESCALATION => all.escalation = Some(value.skip()?),
                 field::DECIDED => all.decided = Some(Decided::read(value)?),
                 field::ITEMS => all.items = Some(value.skip()?),
                 field::SHARD => all.shard = Some(ShardId::new(value.uint32()?)),
@@ -444,6 +504,8 @@ fn read_reply(number: u64, body: &[u8], frame: &Bytes) -> Result<Reply, WireErro
             revision: fields.revision()?,
             shard_key: fields.shard_key()?,
             repeated: fields.repeated,
+            reply: fields.reply.take(),
+            tries: fields.tries,
             decided,
         }),
         8 => Reply::ShardMap(ShardMap { shards: read_items(fields.items, frame, Fields::range)?, decided }),
@@ -451,6 +513,17 @@ fn read_reply(number: u64, body: &[u8], frame: &Bytes) -> Result<Reply, WireErro
             Ok(Value::Map(facts)) => Reply::Info(Info { facts, decided }),
             _ => return Err(WireError::new(Code::Malformed, "an info answer holds a map")),
         },
+        10 => Reply::Ticket(Ticket { action_id: need(fields.action_id, field::ACTION_ID)?, decided }),
+        11 => {
+            let mut reader = Reader::new(need(fields.items, field::ITEMS)?);
+            let len = reader.array()?;
+            let items = (0..len).map(|_| Escalation::read(&mut reader, frame, &decided)).collect::<Result<_, _>>()?;
+            Reply::Escalations(Escalations { items, token: fields.token, decided })
+        }
+        12 => {
+            let mut reader = Reader::new(need(fields.escalation, field::ESCALATION)?);
+            Reply::Escalation(Box::new(Escalation::read(&mut reader, frame, &decided)?))
+        }
         unknown => {
             return Err(WireError::new(Code::Malformed, format!("no answer has the number {unknown}")));
         }

@@ -151,6 +151,33 @@ pub const KEYSPACES_BESIDE_SHARDS: usize = 4;
 /// for ever over one more.
 pub const KEYSPACES_MAX: usize = 1_000;
 
+/// Actions that wait for reconciliation, and their bytes; more are refused.
+pub const RECONCILING_MAX: usize = 16_384;
+/// See [`RECONCILING_MAX`].
+pub const RECONCILING_BYTES_MAX: usize = 64 << 20;
+/// Those of them that wait for one object.
+pub const RECONCILING_PER_OBJECT_MAX: usize = 2_048;
+/// Threads that reconcile.
+pub const RECONCILER_THREADS: usize = 4;
+/// Actions of one object that are worked on before another object has its turn.
+pub const RECONCILE_RUN_MAX: usize = 128;
+/// The same in time.
+pub const RECONCILE_RUN_MS: u64 = 5;
+/// Runs of the policy after which an action is escalated, when the settings do not say.
+pub const RECONCILE_TRIES_DEFAULT: u32 = 5;
+/// The most that the settings may ask for.
+pub const RECONCILE_TRIES_MAX: u32 = 1_000;
+/// Longest reply that a reconciliation policy may send to a caller.
+pub const REPLY_BYTES_MAX: usize = 16 << 10;
+/// Detached actions that are not done yet; more are refused.
+pub const TICKETS_MAX: usize = 8_192;
+/// How long an answer to the question after a ticket may wait for the action's end.
+pub const TICKET_WAIT_MS_MAX: u32 = 60_000;
+/// Escalations that nobody has settled; an action that would be one more goes on being tried or is refused.
+pub const ESCALATIONS_OPEN_MAX: usize = 10_000;
+/// Escalations that were settled and are kept to be looked at; the oldest make room.
+pub const ESCALATIONS_SETTLED_MAX: usize = 10_000;
+
 /// Memory for the heads of objects that were used recently, in bytes.
 pub const HEAD_CACHE_BYTES: usize = 64 << 20;
 /// A payload larger than this is not kept with its head.
@@ -163,7 +190,7 @@ pub const MEMTABLE_BYTES_MAX: u64 = 512 << 20;
 /// Unflushed changes of one shard, in bytes, above which it is flushed.
 pub const SHARD_MEMTABLE_BYTES_MAX: u64 = 64 << 20;
 /// Journals above which the shards that pin the oldest are flushed.
-pub const JOURNALS_MAX: usize = 4;
+pub const JOURNALS_MAX: usize = 8;
 /// Block cache of the store, in bytes.
 pub const BLOCK_CACHE_BYTES: u64 = 256 << 20;
 
@@ -187,4 +214,7 @@ const _: () = assert!(SHARDS_MIN <= SHARDS_DEFAULT && SHARDS_DEFAULT <= SHARDS_M
 const _: () = assert!(SHARDS_MAX as usize + KEYSPACES_BESIDE_SHARDS <= KEYSPACES_MAX);
 const _: () = assert!(ACTION_IDS_MIN <= ACTION_IDS_DEFAULT && ACTION_IDS_DEFAULT <= ACTION_IDS_MAX);
 const _: () = assert!(KEEP_ALIVE_MS * 2 < IDLE_TIMEOUT_MS && HELLO_DEADLINE_MS < IDLE_TIMEOUT_MS);
+const _: () = assert!(RECONCILING_PER_OBJECT_MAX <= RECONCILING_MAX && TICKETS_MAX <= RECONCILING_MAX);
+const _: () = assert!(RECONCILING_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX && REPLY_BYTES_MAX <= PAYLOAD_BYTES_MAX);
+const _: () = assert!(RECONCILE_TRIES_DEFAULT >= 1 && RECONCILE_TRIES_DEFAULT <= RECONCILE_TRIES_MAX);
 const _: () = assert!(OBSERVED_OBJECTS.is_power_of_two());

@@ -2,7 +2,7 @@
 
 use crate::answer::Decided;
 use crate::ids::InvalidId;
-use crate::numbers::{ShardKey, Version};
+use crate::numbers::{Revision, ShardKey, Version};
 use crate::payload::{InvalidPayload, Payload};
 
 macro_rules! codes {
@@ -86,6 +86,16 @@ codes! {
     ActionIdAhead = 25, "action-id-ahead", false;
     /// The client did not say hello in time, left a frame unfinished, or left its answers unread.
     TooSlow = 26, "too-slow", true;
+    /// Reconciliation judged that the action's precondition no longer holds; the words say why.
+    Rejected = 27, "rejected", false;
+    /// Reconciliation gave the action up to a person; the answer carries the escalation's number.
+    Escalated = 28, "escalated", false;
+    /// No action with this id is on its way or remembered.
+    UnknownTicket = 29, "unknown-ticket", false;
+    /// No escalation has this number.
+    UnknownEscalation = 30, "unknown-escalation", false;
+    /// Somebody has settled the escalation, or does so now.
+    EscalationSettled = 31, "escalation-settled", false;
 }
 
 impl Code {
@@ -131,6 +141,8 @@ pub struct WireError {
     pub winner: Option<Winner>,
     /// The key the object is recorded under (`wrong-shard-key`).
     pub shard_key: Option<ShardKey>,
+    /// The escalation's number (`escalated`).
+    pub escalation: Option<Revision>,
     /// Where and by whom it was decided, where an owner decided.
     pub decided: Option<Decided>,
 }
@@ -145,6 +157,7 @@ impl WireError {
             stored: None,
             winner: None,
             shard_key: None,
+            escalation: None,
             decided: None,
         }
     }

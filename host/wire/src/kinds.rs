@@ -41,6 +41,34 @@ pub enum OnConflict {
     Detach = 3,
 }
 
+/// How a person settles an escalation. The numbers are the wire's and the disk's; they are never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SettleHow {
+    /// Run the action once more.
+    Retry = 1,
+    /// Store a payload in its place.
+    Resolve = 2,
+    /// Leave it undone.
+    Discard = 3,
+}
+
+impl SettleHow {
+    /// The way of that number.
+    pub fn from_number(number: u64) -> Option<Self> {
+        [Self::Retry, Self::Resolve, Self::Discard].into_iter().find(|how| *how as u64 == number)
+    }
+
+    /// Its name, as on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Resolve => "resolve",
+            Self::Discard => "discard",
+        }
+    }
+}
+
 impl ActionKind {
     /// The kind of that number.
     pub fn from_number(number: u64) -> Option<Self> {

@@ -23,8 +23,10 @@ pub use answer::{Answer, Decided, Generations, Reply};
 pub use error::{Code, Winner, WireError};
 pub use hello::{ALPN, ClientHello, PROTOCOL, ServerHello};
 pub use ids::{ActionId, IdPart, InvalidActionId, InvalidId, InvalidTraceParent, ObjectId, TraceParent};
-pub use kinds::{ActionKind, OnConflict, PolicyKind};
+pub use kinds::{ActionKind, OnConflict, PolicyKind, SettleHow};
 pub use numbers::{Generation, LogId, MapEpoch, Revision, ShardId, ShardKey, TimestampMs, Version};
 pub use payload::{InvalidPayload, Payload, PayloadFormat};
 pub use position::{InvalidPosition, POSITION_BYTES, Position};
-pub use request::{Action, ConditionalWrite, List, Operation, Perform, Request, Target};
+pub use request::{
+    Action, AskTicket, ConditionalWrite, List, ListEscalations, Operation, Perform, Request, SettleEscalation, Target,
+};

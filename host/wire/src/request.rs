@@ -5,8 +5,8 @@ mod codec;
 use bytes::Bytes;
 
 use crate::ids::{ActionId, ObjectId, TraceParent};
-use crate::kinds::{ActionKind, OnConflict};
-use crate::numbers::{ShardKey, TimestampMs, Version};
+use crate::kinds::{ActionKind, OnConflict, SettleHow};
+use crate::numbers::{Revision, ShardKey, TimestampMs, Version};
 use crate::payload::Payload;
 pub(crate) use codec::{read_payload, write_payload};
 
@@ -44,6 +44,14 @@ pub enum Operation {
     ShardMap,
     /// What the host is and has done.
     Info,
+    /// What became of a detached action?
+    AskTicket(AskTicket),
+    /// What reconciliation gave up on, one page at a time.
+    ListEscalations(ListEscalations),
+    /// One escalation, with its payloads.
+    ReadEscalation(Revision),
+    /// Settle an escalation.
+    SettleEscalation(SettleEscalation),
 }
 
 /// An object, and the key that the client believes it has.
@@ -83,6 +91,43 @@ pub struct ConditionalWrite {
     pub payload: Payload,
     /// Makes a repeat of the same write answer what the first one did.
     pub action_id: Option<ActionId>,
+}
+
+/// A question after an action that was detached, or any other with an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskTicket {
+    /// The client of the action's object.
+    pub client: String,
+    /// The action's id.
+    pub action_id: ActionId,
+    /// How long the answer may wait for the action's end, in milliseconds.
+    pub wait_ms: u32,
+}
+
+/// Which escalations to list, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListEscalations {
+    /// Of objects of this client alone.
+    pub client: Option<String>,
+    /// Most escalations on the page.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub token: Option<Bytes>,
+}
+
+/// How a person settles an escalation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettleEscalation {
+    /// Its number.
+    pub escalation: Revision,
+    /// In which way.
+    pub how: SettleHow,
+    /// What to store (`Resolve`).
+    pub payload: Option<Payload>,
+    /// Who does so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// An action on an object.
@@ -133,12 +178,19 @@ impl Operation {
             Self::Reconcile(_) => 7,
             Self::ShardMap => 8,
             Self::Info => 9,
+            Self::AskTicket(_) => 10,
+            Self::ListEscalations(_) => 11,
+            Self::ReadEscalation(_) => 12,
+            Self::SettleEscalation(_) => 13,
         }
     }
 
     /// Whether doing it twice does no more than doing it once.
     pub fn is_read(&self) -> bool {
-        !matches!(self, Self::ConditionalWrite(_) | Self::Perform(_) | Self::Reconcile(_))
+        !matches!(
+            self,
+            Self::ConditionalWrite(_) | Self::Perform(_) | Self::Reconcile(_) | Self::SettleEscalation(_)
+        )
     }
 }
 

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use ostrakon_wire::answer::{
-    Committed, Info, Object, Page, PageItem, Placed, ShardMap as MapAnswer, ShardRange, Stored,
+    Committed, Escalation, Escalations, Info, Object, Page, PageItem, Placed, Settlement, ShardMap as MapAnswer,
+    ShardRange, Stored, Ticket,
 };
 use ostrakon_wire::value::{Map, Value};
 use ostrakon_wire::{
-    Action, ActionId, Answer, ClientHello, Code, ConditionalWrite, Decided, Generation, Generations, List, LogId,
-    MapEpoch, ObjectId, OnConflict, Operation, Payload, Perform, Position, Reply, Request, Revision, ServerHello,
-    ShardId, ShardKey, Target, TimestampMs, Version, Winner, WireError, bounds, frame,
+    Action, ActionId, ActionKind, Answer, AskTicket, ClientHello, Code, ConditionalWrite, Decided, Generation,
+    Generations, List, ListEscalations, LogId, MapEpoch, ObjectId, OnConflict, Operation, Payload, Perform, Position,
+    Reply, Request, Revision, ServerHello, SettleEscalation, SettleHow, ShardId, ShardKey, Target, TimestampMs, Version, Winner, WireError, bounds, frame,
 };
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROTOCOL.md");
@@ -191,6 +192,34 @@ fn requests() -> Vec<(&'static str, Frame)> {
         ),
         ("request/shard-map", request(13, Operation::ShardMap)),
         ("request/info", request(14, Operation::Info)),
+        (
+            "request/ask-ticket",
+            request(
+                15,
+                Operation::AskTicket(AskTicket { client: "acme".into(), action_id: ACTION_ID, wait_ms: 5_000 }),
+            ),
+        ),
+        (
+            "request/list-escalations",
+            request(
+                16,
+                Operation::ListEscalations(ListEscalations { client: Some("acme".into()), limit: 2, token: None }),
+            ),
+        ),
+        ("request/read-escalation", request(17, Operation::ReadEscalation(Revision::new(19)))),
+        (
+            "request/settle-escalation",
+            request(
+                18,
+                Operation::SettleEscalation(SettleEscalation {
+                    escalation: Revision::new(19),
+                    how: SettleHow::Resolve,
+                    payload: Some(size(25)),
+                    by: "ann".into(),
+                    reason: "agreed".into(),
+                }),
+            ),
+        ),
     ]
 }
 
@@ -263,13 +292,64 @@ fn write_answers() -> Vec<(&'static str, Frame)> {
         revision: Revision::new(18),
         shard_key: KEY,
         repeated: false,
+        reply: None,
+        tries: 0,
         decided: decided(Some(8), 18, Generations { prediction: Some(Generation::new(2)), ..Generations::default() }),
     };
     let repeated =
         Committed { repeated: true, decided: decided(Some(8), 18, Generations::default()), ..committed.clone() };
+    let generations = Generations { reconciliation: Some(Generation::FIRST), ..Generations::default() };
+    let reconciled = Committed {
+        reply: Some(size(1)),
+        tries: 1,
+        decided: decided(Some(8), 18, generations),
+        ..committed.clone()
+    };
     vec![
         ("answer/committed", answer(6, Reply::Committed(committed))),
         ("answer/committed-repeated", answer(6, Reply::Committed(repeated))),
+        ("answer/committed-reconciled", answer(11, Reply::Committed(reconciled))),
+    ]
+}
+
+fn escalation() -> Escalation {
+    Escalation {
+        number: Revision::new(19),
+        opened: MADE,
+        object: volume("vol-1"),
+        kind: ActionKind::Merge,
+        custom_kind: None,
+        body: Some(size(20)),
+        known: Some(Version::new(3)),
+        action_id: Some(ACTION_ID),
+        base: Some(size(10)),
+        latest: Version::new(4),
+        latest_payload: Some(size(15)),
+        tries: 1,
+        words: "the same fields were changed".into(),
+        settled: None,
+        omitted: false,
+        decided: decided(None, 20, Generations::default()),
+    }
+}
+
+fn case_answers() -> Vec<(&'static str, Frame)> {
+    let here = || decided(None, 20, Generations::default());
+    let settled = Settlement {
+        how: SettleHow::Resolve,
+        by: "ann".into(),
+        reason: "agreed".into(),
+        at: MADE,
+        version: Some(Version::new(5)),
+    };
+    let brief = Escalation { body: None, base: None, latest_payload: None, omitted: true, ..escalation() };
+    let page = Escalations { items: vec![brief], token: None, decided: here() };
+    let settled = Escalation { settled: Some(settled), ..escalation() };
+    vec![
+        ("answer/ticket", answer(11, Reply::Ticket(Ticket { action_id: ACTION_ID, decided: here() }))),
+        ("answer/escalations", answer(16, Reply::Escalations(page))),
+        ("answer/escalation", answer(17, Reply::Escalation(Box::new(escalation())))),
+        ("answer/escalation-settled", answer(18, Reply::Escalation(Box::new(settled)))),
     ]
 }
 
@@ -305,6 +385,11 @@ fn errors() -> Vec<(&'static str, Frame)> {
         ..WireError::new(Code::WrongShardKey, "recorded under another key")
     };
     let overloaded = WireError { retry_after_ms: Some(20), ..WireError::new(Code::Overloaded, "too much is waiting") };
+    let escalated = WireError {
+        escalation: Some(Revision::new(19)),
+        decided: Some(here()),
+        ..WireError::new(Code::Escalated, "the same fields were changed")
+    };
     let old = WireError::new(Code::UnsupportedProtocol, "protocol 2 is not spoken here");
     vec![
         ("error/unsupported-protocol", error(0, old)),
@@ -314,12 +399,13 @@ fn errors() -> Vec<(&'static str, Frame)> {
         ("error/version-gap", error(6, gap)),
         ("error/wrong-shard-key", error(6, wrong_key)),
         ("error/overloaded", error(8, overloaded)),
+        ("error/escalated", error(11, escalated)),
         ("error/malformed", error(9, WireError::new(Code::Malformed, "unknown key 23"))),
     ]
 }
 
 fn frames() -> Vec<(&'static str, Frame)> {
-    [hellos(), requests(), read_answers(), write_answers(), errors()].into_iter().flatten().collect()
+    [hellos(), requests(), read_answers(), write_answers(), case_answers(), errors()].into_iter().flatten().collect()
 }
 
 /// The vectors of the document, by name.
@@ -440,7 +526,7 @@ fn the_table_of_fields_has_every_number_in_order() {
 
 #[test]
 fn the_table_of_bounds_says_what_the_code_holds() {
-    let bounds: [(&str, u64); 32] = [
+    let bounds: [(&str, u64); 37] = [
         ("client id", bounds::CLIENT_BYTES_MAX as u64),
         ("data type", bounds::TYPE_BYTES_MAX as u64),
         ("name, name prefix", bounds::NAME_BYTES_MAX as u64),
@@ -473,6 +559,11 @@ fn the_table_of_bounds_says_what_the_code_holds() {
         ("least that a client takes of them", bounds::ANSWER_BYTES_PER_S_MIN),
         ("idle timeout", bounds::IDLE_TIMEOUT_MS),
         ("lead of an action id over the host's clock", bounds::ACTION_ID_AHEAD_MS),
+        ("reply of a reconciliation policy", bounds::REPLY_BYTES_MAX as u64),
+        ("actions that wait for reconciliation, of a host", bounds::RECONCILING_MAX as u64),
+        ("those of them that wait for one object", bounds::RECONCILING_PER_OBJECT_MAX as u64),
+        ("tickets that are not done, of a host", bounds::TICKETS_MAX as u64),
+        ("wait for the end of a ticket's action", bounds::TICKET_WAIT_MS_MAX.into()),
     ];
     let documented: Vec<_> =
         table(&document(), "## Bounds").into_iter().map(|row| (row[0].clone(), row[1].replace(',', ""))).collect();

@@ -1,4 +1,4 @@
-//! What is built, and how: the shipped policies and the flags that their components are compiled with.
+//! What is built, and how: the shipped policies, an example, and the flags that their components are compiled with.
 //!
 //! Always holds: everything here goes into a component's input digest, so a change of the recipe asks for a rebuild.
 
@@ -6,22 +6,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// A shipped policy: its crate, and the one interface that its component exports.
+/// A policy: its crate, and the one interface that its component exports.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
     pub(crate) name: &'static str,
     pub(crate) interface: &'static str,
 }
 
-pub(crate) const POLICIES: [Policy; 3] = [
+pub(crate) const POLICIES: [Policy; 4] = [
     Policy { name: "weighted-shard-key", interface: "ostrakon:policy/shard-key@0.1.0" },
     Policy { name: "frequency-prediction", interface: "ostrakon:policy/prediction@0.1.0" },
     Policy { name: "three-way-reconciliation", interface: "ostrakon:policy/reconciliation@0.1.0" },
+    Policy { name: "attach-volume", interface: "ostrakon:policy/reconciliation@0.1.0" },
 ];
 
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Speed over size: two of the three are called for every request. Given on cargo's command line, so that the host's own
+/// Speed over size: two of the shipped three are called for every request. Given on cargo's command line, so that the host's own
 /// release profile is another.
 pub(crate) const PROFILE: [&str; 8] = [
     "profile.release.opt-level=3",

@@ -71,6 +71,12 @@ pub(crate) fn as_json(payload: &Payload) -> serde_json::Value {
     json::to_json(&payload.value().unwrap())
 }
 
+/// What a host says of itself.
+pub(crate) async fn info(client: &ostrakon_client::Client) -> serde_json::Value {
+    let facts = client.info().await.unwrap().facts;
+    json::to_json(&ostrakon_client::value::Value::Map(facts))
+}
+
 pub(crate) fn version(number: u64) -> Version {
     Version::new(number)
 }

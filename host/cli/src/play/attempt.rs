@@ -115,6 +115,8 @@ mod tests {
             revision: Revision::new(9),
             shard_key: ShardKey::new(1),
             repeated,
+            reply: None,
+            tries: 0,
             decided: Decided::default(),
         })
     }

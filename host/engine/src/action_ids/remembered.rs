@@ -52,6 +52,7 @@ impl Remembered {
 
 #[cfg(test)]
 mod tests {
+    use ostrakon_store::Outcome;
     use ostrakon_wire::{ActionId, Revision, ShardKey, Version};
 
     use super::*;
@@ -66,6 +67,8 @@ mod tests {
             revision: Revision::new(id),
             version: Version::new(1),
             shard_key: ShardKey::new(id),
+            outcome: Outcome::Made,
+            noted: false,
         }
     }
 

@@ -199,6 +199,8 @@ impl Weighter<ObjectId, Known> for ByBytes {
 /// One part of the objects, under one lock.
 pub(crate) struct Stripe {
     under_way: HashMap<ObjectId, UnderWay, ByDigest>,
+    /// Objects whose queue is being worked on, and the writers that wait for its end.
+    held: HashMap<ObjectId, Vec<oneshot::Sender<()>>, ByDigest>,
     heads: Cache<ObjectId, Known, ByBytes, ByDigest>,
 }
 
@@ -212,6 +214,7 @@ impl Stripe {
         let bytes = HEAD_CACHE_BYTES / stripes;
         Self {
             under_way: HashMap::default(),
+            held: HashMap::default(),
             heads: Cache::with(
                 bytes / (2 * ENTRY_OVERHEAD_BYTES),
                 bytes as u64,
@@ -246,6 +249,28 @@ impl Stripe {
             tip.waiters.push((tip.head.version, settled));
         }
         waiting
+    }
+
+    /// Keeps writers from an object until it is given back.
+    pub(crate) fn hold(&mut self, object: &ObjectId) {
+        let before = self.held.insert(object.clone(), Vec::new());
+        assert!(before.is_none(), "one at a time works on an object's queue");
+    }
+
+    /// Lets writers to an object again.
+    pub(crate) fn give_back(&mut self, object: &ObjectId) {
+        self.held.remove(object);
+    }
+
+    /// What a writer waits for while an object is held.
+    pub(crate) fn wait_held(&mut self, object: &ObjectId) -> Option<oneshot::Receiver<()>> {
+        if self.held.is_empty() {
+            return None;
+        }
+        let waiters = self.held.get_mut(object)?;
+        let (ended, waiting) = oneshot::channel();
+        waiters.push(ended);
+        Some(waiting)
     }
 
     /// Takes the object for a load; nobody else touches it until the load ends.

@@ -50,7 +50,7 @@ impl Condition {
         }
     }
 
-    fn check(self, stored: Version, live: bool) -> Option<Refusal> {
+    pub(crate) fn check(self, stored: Version, live: bool) -> Option<Refusal> {
         match self {
             Self::None => None,
             Self::Makes(version) if Some(version) == stored.next() => None,
@@ -86,7 +86,8 @@ pub(super) fn judge(intent: &Intent<'_>, head: &Known) -> Judged {
     }
 }
 
-fn apply(action: &Action, head: &Known) -> Result<Option<Payload>, Refusal> {
+/// What a built-in action makes of what stands there.
+pub(super) fn apply(action: &Action, head: &Known) -> Result<Option<Payload>, Refusal> {
     let stored = head.live().map(|live| live.payload);
     let made = match action {
         Action::Put(payload) => Ok(payload.clone()),
@@ -94,7 +95,7 @@ fn apply(action: &Action, head: &Known) -> Result<Option<Payload>, Refusal> {
         Action::Add(additions) => action::add(stored.ok_or(Refusal::NotFound)?, additions),
         Action::Delete if head.is_live() => return Ok(None),
         Action::Delete => return Err(Refusal::NotFound),
-        Action::Custom { .. } => unreachable!("custom actions are refused at the front end"),
+        Action::Custom { .. } => unreachable!("what a custom action makes is the policy's to say"),
     };
     made.map(Some).map_err(Refusal::Action)
 }

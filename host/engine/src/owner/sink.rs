@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ostrakon_store::{CommitError, Durable, Floors, Settled, Sink};
+use ostrakon_store::{CommitError, Durable, Floors, Outcome, Settled, Sink, Unit};
 use ostrakon_wire::{ActionId, ObjectId, Revision};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::entry::{Stripe, stripe_of};
-use crate::action_ids::{ActionIds, Claim};
+use crate::action_ids::{ActionIds, Claim, Done};
 
 /// What travels with a change through the commit queue.
 pub(crate) struct Token {
-    pub(super) claim: Option<Claim>,
-    pub(super) reply: oneshot::Sender<Result<Durable, CommitError>>,
+    pub(crate) claim: Option<Claim>,
+    pub(crate) reply: oneshot::Sender<Result<Durable, CommitError>>,
 }
 
 /// Up to which revision the owner's durable heads are those of the newest read view.
@@ -27,6 +27,26 @@ impl SettledUpTo {
 
     pub(super) fn get(&self) -> Revision {
         Revision::new(self.0.load(Ordering::Acquire))
+    }
+}
+
+/// What a unit's action came to.
+fn done(unit: &Unit, revision: Revision) -> Done {
+    match unit {
+        Unit::Change(change) => Done {
+            revision,
+            version: change.version,
+            shard_key: change.place.shard_key,
+            outcome: Outcome::Made,
+            noted: change.beside.as_ref().is_some_and(|beside| !beside.reply.is_empty()),
+        },
+        Unit::Note(note) => Done {
+            revision,
+            version: note.version,
+            shard_key: note.shard_key,
+            outcome: note.outcome,
+            noted: !note.text.is_empty(),
+        },
     }
 }
 
@@ -48,13 +68,15 @@ impl Sink for OwnerSink {
     /// First all of the group is settled, then it is told, so that answers that travel together are woken together.
     fn settled(&self, group: Vec<Settled<Token>>) {
         let mut replies = Vec::with_capacity(group.len());
-        for Settled { change, token, outcome } in group {
-            let stripe = &self.stripes[stripe_of(&change.object, self.stripes.len())];
-            stripe.lock().settle(&change, outcome.as_ref().ok().copied());
+        for Settled { unit, token, outcome } in group {
+            if let Unit::Change(change) = &unit {
+                let stripe = &self.stripes[stripe_of(&change.object, self.stripes.len())];
+                stripe.lock().settle(change, outcome.as_ref().ok().copied());
+            }
             if let Ok(durable) = &outcome {
                 self.settled.0.fetch_max(durable.revision.get(), Ordering::Release);
                 if let Some(claim) = token.claim {
-                    claim.record(durable.revision, change.version, change.place.shard_key);
+                    claim.record(done(&unit, durable.revision));
                 }
             }
             replies.push((token.reply, outcome));

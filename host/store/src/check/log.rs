@@ -91,7 +91,8 @@ impl Log {
             version: entry.version,
             tombstone: entry.tombstone,
             action_id: entry.identity.map(|identity| identity.id),
-            seen: false,
+            // What made no version has no row to wait for.
+            seen: entry.outcome != log::Outcome::Made,
         }));
         if number.is_none() {
             self.strangers.insert(revision, entry.object);

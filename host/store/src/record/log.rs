@@ -2,8 +2,9 @@
 //!
 //! Key: revision of the group's first commit unit (8 bytes, big-endian).
 //! Value: tag, time of the commit (8), number of changes (4), then a change at a time: kind, flags, shard key (8), version
-//! (8), action id and intent (16 each, if flagged), length of the object's text (2), the text. Every change is a commit
-//! unit of its own, so the next record's key is this one's plus the number of changes.
+//! (8), action id and intent (16 each, if flagged), what it came to (1) and a note behind its length (4) (both if flagged),
+//! length of the object's text (2), the text. Every change is a commit unit of its own, so the next record's key is this
+//! one's plus the number of changes.
 
 use ostrakon_wire::{ActionId, ActionKind, ObjectId, Revision, ShardKey, TimestampMs, Version};
 
@@ -13,6 +14,7 @@ const KIND: &str = "log";
 const TAG: u8 = 1;
 const IDENTIFIED: u8 = 1;
 const TOMBSTONE: u8 = 2;
+const NOTED: u8 = 4;
 
 /// An action id, and a digest of what it was used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,33 @@ pub struct Identity {
     pub intent: u128,
 }
 
+/// What a commit unit came to. The numbers are the disk's; they are never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum Outcome {
+    /// A version was made. The note, if there is one, is the policy's reply.
+    #[default]
+    Made = 0,
+    /// None was: the object showed the action's effect already. The note is the policy's reply.
+    Applied = 1,
+    /// None was: the action was rejected. The note is the code's number (2) and the words.
+    Rejected = 2,
+    /// None was: the action was given up to a person. The unit's revision is the escalation's number.
+    Escalated = 3,
+    /// None was yet: the action was detached.
+    Detached = 4,
+    /// None was: an escalation was settled.
+    Settled = 5,
+}
+
+impl Outcome {
+    /// The outcome of that number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        let all = [Self::Made, Self::Applied, Self::Rejected, Self::Escalated, Self::Detached, Self::Settled];
+        all.into_iter().find(|outcome| *outcome as u8 == number)
+    }
+}
+
 /// One change of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -30,7 +59,7 @@ pub struct Entry {
     pub object: ObjectId,
     /// The key it is recorded under.
     pub shard_key: ShardKey,
-    /// The version that was made.
+    /// The version that was made, or stood there.
     pub version: Version,
     /// What made it.
     pub kind: ActionKind,
@@ -38,6 +67,10 @@ pub struct Entry {
     pub tombstone: bool,
     /// The action's id, where it had one.
     pub identity: Option<Identity>,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// What is to be said of it; see [`Outcome`].
+    pub note: Vec<u8>,
 }
 
 /// One commit group.
@@ -81,7 +114,7 @@ impl Builder {
         Self { value, count: 0 }
     }
 
-    /// Appends a change.
+    /// Appends a change that made a version and has no note.
     pub fn push(
         &mut self,
         object: &ObjectId,
@@ -91,14 +124,36 @@ impl Builder {
         tombstone: bool,
         identity: Option<Identity>,
     ) {
+        self.push_noted(object, shard_key, version, kind, tombstone, identity, (Outcome::Made, &[]));
+    }
+
+    /// Appends a change, with what it came to and its note.
+    #[allow(clippy::too_many_arguments)]
+    pub fn push_noted(
+        &mut self,
+        object: &ObjectId,
+        shard_key: ShardKey,
+        version: Version,
+        kind: ActionKind,
+        tombstone: bool,
+        identity: Option<Identity>,
+        (outcome, note): (Outcome, &[u8]),
+    ) {
         self.count += 1;
-        let flags = if identity.is_some() { IDENTIFIED } else { 0 } | if tombstone { TOMBSTONE } else { 0 };
+        let noted = outcome != Outcome::Made || !note.is_empty();
+        let flag = |on: bool, flag: u8| if on { flag } else { 0 };
+        let flags = flag(identity.is_some(), IDENTIFIED) | flag(tombstone, TOMBSTONE) | flag(noted, NOTED);
         self.value.extend_from_slice(&[kind as u8, flags]);
         self.value.extend_from_slice(&shard_key.get().to_be_bytes());
         self.value.extend_from_slice(&version.get().to_be_bytes());
         if let Some(identity) = identity {
             self.value.extend_from_slice(&identity.id.bits().to_be_bytes());
             self.value.extend_from_slice(&identity.intent.to_be_bytes());
+        }
+        if noted {
+            self.value.push(outcome as u8);
+            self.value.extend_from_slice(&(note.len() as u32).to_be_bytes());
+            self.value.extend_from_slice(note);
         }
         let text = object.as_text().as_bytes();
         self.value.extend_from_slice(&(text.len() as u16).to_be_bytes());
@@ -132,7 +187,7 @@ const ENTRY_BYTES_MIN: usize = 2 + 8 + 8 + 2;
 fn decode_entry(cut: &mut Cut<'_>) -> Result<Entry, DamagedRecord> {
     let kind = ActionKind::from_number(cut.u8()?.into()).ok_or(cut.damaged("no such kind of action"))?;
     let flags = cut.u8()?;
-    if flags & !(IDENTIFIED | TOMBSTONE) != 0 {
+    if flags & !(IDENTIFIED | TOMBSTONE | NOTED) != 0 {
         return Err(cut.damaged("it has flags of another format"));
     }
     let shard_key = ShardKey::new(cut.u64()?);
@@ -142,10 +197,17 @@ fn decode_entry(cut: &mut Cut<'_>) -> Result<Entry, DamagedRecord> {
     } else {
         Some(Identity { id: ActionId::from_bits(cut.u128()?), intent: cut.u128()? })
     };
+    let (outcome, note) = if flags & NOTED == 0 {
+        (Outcome::Made, Vec::new())
+    } else {
+        let outcome = Outcome::from_number(cut.u8()?).ok_or(cut.damaged("no such outcome"))?;
+        let len = cut.u32()? as usize;
+        (outcome, cut.bytes(len)?.to_vec())
+    };
     let len = cut.u16()?;
     let text = cut.text(len.into())?;
     let object = ObjectId::from_text(text).map_err(|_| cut.damaged("its object is no object"))?;
-    Ok(Entry { object, shard_key, version, kind, tombstone: flags & TOMBSTONE != 0, identity })
+    Ok(Entry { object, shard_key, version, kind, tombstone: flags & TOMBSTONE != 0, identity, outcome, note })
 }
 
 #[cfg(test)]
@@ -156,14 +218,17 @@ mod tests {
 
     fn entry() -> impl Strategy<Value = Entry> {
         let identity = proptest::option::of((any::<u128>(), any::<u128>()));
-        ("[a-z]{1,9}", any::<u64>(), any::<u64>(), 1..=5_u64, any::<bool>(), identity).prop_map(
-            |(name, key, version, kind, tombstone, identity)| Entry {
+        let noted = (0..=5_u8, any::<Vec<u8>>());
+        ("[a-z]{1,9}", any::<u64>(), any::<u64>(), 1..=5_u64, any::<bool>(), identity, noted).prop_map(
+            |(name, key, version, kind, tombstone, identity, (outcome, note))| Entry {
                 object: ObjectId::new("client", "type", &name).unwrap(),
                 shard_key: ShardKey::new(key),
                 version: Version::new(version),
                 kind: ActionKind::from_number(kind).unwrap(),
                 tombstone,
                 identity: identity.map(|(id, intent)| Identity { id: ActionId::from_bits(id), intent }),
+                outcome: Outcome::from_number(outcome).unwrap(),
+                note,
             },
         )
     }
@@ -173,7 +238,8 @@ mod tests {
         fn a_record_reads_back(at: u64, entries in proptest::collection::vec(entry(), 0..9)) {
             let mut builder = Builder::with_capacity(TimestampMs::new(at), entries.len());
             for e in &entries {
-                builder.push(&e.object, e.shard_key, e.version, e.kind, e.tombstone, e.identity);
+                let noted = (e.outcome, &e.note[..]);
+                builder.push_noted(&e.object, e.shard_key, e.version, e.kind, e.tombstone, e.identity, noted);
             }
             let record = Record { committed: TimestampMs::new(at), entries };
             prop_assert_eq!(Record::decode(&builder.finish()), Ok(record));

@@ -1,4 +1,4 @@
-//! Meta: the few facts about the whole store, a row each, named in plain text.
+//! Meta: the few facts about the whole store, a row each, named in plain text. Beside them stand the cases (see [`super::case`]).
 //!
 //! `store`: tag, log id (8), versions that history keeps (4).
 //! `map`: tag, epoch (8), number of shards (4), then for each its id (4), first key (8) and owner (4).

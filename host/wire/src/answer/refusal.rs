@@ -7,7 +7,7 @@ use crate::bounds::TEXT_BYTES_MAX;
 use crate::cbor::{self, CborError, FieldReader, FieldWriter, Reader};
 use crate::error::{Code, Winner, WireError};
 use crate::field;
-use crate::numbers::{ShardKey, Version};
+use crate::numbers::{Revision, ShardKey, Version};
 use crate::payload::Payload;
 use crate::request::{read_payload, write_payload};
 
@@ -36,6 +36,9 @@ pub(super) fn write(error: &WireError, out: &mut Vec<u8>) {
             write_payload(payload, inner.field(field::PAYLOAD));
         }
     }
+    if let Some(escalation) = error.escalation {
+        cbor::uint(fields.field(field::ESCALATION), escalation.get());
+    }
 }
 
 /// The longest start of a message that fits the bound.
@@ -57,6 +60,7 @@ pub(super) fn read(reader: &mut Reader<'_>, frame: &Bytes) -> Result<WireError, 
             }
             field::MESSAGE => error.message = value.text()?.to_owned(),
             field::RETRY_AFTER_MS => error.retry_after_ms = Some(value.uint32()?),
+            field::ESCALATION => error.escalation = Some(Revision::new(value.uint()?)),
             field::WINNER => error.winner = Some(read_winner(value, frame)?),
             _ => drop(value.skip()?),
         }

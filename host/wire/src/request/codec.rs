@@ -2,14 +2,18 @@
 
 use bytes::Bytes;
 
-use super::{Action, ConditionalWrite, List, Operation, Perform, Request, Target};
-use crate::bounds::{CUSTOM_KIND_BYTES_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, TOKEN_BYTES_MAX};
+use super::{
+    Action, AskTicket, ConditionalWrite, List, ListEscalations, Operation, Perform, Request, SettleEscalation, Target,
+};
+use crate::bounds::{
+    CUSTOM_KIND_BYTES_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, TEXT_BYTES_MAX, TICKET_WAIT_MS_MAX, TOKEN_BYTES_MAX,
+};
 use crate::cbor::{self, CborError, FieldReader, FieldWriter, Reader};
 use crate::error::{Code, WireError};
 use crate::field;
 use crate::ids::{ActionId, IdPart, ObjectId};
-use crate::kinds::{ActionKind, OnConflict};
-use crate::numbers::{ShardKey, TimestampMs, Version};
+use crate::kinds::{ActionKind, OnConflict, SettleHow};
+use crate::numbers::{Revision, ShardKey, TimestampMs, Version};
 use crate::payload::{Payload, PayloadFormat};
 
 impl Request {
@@ -89,6 +93,32 @@ fn write_body(operation: &Operation, out: &mut Vec<u8>) {
         }
         Operation::Perform(perform) | Operation::Reconcile(perform) => write_perform(perform, &mut fields),
         Operation::ShardMap | Operation::Info => {}
+        Operation::AskTicket(ask) => {
+            cbor::text(fields.field(field::CLIENT), &ask.client);
+            write_action_id(Some(ask.action_id), &mut fields);
+            if ask.wait_ms > 0 {
+                cbor::uint(fields.field(field::WAIT_MS), ask.wait_ms.into());
+            }
+        }
+        Operation::ListEscalations(list) => {
+            if let Some(client) = &list.client {
+                cbor::text(fields.field(field::CLIENT), client);
+            }
+            cbor::uint(fields.field(field::LIMIT), list.limit as u64);
+            if let Some(token) = &list.token {
+                cbor::bytes(fields.field(field::TOKEN), token);
+            }
+        }
+        Operation::ReadEscalation(number) => cbor::uint(fields.field(field::ESCALATION), number.get()),
+        Operation::SettleEscalation(settle) => {
+            if let Some(payload) = &settle.payload {
+                write_payload(payload, fields.field(field::PAYLOAD));
+            }
+            cbor::uint(fields.field(field::ESCALATION), settle.escalation.get());
+            cbor::uint(fields.field(field::HOW), settle.how as u64);
+            cbor::text(fields.field(field::BY), &settle.by);
+            cbor::text(fields.field(field::REASON), &settle.reason);
+        }
     }
 }
 
@@ -180,6 +210,11 @@ struct Body<'a> {
     limit: Option<u64>,
     token: Option<Bytes>,
     with_payloads: bool,
+    escalation: Option<Revision>,
+    wait_ms: Option<u32>,
+    how: Option<u64>,
+    by: Option<&'a str>,
+    reason: Option<&'a str>,
 }
 
 impl<'a> Body<'a> {
@@ -206,6 +241,11 @@ impl<'a> Body<'a> {
                 field::LIMIT => body.limit = Some(value.uint()?),
                 field::TOKEN => body.token = Some(frame.slice_ref(value.bytes()?)),
                 field::WITH_PAYLOADS => body.with_payloads = value.bool()?,
+                field::ESCALATION => body.escalation = Some(Revision::new(value.uint()?)),
+                field::WAIT_MS => body.wait_ms = Some(value.uint32()?),
+                field::HOW => body.how = Some(value.uint()?),
+                field::BY => body.by = Some(value.text()?),
+                field::REASON => body.reason = Some(value.text()?),
                 unknown => {
                     value.skip()?;
                     body.unknown.get_or_insert(unknown);
@@ -275,6 +315,13 @@ fn read_body(number: u64, body: Body<'_>) -> Result<Operation, WireError> {
             body.only(&[])?;
             if number == 8 { Operation::ShardMap } else { Operation::Info }
         }
+        10 => Operation::AskTicket(read_ask_ticket(body)?),
+        11 => Operation::ListEscalations(read_list_escalations(body)?),
+        12 => {
+            body.only(&[field::ESCALATION])?;
+            Operation::ReadEscalation(body.escalation.ok_or(CborError::MissingKey(field::ESCALATION))?)
+        }
+        13 => Operation::SettleEscalation(read_settle(body)?),
         unknown => {
             return Err(WireError::new(Code::UnknownRequest, format!("no request has the number {unknown}")));
         }
@@ -292,6 +339,18 @@ fn read_list(body: Body<'_>) -> Result<List, WireError> {
     if body.prefix.is_some() && body.data_type.is_none() {
         return Err(malformed("a name prefix wants a data type"));
     }
+    let (limit, token) = read_page(&body)?;
+    Ok(List {
+        client: body.client.to_owned(),
+        data_type: body.data_type.map(str::to_owned),
+        prefix: body.prefix.map(str::to_owned),
+        limit,
+        token,
+        with_payloads: body.with_payloads,
+    })
+}
+
+fn read_page(body: &Body<'_>) -> Result<(usize, Option<Bytes>), WireError> {
     let limit = body.limit.unwrap_or(PAGE_ITEMS_DEFAULT as u64);
     if limit == 0 || limit > PAGE_ITEMS_MAX as u64 {
         return Err(malformed(format!("a page has 1 to {PAGE_ITEMS_MAX} objects, not {limit}")));
@@ -299,13 +358,53 @@ fn read_list(body: Body<'_>) -> Result<List, WireError> {
     if body.token.as_ref().is_some_and(|token| token.len() > TOKEN_BYTES_MAX) {
         return Err(WireError::new(Code::InvalidToken, "the page token is longer than any that a host makes"));
     }
-    Ok(List {
-        client: body.client.to_owned(),
-        data_type: body.data_type.map(str::to_owned),
-        prefix: body.prefix.map(str::to_owned),
-        limit: limit as usize,
-        token: body.token,
-        with_payloads: body.with_payloads,
+    Ok((limit as usize, body.token.clone()))
+}
+
+fn read_ask_ticket(body: Body<'_>) -> Result<AskTicket, WireError> {
+    body.only(&[field::CLIENT, field::ACTION_ID, field::WAIT_MS])?;
+    if body.present & 1 << field::CLIENT == 0 {
+        return Err(CborError::MissingKey(field::CLIENT).into());
+    }
+    IdPart::Client.check(body.client)?;
+    let wait_ms = body.wait_ms.unwrap_or_default();
+    if wait_ms > TICKET_WAIT_MS_MAX {
+        return Err(malformed(format!("an answer waits at most {TICKET_WAIT_MS_MAX} ms, not {wait_ms}")));
+    }
+    let action_id = body.action_id.ok_or(CborError::MissingKey(field::ACTION_ID))?;
+    Ok(AskTicket { client: body.client.to_owned(), action_id, wait_ms })
+}
+
+fn read_list_escalations(body: Body<'_>) -> Result<ListEscalations, WireError> {
+    body.only(&[field::CLIENT, field::LIMIT, field::TOKEN])?;
+    let client = (body.present & 1 << field::CLIENT != 0).then(|| body.client.to_owned());
+    client.as_deref().map(|client| IdPart::Client.check(client)).transpose()?;
+    let (limit, token) = read_page(&body)?;
+    Ok(ListEscalations { client, limit, token })
+}
+
+fn read_settle(mut body: Body<'_>) -> Result<SettleEscalation, WireError> {
+    body.only(&[field::PAYLOAD, field::ESCALATION, field::HOW, field::BY, field::REASON])?;
+    let escalation = body.escalation.ok_or(CborError::MissingKey(field::ESCALATION))?;
+    let number = body.how.ok_or(CborError::MissingKey(field::HOW))?;
+    let how = SettleHow::from_number(number)
+        .ok_or_else(|| malformed(format!("no way to settle an escalation has the number {number}")))?;
+    let payload = match how {
+        SettleHow::Resolve => Some(body.payload()?),
+        _ if body.payload.is_some() => return Err(CborError::UnknownKey(field::PAYLOAD).into()),
+        _ => None,
+    };
+    let words = |text: Option<&str>, key: u64| match text.ok_or(CborError::MissingKey(key))? {
+        "" => Err(malformed("who settles an escalation says who it is and why")),
+        text if text.len() > TEXT_BYTES_MAX => Err(malformed(format!("a text has at most {TEXT_BYTES_MAX} bytes"))),
+        text => Ok(text.to_owned()),
+    };
+    Ok(SettleEscalation {
+        escalation,
+        how,
+        payload,
+        by: words(body.by, field::BY)?,
+        reason: words(body.reason, field::REASON)?,
     })
 }
 

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use ostrakon_wire::answer::{
-    Committed, Info, Object, Page, PageItem, Placed, ShardMap as MapAnswer, ShardRange, Stored,
+    Committed, Escalation, Escalations, Info, Object, Page, PageItem, Placed, Settlement, ShardMap as MapAnswer,
+    ShardRange, Stored, Ticket,
 };
 use ostrakon_wire::value::{Map, Value};
 use ostrakon_wire::{
-    Action, ActionId, Answer, Code, ConditionalWrite, Decided, Generation, Generations, List, LogId, MapEpoch,
-    ObjectId, OnConflict, Operation, Payload, Perform, Position, Reply, Request, Revision, ServerHello, ShardId,
-    ShardKey, Target, TimestampMs, TraceParent, Version, Winner, WireError, bounds,
+    Action, ActionId, Answer, AskTicket, Code, ConditionalWrite, Decided, Generation, Generations, List,
+    ListEscalations, LogId, MapEpoch, ObjectId, OnConflict, Operation, Payload, Perform, Position, Reply, Request,
+    Revision, ServerHello, SettleEscalation, SettleHow, ShardId, ShardKey, Target, TimestampMs, TraceParent, Version, Winner, WireError, bounds,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -109,6 +110,21 @@ pub(crate) fn list() -> BoxedStrategy<List> {
         .boxed()
 }
 
+fn settle() -> impl Strategy<Value = SettleEscalation> {
+    let how = prop_oneof![
+        Just((SettleHow::Retry, None)),
+        Just((SettleHow::Discard, None)),
+        payload().prop_map(|payload| (SettleHow::Resolve, Some(payload))),
+    ];
+    (number(), how, ".{1,9}", ".{1,9}").prop_map(|(number, (how, payload), by, reason)| SettleEscalation {
+        escalation: Revision::new(number),
+        how,
+        payload,
+        by,
+        reason,
+    })
+}
+
 pub(crate) fn operation() -> BoxedStrategy<Operation> {
     let write = (target(), number().prop_map(Version::new), payload(), action_id());
     let write = write.prop_map(|(target, new_version, payload, action_id)| ConditionalWrite {
@@ -127,6 +143,16 @@ pub(crate) fn operation() -> BoxedStrategy<Operation> {
         perform().prop_map(Operation::Reconcile),
         Just(Operation::ShardMap),
         Just(Operation::Info),
+        (id_text(bounds::CLIENT_BYTES_MAX), any::<u128>(), 0..=bounds::TICKET_WAIT_MS_MAX).prop_map(
+            |(client, id, wait_ms)| {
+                Operation::AskTicket(AskTicket { client, action_id: ActionId::from_bits(id), wait_ms })
+            }
+        ),
+        (of(id_text(bounds::CLIENT_BYTES_MAX)), 1..=bounds::PAGE_ITEMS_MAX, of(vec(any::<u8>(), 0..40)))
+            .prop_map(|(client, limit, token)| (client, limit, token.map(Bytes::from)))
+            .prop_map(|(client, limit, token)| Operation::ListEscalations(ListEscalations { client, limit, token })),
+        number().prop_map(|number| Operation::ReadEscalation(Revision::new(number))),
+        settle().prop_map(Operation::SettleEscalation),
     ]
     .boxed()
 }
@@ -207,6 +233,8 @@ pub(crate) fn single_object_reply() -> BoxedStrategy<Reply> {
             revision,
             shard_key,
             repeated,
+            reply: None,
+            tries: 0,
             decided
         })),
     ]
@@ -225,13 +253,71 @@ pub(crate) fn reply() -> BoxedStrategy<Reply> {
     let map = (vec(range, 0..5), decided());
     // A frame nests less deeply than a payload.
     let info = (structured_map(2), decided());
+    let reconciled = (place(), of(payload()), any::<u32>(), decided());
+    let reconciled = reconciled.prop_map(|((version, revision, shard_key), reply, tries, decided)| {
+        Reply::Committed(Committed { version, revision, shard_key, repeated: false, reply, tries, decided })
+    });
+    let ticket = (any::<u128>(), decided())
+        .prop_map(|(id, decided)| Reply::Ticket(Ticket { action_id: ActionId::from_bits(id), decided }));
+    let token_of_escalations = of(vec(any::<u8>(), 0..40).prop_map(Bytes::from));
+    let escalations = (vec(escalation(), 0..3), token_of_escalations, decided()).prop_map(|(items, token, decided)| {
+        // What stands on a page was read where the page was.
+        let items = items.into_iter().map(|item| Escalation { decided: decided.clone(), ..item }).collect();
+        Reply::Escalations(Escalations { items, token, decided })
+    });
     prop_oneof![
+        1 => reconciled,
+        1 => ticket,
+        1 => escalations,
+        1 => escalation().prop_map(|escalation| Reply::Escalation(Box::new(escalation))),
         4 => single_object_reply(),
         1 => page.prop_map(|(items, token, decided)| Reply::Page(Page { items, token, decided })),
         1 => map.prop_map(|(shards, decided)| Reply::ShardMap(MapAnswer { shards, decided })),
         1 => info.prop_map(|(facts, decided)| Reply::Info(Info { facts, decided })),
     ]
     .boxed()
+}
+
+fn settlement() -> impl Strategy<Value = Option<Settlement>> {
+    let how = proptest::sample::select(vec![SettleHow::Retry, SettleHow::Resolve, SettleHow::Discard]);
+    of((how, ".{1,9}", ".{1,9}", number(), of(number())).prop_map(|(how, by, reason, at, version)| Settlement {
+        how,
+        by,
+        reason,
+        at: TimestampMs::new(at),
+        version: version.map(Version::new),
+    }))
+}
+
+pub(crate) fn escalation() -> BoxedStrategy<Escalation> {
+    let facts = (number(), number(), number(), any::<u32>(), ".{0,20}", any::<bool>());
+    let payloads = (of(payload()), of(payload()));
+    (object_id(), action(), of(number()), action_id(), facts, payloads, settlement(), decided())
+        .prop_map(|(object, action, known, action_id, facts, (base, latest_payload), settled, decided)| {
+            let (number, opened, latest, tries, words, omitted) = facts;
+            Escalation {
+                number: Revision::new(number),
+                opened: TimestampMs::new(opened),
+                object,
+                kind: action.kind(),
+                custom_kind: match &action {
+                    Action::Custom { kind, .. } => Some(kind.clone()),
+                    _ => None,
+                },
+                body: action.payload().cloned(),
+                known: known.map(Version::new),
+                action_id,
+                base,
+                latest: Version::new(latest),
+                latest_payload,
+                tries,
+                words,
+                settled,
+                omitted,
+                decided,
+            }
+        })
+        .boxed()
 }
 
 pub(crate) fn wire_error() -> BoxedStrategy<WireError> {
@@ -242,16 +328,18 @@ pub(crate) fn wire_error() -> BoxedStrategy<WireError> {
         of(number().prop_map(Version::new)),
         of(winner),
         of(number().prop_map(ShardKey::new)),
+        of(number().prop_map(Revision::new)),
         of(decided()),
     );
     (proptest::sample::select(Code::ALL), ".{0,30}", extras)
-        .prop_map(|(code, message, (retry_after_ms, stored, winner, shard_key, decided))| WireError {
+        .prop_map(|(code, message, (retry_after_ms, stored, winner, shard_key, escalation, decided))| WireError {
             code,
             message,
             retry_after_ms,
             stored,
             winner,
             shard_key,
+            escalation,
             decided,
         })
         .boxed()

@@ -1,0 +1,185 @@
+//! The reconciliation agent: a queue for each contended object, and a few threads that work on them.
+//!
+//! A case joins the queue of its object and has its turn in order. A thread takes an object, keeps other writers from it
+//! for a while, and does one case after the other on the tip that the one before made; their changes travel in one commit
+//! group. An object that still has cases goes behind the other objects, so that a slow policy or a large payload holds up
+//! its own object alone. A case that is to come again leaves the head of its queue and joins the tail.
+
+mod case;
+mod escalations;
+mod queues;
+mod run;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::JoinHandle;
+
+use ostrakon_store::{Identity, ReadError, Recovered, Views};
+use ostrakon_wire::bounds::{RECONCILER_THREADS, TICKETS_MAX};
+use ostrakon_wire::{ObjectId, Revision};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::action_ids::ActionIds;
+use crate::counters::Counters;
+use crate::owner::{Condition, Owner};
+use crate::{Policies, place};
+pub(crate) use case::{CameTo, Case, Decided, Done, Settles};
+use escalations::Escalations;
+use queues::Queues;
+
+/// The threads, and what they share. Dropping it stops them; what waits is told so.
+pub(crate) struct Agent {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    queues: Queues,
+    owner: Arc<Owner>,
+    views: Views,
+    policies: Arc<Policies>,
+    counters: Arc<Counters>,
+    escalations: Mutex<Escalations>,
+    /// Detached actions that are not done.
+    tickets: AtomicUsize,
+    tries_max: u32,
+}
+
+/// No more cases are taken.
+pub(crate) struct Full;
+
+impl Agent {
+    /// Starts the threads, and takes up what was detached in an earlier run.
+    pub(crate) fn start(
+        owner: Arc<Owner>,
+        policies: Arc<Policies>,
+        counters: Arc<Counters>,
+        ids: &Arc<ActionIds>,
+        recovered: Recovered,
+        tries_max: u32,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queues: Queues::new(),
+            views: owner.views().clone(),
+            owner,
+            policies,
+            counters,
+            escalations: Mutex::new(Escalations::new(recovered.escalations_open, recovered.escalations_settled)),
+            tickets: AtomicUsize::new(recovered.tickets.len()),
+            tries_max,
+        });
+        for ticket in recovered.tickets {
+            let id = ticket.perform.action_id.expect("a ticket's action has an id");
+            let claim = ids.resume(ticket.perform.target.object.client(), Identity { id, intent: ticket.intent });
+            let condition = ticket.perform.known.map_or(Condition::None, Condition::Known);
+            let mut case = Case::new(ticket.perform, condition, ticket.timestamp, Some(claim));
+            case.ticket_open = true;
+            shared.queues.push(case, false).unwrap_or_else(|_| unreachable!("what was taken once is not refused"));
+        }
+        let threads = (0..RECONCILER_THREADS).map(|_| {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name("reconcile".into()).spawn(move || shared.work())
+        });
+        Ok(Self { threads: threads.collect::<std::io::Result<_>>()?, shared })
+    }
+
+    /// Whether cases wait for this object, or are being worked on.
+    pub(crate) fn is_busy(&self, object: &ObjectId) -> bool {
+        self.shared.queues.is_busy(object)
+    }
+
+    /// Puts a case behind the others of its object. What it comes to is told through the receiver.
+    pub(crate) fn queue(&self, mut case: Case) -> Result<oneshot::Receiver<Decided>, Full> {
+        if case.is_detached() && self.tickets() >= TICKETS_MAX {
+            return Err(Full);
+        }
+        let (reply, decided) = oneshot::channel();
+        case.reply = Some(reply);
+        self.shared.queues.push(case, true).map_err(|_| Full)?;
+        Ok(decided)
+    }
+
+    /// Takes hold of an escalation, so that one alone settles it. `None`: somebody else does.
+    pub(crate) fn settle(&self, number: Revision) -> Option<Settling> {
+        let free = self.shared.escalations.lock().begin_settling(number);
+        free.then(|| Settling { shared: Arc::clone(&self.shared), number })
+    }
+
+    /// The settled escalation that makes room for the next, where there is none.
+    pub(crate) fn to_drop(&self) -> Option<Revision> {
+        self.shared.escalations.lock().to_drop()
+    }
+
+    /// One is settled.
+    pub(crate) fn settled(&self, number: Revision) {
+        self.shared.escalations.lock().settled(number);
+    }
+
+    /// Cases that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.queues.waiting()
+    }
+
+    /// Detached actions that are not done.
+    pub(crate) fn tickets(&self) -> usize {
+        self.shared.tickets.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Escalations that nobody has settled.
+    pub(crate) fn escalations_open(&self) -> usize {
+        self.shared.escalations.lock().open()
+    }
+}
+
+/// The right to settle an escalation.
+pub(crate) struct Settling {
+    shared: Arc<Shared>,
+    number: Revision,
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.shared.escalations.lock().end_settling(self.number);
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        while let Some(mut batch) = self.queues.take() {
+            // A turn that panics has said so; its cases tell those who wait by being dropped.
+            let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(&mut batch)));
+            if ran.is_err() {
+                batch.cases.clear();
+            }
+            self.queues.give_back(batch);
+        }
+    }
+
+    /// Tells a case that its object cannot be read. A detached one waits until it can.
+    fn unreadable(&self, case: Case, error: &ReadError) -> Option<Case> {
+        if case.is_detached() && case.ticket_open {
+            return Some(case.again_after(UNREADABLE_WAIT_MS));
+        }
+        case.tell(Decided::Failed(crate::owner::NotWritten::Read(error.clone())));
+        None
+    }
+
+    fn place(
+        &self,
+        case: &mut Case,
+    ) -> Result<ostrakon_wire::ShardKey, ostrakon_wire::WireError> {
+        place(&self.policies, &self.counters, &case.perform.target.object, case.timestamp, &mut case.generations)
+    }
+}
+
+const UNREADABLE_WAIT_MS: u64 = 1_000;
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.shared.queues.close();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}

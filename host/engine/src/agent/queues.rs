@@ -1,0 +1,203 @@
+//! The queues: which cases wait for which object, and whose turn it is.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::time::Instant;
+
+use ostrakon_wire::ObjectId;
+use ostrakon_wire::bounds::{
+    RECONCILE_RUN_MAX, RECONCILING_BYTES_MAX, RECONCILING_MAX, RECONCILING_PER_OBJECT_MAX,
+};
+use parking_lot::{Condvar, Mutex};
+
+use super::case::Case;
+
+pub(super) struct Queues {
+    state: Mutex<State>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    objects: HashMap<ObjectId, Queue>,
+    /// Objects whose turn may come, in order.
+    ready: VecDeque<ObjectId>,
+    /// Objects that have nothing to do before a time.
+    later: BinaryHeap<Reverse<(Instant, ObjectId)>>,
+    cases: usize,
+    bytes: usize,
+    closed: bool,
+}
+
+struct Queue {
+    cases: VecDeque<Case>,
+    place: Place,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Ready,
+    Running,
+    /// Until then.
+    Later(Instant),
+}
+
+/// The cases of an object that are due, taken out for a turn.
+pub(super) struct Batch {
+    pub(super) object: ObjectId,
+    pub(super) cases: VecDeque<Case>,
+    /// What comes again goes behind those that came meanwhile.
+    pub(super) again: Vec<Case>,
+    taken: usize,
+    taken_bytes: usize,
+}
+
+impl Queues {
+    pub(super) fn new() -> Self {
+        Self { state: Mutex::default(), filled: Condvar::new() }
+    }
+
+    /// Puts a case behind the others of its object; hands it back where there is no room.
+    pub(super) fn push(&self, case: Case, bounded: bool) -> Result<(), Box<Case>> {
+        let object = case.perform.target.object.clone();
+        let mut state = self.state.lock();
+        let State { objects, ready, cases, bytes, closed, .. } = &mut *state;
+        let of_object = objects.get(&object).map_or(0, |queue| queue.cases.len());
+        let full = *cases >= RECONCILING_MAX
+            || *bytes + case.bytes() > RECONCILING_BYTES_MAX
+            || of_object >= RECONCILING_PER_OBJECT_MAX;
+        if *closed || bounded && full {
+            return Err(Box::new(case));
+        }
+        *cases += 1;
+        *bytes += case.bytes();
+        let mut newly_ready = false;
+        let queue = objects.entry(object.clone()).or_insert_with(|| {
+            newly_ready = true;
+            Queue { cases: VecDeque::new(), place: Place::Ready }
+        });
+        queue.cases.push_back(case);
+        // Those that wait for a time are not in the way of one that need not.
+        if matches!(queue.place, Place::Later(_)) {
+            queue.place = Place::Ready;
+            newly_ready = true;
+        }
+        if newly_ready {
+            ready.push_back(object);
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_busy(&self, object: &ObjectId) -> bool {
+        self.state.lock().objects.contains_key(object)
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.state.lock().cases
+    }
+
+    /// The next object's cases, once there are some that are due. `None` once it is closed.
+    pub(super) fn take(&self) -> Option<Batch> {
+        let mut state = self.state.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            let now = Instant::now();
+            state.wake(now);
+            if let Some(object) = state.ready.pop_front() {
+                match state.take(object, now) {
+                    Some(batch) => return Some(batch),
+                    None => continue,
+                }
+            }
+            match state.later.peek() {
+                Some(Reverse((at, _))) => {
+                    let at = *at;
+                    self.filled.wait_until(&mut state, at);
+                }
+                None => self.filled.wait(&mut state),
+            }
+        }
+    }
+
+    /// Ends a turn: what is left stays at the head, what comes again joins the tail.
+    pub(super) fn give_back(&self, batch: Batch) {
+        let Batch { object, mut cases, again, taken, taken_bytes } = batch;
+        let mut state = self.state.lock();
+        let (left, left_bytes) = measure(cases.iter().chain(&again));
+        // What waited when it was closed is not counted off.
+        state.cases = (state.cases + left).saturating_sub(taken);
+        state.bytes = (state.bytes + left_bytes).saturating_sub(taken_bytes);
+        let closed = state.closed;
+        let queue = state.objects.get_mut(&object).expect("a queue stays while it is worked on");
+        cases.append(&mut queue.cases);
+        cases.extend(again);
+        queue.cases = cases;
+        if queue.cases.is_empty() || closed {
+            state.objects.remove(&object);
+            return;
+        }
+        let now = Instant::now();
+        let next = queue.cases.iter().map(|case| case.not_before.unwrap_or(now)).min();
+        match next.filter(|at| *at > now) {
+            Some(at) => {
+                queue.place = Place::Later(at);
+                state.later.push(Reverse((at, object)));
+            }
+            None => {
+                queue.place = Place::Ready;
+                state.ready.push_back(object);
+            }
+        }
+        // Somebody may wait for a later time, or for nothing.
+        self.filled.notify_one();
+    }
+
+    /// Takes nothing more; what waits is dropped, and those who wait for it are told by that.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let waiting: Vec<_> = state.objects.values_mut().map(|queue| std::mem::take(&mut queue.cases)).collect();
+        state.objects.retain(|_, queue| queue.place == Place::Running);
+        drop(state);
+        drop(waiting);
+        self.filled.notify_all();
+    }
+}
+
+fn measure<'a>(cases: impl Iterator<Item = &'a Case>) -> (usize, usize) {
+    cases.fold((0, 0), |(count, bytes), case| (count + 1, bytes + case.bytes()))
+}
+
+impl State {
+    /// Objects whose time has come are ready.
+    fn wake(&mut self, now: Instant) {
+        while self.later.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            let Some(Reverse((at, object))) = self.later.pop() else { break };
+            // It may have become ready by a newer case, and have gone through a turn since.
+            if let Some(queue) = self.objects.get_mut(&object)
+                && queue.place == Place::Later(at)
+            {
+                queue.place = Place::Ready;
+                self.ready.push_back(object);
+            }
+        }
+    }
+
+    fn take(&mut self, object: ObjectId, now: Instant) -> Option<Batch> {
+        let queue = self.objects.get_mut(&object)?;
+        let (mut due, mut not_due) = (VecDeque::new(), VecDeque::new());
+        while due.len() < RECONCILE_RUN_MAX
+            && let Some(case) = queue.cases.pop_front()
+        {
+            if case.is_due(now) { due.push_back(case) } else { not_due.push_back(case) }
+        }
+        // What is not due has joined the tail already, and keeps its place there.
+        queue.cases.extend(not_due);
+        queue.place = Place::Running;
+        let (taken, taken_bytes) = measure(due.iter());
+        Some(Batch { object, cases: due, again: Vec::new(), taken, taken_bytes })
+    }
+}

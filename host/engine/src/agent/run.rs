@@ -1,0 +1,408 @@
+//! A turn of one object: its cases, one after the other.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ostrakon_core::policy::{Brief, Decision, Verdict};
+use ostrakon_core::reconcile::{self, First, Judged, Make, Next};
+use ostrakon_store::{Escalation, Note, Outcome};
+use ostrakon_wire::bounds::RECONCILE_RUN_MS;
+use ostrakon_wire::{Action, Code, OnConflict, Payload, Version, WireError};
+
+use super::Shared;
+use super::case::{self, CameTo, Case, Decided, Done};
+use super::queues::Batch;
+use crate::action_ids::Claim;
+use crate::answers;
+use crate::now;
+use crate::owner::{Condition, NotWritten, Pending, Refusal, Turn, Writing};
+
+/// The commit queue is full: how long an object waits before its next turn.
+const FULL_WAIT_MS: u64 = 2;
+/// There is no room for one more escalation: how long a detached action waits.
+const NO_ROOM_WAIT_MS: u64 = 5_000;
+
+/// What becomes of a case at its turn.
+enum Worked {
+    /// It is told, or goes on by itself.
+    Gone,
+    /// It comes again, behind the others.
+    Again(Case),
+    /// It could not be queued; nothing behind it can.
+    Full(Case),
+}
+
+/// What a case comes to, before it is queued.
+enum Outcomes {
+    Write(Option<Payload>, Option<Payload>),
+    Applied(Option<Payload>),
+    Rejected(Code, String),
+    Escalate(String),
+    Again(u64),
+}
+
+impl Shared {
+    /// Works on what is due, for as long as a turn may take. What is left stays in the batch.
+    pub(super) fn run(&self, batch: &mut Batch) {
+        if batch.cases.is_empty() {
+            return;
+        }
+        let end = Instant::now() + Duration::from_millis(RECONCILE_RUN_MS);
+        let mut turn = match Turn::take(&self.owner, &batch.object) {
+            Ok(turn) => turn,
+            Err(error) => {
+                let cases = batch.cases.drain(..);
+                batch.again.extend(cases.filter_map(|case| self.unreadable(case, &error)));
+                return;
+            }
+        };
+        while let Some(case) = batch.cases.pop_front() {
+            match self.case(&mut turn, case) {
+                Worked::Gone => {}
+                Worked::Again(case) => batch.again.push(case),
+                Worked::Full(case) => {
+                    batch.cases.push_front(case.again_after(FULL_WAIT_MS));
+                    return;
+                }
+            }
+            if Instant::now() >= end {
+                return;
+            }
+        }
+    }
+
+    fn case(&self, turn: &mut Turn<'_>, mut case: Case) -> Worked {
+        if case.is_detached() && !case.ticket_open {
+            match self.open_ticket(turn, &mut case) {
+                Ok(pending) => {
+                    if let Some(reply) = case.reply.take() {
+                        let _ = reply.send(Decided::Ticket(pending));
+                    }
+                }
+                Err(NotWritten::Full) => return Worked::Full(case),
+                Err(reason) => return failed(case, reason),
+            }
+        }
+        let tip = turn.tip();
+        let met = tip.version;
+        let refusal = match (case.perform.target.shard_key, tip.shard_key()) {
+            (Some(claimed), Some(recorded)) if claimed != recorded => Some(Refusal::WrongKey),
+            _ => case.condition.check(met, tip.is_live()),
+        };
+        let conflict = refusal.is_some();
+        match refusal {
+            None => {}
+            // A version that never was is no base for anything.
+            Some(Refusal::Conflict) if case.perform.on_conflict != OnConflict::Reject && is_past(&case, met) => {}
+            Some(refusal) if case.ticket_open => {
+                let (code, words) = answers::words_of(&refusal);
+                return self.end(turn, case, Outcomes::Rejected(code, words), met, conflict);
+            }
+            Some(refusal) => {
+                let (settled, generations) = (turn.settled(), case.generations.clone());
+                case.tell(Decided::Refused { refusal, settled, generations });
+                return Worked::Gone;
+            }
+        }
+        let outcome = self.decide(turn, &mut case, !conflict);
+        self.end(turn, case, outcome, met, conflict)
+    }
+
+    fn open_ticket(&self, turn: &mut Turn<'_>, case: &mut Case) -> Result<Pending, NotWritten> {
+        let claim = case.claim.as_ref().expect("a detached action has an id");
+        let ticket = ostrakon_store::Ticket {
+            intent: claim.identity().intent,
+            timestamp: case.timestamp,
+            perform: case.perform.clone(),
+        };
+        let note = Note {
+            object: case.perform.target.object.clone(),
+            shard_key: case::key_of(turn.tip()),
+            version: turn.tip().version,
+            kind: case.perform.action.kind(),
+            identity: None,
+            outcome: Outcome::Detached,
+            text: Vec::new(),
+            cases: vec![ostrakon_store::CaseWrite::OpenTicket(Box::new(ticket))],
+        };
+        let pending = turn.note(note, &mut None)?;
+        case.ticket_open = true;
+        self.tickets.fetch_add(1, Ordering::Relaxed);
+        Ok(pending)
+    }
+
+    /// Decides what a case comes to on the tip. `holds`: its condition does.
+    fn decide(&self, turn: &Turn<'_>, case: &mut Case, holds: bool) -> Outcomes {
+        let base = if holds { None } else { self.base(turn, case.condition) };
+        let latest = turn.tip().live().map(|live| live.payload.clone());
+        let action = case.perform.action.clone();
+        let patches = || reconcile::patches(&action, base.as_ref(), latest.as_ref());
+        let patches = if holds { None } else { patches() };
+        let asked = match reconcile::first(action.kind(), holds, patches.is_some()) {
+            First::Apply => return apply(turn, &action),
+            First::Judge => patches,
+            First::Reconcile => None,
+        };
+        case.tries += 1;
+        let known = case.condition.known().is_some();
+        let judged = Judged {
+            kind: action.kind(),
+            conditional: known,
+            tries: case.tries,
+            tries_max: self.tries_max,
+            seed: case.perform.action_id.map_or(met_seed(turn), |id| id.bits() as u64) ^ u64::from(case.tries),
+        };
+        let mut next = match asked {
+            Some((ours, theirs)) => {
+                let verdict = self.judge(turn, case, &ours, &theirs);
+                reconcile::next(&judged, verdict)
+            }
+            None => Next::Reconcile,
+        };
+        if next == Next::Reconcile {
+            let verdict = self.reconcile(turn, case, base.as_ref(), latest.as_ref());
+            next = reconcile::next(&judged, verdict);
+        }
+        match next {
+            Next::Rerun => apply(turn, &action),
+            Next::Write(Make::Patch(patch), reply) => match turn.apply(&Action::Merge(patch)) {
+                Ok(payload) => Outcomes::Write(payload, reply),
+                Err(refusal) => rejected(&refusal),
+            },
+            Next::Write(Make::Replace(payload), reply) => Outcomes::Write(Some(payload), reply),
+            Next::Write(Make::Remove, reply) if turn.tip().is_live() => Outcomes::Write(None, reply),
+            Next::Write(Make::Remove, reply) | Next::Applied(reply) => Outcomes::Applied(reply),
+            Next::Reject(words) => Outcomes::Rejected(Code::Rejected, words),
+            Next::Again(ms) => Outcomes::Again(ms),
+            Next::Escalate(words) => Outcomes::Escalate(words),
+            Next::Reconcile => Outcomes::Escalate("the policy asked for payloads that it had".to_owned()),
+        }
+    }
+
+    /// The object at the version that a case was made for, if history holds it.
+    fn base(&self, turn: &Turn<'_>, condition: Condition) -> Option<Payload> {
+        let (known, place) = (condition.known()?, turn.tip().place?);
+        if known == Version::ABSENT {
+            return None;
+        }
+        let row = self.views.latest().version(place, known);
+        row.inspect_err(|error| tracing::error!(%error, "a version cannot be read")).ok()??.payload
+    }
+
+    fn judge(
+        &self,
+        turn: &Turn<'_>,
+        case: &mut Case,
+        ours: &[u8],
+        theirs: &[u8],
+    ) -> Result<Verdict, ostrakon_core::policy::PolicyFault> {
+        let decision = with_brief(turn, case, true, |brief| self.policies.reconciliation.judge(brief, ours, Some(theirs)));
+        self.decided(case, decision)
+    }
+
+    fn reconcile(
+        &self,
+        turn: &Turn<'_>,
+        case: &mut Case,
+        base: Option<&Payload>,
+        latest: Option<&Payload>,
+    ) -> Result<Verdict, ostrakon_core::policy::PolicyFault> {
+        let body = case.perform.action.payload().map_or(Vec::new(), reconcile::to_policy);
+        let (base, latest) = (base.map(reconcile::to_policy), latest.map(reconcile::to_policy));
+        let decision = with_brief(turn, case, base.is_some(), |brief| {
+            self.policies.reconciliation.reconcile(brief, &body, base.as_deref(), latest.as_deref())
+        });
+        self.decided(case, decision)
+    }
+
+    fn decided(
+        &self,
+        case: &mut Case,
+        decision: Decision<Verdict>,
+    ) -> Result<Verdict, ostrakon_core::policy::PolicyFault> {
+        self.counters.verdicts.add();
+        case.generations.reconciliation = Some(decision.generation);
+        decision.result.inspect_err(|fault| {
+            tracing::warn!(%fault, object = ?case.perform.target.object, "a verdict could not be had");
+            self.counters.reconciliation_faults.add();
+        })
+    }
+
+    /// Queues what a case comes to, and tells it.
+    fn end(&self, turn: &mut Turn<'_>, mut case: Case, outcome: Outcomes, met: Version, conflict: bool) -> Worked {
+        if let Outcomes::Again(ms) = outcome {
+            return Worked::Again(case.again_after(ms));
+        }
+        // What settles an escalation makes a version, or leaves it open.
+        if case.settles.is_some() {
+            let left = match &outcome {
+                Outcomes::Rejected(code, words) => Some(WireError::new(*code, words.clone())),
+                Outcomes::Escalate(words) => Some(WireError::new(Code::Escalated, words.clone())),
+                _ => None,
+            };
+            if let Some(error) = left {
+                let number = case.settles.as_ref().map(|settles| settles.number);
+                case.tell(Decided::Error(WireError { escalation: number, ..error }));
+                return Worked::Gone;
+            }
+        }
+        match self.queue_outcome(turn, &mut case, outcome) {
+            Ok((pending, came_to)) => {
+                if let Some(settles) = &case.settles {
+                    self.escalations.lock().settled(settles.number);
+                }
+                if case.ticket_open {
+                    self.tickets.fetch_sub(1, Ordering::Relaxed);
+                }
+                let (tries, generations) = (case.tries, case.generations.clone());
+                let done = Done { pending, came_to, tries, generations, met, conflict };
+                case.tell(Decided::Done(Box::new(done)));
+                Worked::Gone
+            }
+            Err(NotWritten::Full) => {
+                // It was judged for nothing: that is no try of its own.
+                case.tries = case.tries.saturating_sub(1);
+                Worked::Full(case)
+            }
+            Err(NotWritten::NoKey | NotWritten::NoRoom) if case.ticket_open => Worked::Again(case.again_after(NO_ROOM_WAIT_MS)),
+            Err(reason) => failed(case, reason),
+        }
+    }
+
+    fn queue_outcome(
+        &self,
+        turn: &mut Turn<'_>,
+        case: &mut Case,
+        outcome: Outcomes,
+    ) -> Result<(Pending, CameTo), NotWritten> {
+        let mut claim = case.claim.take();
+        let queued = self.queue_with(turn, case, outcome, &mut claim);
+        // What could not be queued keeps its claim.
+        case.claim = claim;
+        queued
+    }
+
+    fn queue_with(
+        &self,
+        turn: &mut Turn<'_>,
+        case: &mut Case,
+        outcome: Outcomes,
+        claim: &mut Option<Claim>,
+    ) -> Result<(Pending, CameTo), NotWritten> {
+        let (kind, timestamp) = (case.perform.action.kind(), case.timestamp);
+        let shard_key = case::key_of(turn.tip());
+        let made = turn.tip().version.next();
+        let (outcome, text, cases, came_to) = match outcome {
+            Outcomes::Write(payload, reply) => {
+                let new_key = match turn.tip().shard_key().or(case.perform.target.shard_key) {
+                    Some(key) => Some(key),
+                    None => self.place(case).ok(),
+                };
+                let cases = case.ends(made, self.to_drop(case));
+                let beside = case::beside(reply.as_ref(), cases);
+                let writing = Writing { kind, payload, new_key, timestamp, claim, beside };
+                let (made, pending) = turn.write(writing)?;
+                return Ok((pending, CameTo::Made { made, reply }));
+            }
+            Outcomes::Applied(reply) => {
+                let version = turn.tip().version;
+                let cases = case.ends(None, self.to_drop(case));
+                let text = reply.as_ref().map_or(Vec::new(), |reply| reply.as_bytes().to_vec());
+                (Outcome::Applied, text, cases, CameTo::Applied { version, shard_key, reply })
+            }
+            Outcomes::Rejected(code, words) => {
+                let text = [&code.number().to_be_bytes()[..], words.as_bytes()].concat();
+                let cases = case.ends(None, None);
+                (Outcome::Rejected, text, cases, CameTo::Rejected { code, words, shard_key })
+            }
+            Outcomes::Escalate(words) => {
+                if !self.escalations.lock().add() {
+                    return Err(NotWritten::NoRoom);
+                }
+                let mut cases = case.ends(None, None);
+                let escalation = self.escalation(turn, case, words.clone());
+                cases.push(ostrakon_store::CaseWrite::OpenEscalation(Box::new(escalation)));
+                (Outcome::Escalated, words.clone().into_bytes(), cases, CameTo::Escalated { words, shard_key })
+            }
+            Outcomes::Again(_) => unreachable!("what comes again is not queued"),
+        };
+        let object = case.perform.target.object.clone();
+        let identity = claim.as_ref().map(Claim::identity);
+        let version = turn.tip().version;
+        let note = Note { object, shard_key, version, kind, identity, outcome, text, cases };
+        let pending = turn.note(note, claim).inspect_err(|_| {
+            if outcome == Outcome::Escalated {
+                self.escalations.lock().take_back();
+            }
+        })?;
+        Ok((pending, came_to))
+    }
+
+    fn to_drop(&self, case: &Case) -> Option<ostrakon_wire::Revision> {
+        case.settles.as_ref().and_then(|_| self.escalations.lock().to_drop())
+    }
+
+    fn escalation(&self, turn: &Turn<'_>, case: &Case, words: String) -> Escalation {
+        Escalation {
+            opened: now(),
+            timestamp: case.timestamp,
+            perform: case.perform.clone(),
+            base: self.base(turn, case.condition),
+            latest: turn.tip().version,
+            latest_payload: turn.tip().live().map(|live| live.payload.clone()),
+            tries: case.tries,
+            words,
+            settled: None,
+        }
+    }
+}
+
+fn failed(case: Case, reason: NotWritten) -> Worked {
+    case.tell(Decided::Failed(reason));
+    Worked::Gone
+}
+
+fn rejected(refusal: &Refusal) -> Outcomes {
+    let (code, words) = answers::words_of(refusal);
+    Outcomes::Rejected(code, words)
+}
+
+fn apply(turn: &Turn<'_>, action: &Action) -> Outcomes {
+    match turn.apply(action) {
+        Ok(payload) => Outcomes::Write(payload, None),
+        Err(refusal) => rejected(&refusal),
+    }
+}
+
+/// Whether the version that a case was made for has been: it can be told from what stands there now.
+fn is_past(case: &Case, met: Version) -> bool {
+    case.condition.known().is_none_or(|known| known <= met)
+}
+
+fn met_seed(turn: &Turn<'_>) -> u64 {
+    turn.tip().version.get().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn with_brief<T>(turn: &Turn<'_>, case: &Case, base_kept: bool, ask: impl FnOnce(&Brief<'_>) -> T) -> T {
+    let tip = turn.tip();
+    let object = &case.perform.target.object;
+    let latest_bytes = tip.live().map_or(0, |live| live.payload.as_bytes().len());
+    ask(&Brief {
+        client: object.client(),
+        data_type: object.data_type(),
+        name: object.name(),
+        kind: case.perform.action.kind(),
+        custom_kind: match &case.perform.action {
+            Action::Custom { kind, .. } => kind,
+            _ => "",
+        },
+        known: case::known(case.condition),
+        base_kept,
+        latest: tip.version.get(),
+        exists: tip.is_live(),
+        attempt: case.tries - 1,
+        now_ms: now().get(),
+        shard_key: case::key_of(tip).get(),
+        latest_bytes: latest_bytes as u32,
+    })
+}

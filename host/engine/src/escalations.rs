@@ -1,0 +1,169 @@
+//! What reconciliation gave up on: to be looked at, and settled by a person.
+
+use bytes::Bytes;
+use ostrakon_store::{CaseWrite, Escalation as Stored, Note, Outcome, ReadError};
+use ostrakon_wire::answer::{Escalation, Escalations, Settlement};
+use ostrakon_wire::bounds::{PAGE_EXAMINED_MAX, PAYLOAD_BYTES_MAX};
+use ostrakon_wire::{
+    Action, Code, Decided, Generations, ListEscalations, OnConflict, Perform, Revision, SettleEscalation, SettleHow,
+    WireError,
+};
+
+use crate::agent::{Case, Settles};
+use crate::owner::{Condition, NotWritten};
+use crate::{Engine, now};
+
+/// What page tokens of escalations begin with, so that none of another list is taken for one.
+const TOKEN_TAG: u8 = 2;
+
+impl Engine {
+    pub(crate) async fn list_escalations(&self, list: &ListEscalations) -> Result<Escalations, WireError> {
+        let from = list.token.as_ref().map_or(Ok(Revision::default()), read_token)?;
+        let (views, client, limit) = (self.views.clone(), list.client.clone(), list.limit);
+        let page = self.owner.on_reader(move || {
+            let view = views.latest();
+            let (mut items, mut next) = (Vec::new(), None);
+            for (examined, escalation) in view.escalations(from).enumerate() {
+                let (number, stored) = escalation?;
+                if items.len() == limit || examined == PAGE_EXAMINED_MAX {
+                    next = Some(number);
+                    break;
+                }
+                if client.as_deref().is_none_or(|client| stored.perform.target.object.client() == client) {
+                    items.push((number, stored));
+                }
+            }
+            Ok((items, next, view.position()))
+        });
+        let (items, next, position) = page.await.map_err(|error| self.unreadable(&error))?;
+        let decided = self.decided(None, position, Generations::default());
+        let items = items.into_iter().map(|(number, stored)| told(number, stored, false, &decided)).collect();
+        Ok(Escalations { items, token: next.map(write_token), decided })
+    }
+
+    pub(crate) async fn read_escalation(&self, number: Revision) -> Result<Box<Escalation>, WireError> {
+        let stored = self.stored_escalation(number).await?;
+        let decided = self.decided(None, self.views.position(), Generations::default());
+        Ok(Box::new(told(number, stored, true, &decided)))
+    }
+
+    async fn stored_escalation(&self, number: Revision) -> Result<Stored, WireError> {
+        let views = self.views.clone();
+        let stored = self.owner.on_reader(move || views.latest().escalation(number)).await;
+        let unknown = || WireError::new(Code::UnknownEscalation, format!("no escalation has the number {number}"));
+        stored.map_err(|error: ReadError| self.unreadable(&error))?.ok_or_else(unknown)
+    }
+
+    pub(crate) async fn settle_escalation(&self, settle: &SettleEscalation) -> Result<Box<Escalation>, WireError> {
+        let number = settle.escalation;
+        let taken = || WireError::new(Code::EscalationSettled, "somebody has settled it, or does so now");
+        let settling = self.agent.settle(number).ok_or_else(taken)?;
+        let stored = self.stored_escalation(number).await?;
+        if stored.settled.is_some() {
+            return Err(taken());
+        }
+        let settlement = Settlement {
+            how: settle.how,
+            by: settle.by.clone(),
+            reason: settle.reason.clone(),
+            at: now(),
+            version: None,
+        };
+        match settle.how {
+            SettleHow::Discard => self.discard(number, stored, settlement).await?,
+            SettleHow::Retry | SettleHow::Resolve => {
+                let perform = match &settle.payload {
+                    Some(payload) => Perform {
+                        action: Action::Put(payload.clone()),
+                        known: None,
+                        action_id: None,
+                        on_conflict: OnConflict::Reconcile,
+                        ..stored.perform.clone()
+                    },
+                    None => Perform { on_conflict: OnConflict::Reconcile, ..stored.perform.clone() },
+                };
+                let condition = perform.known.map_or(Condition::None, Condition::Known);
+                let timestamp = if settle.payload.is_some() { settlement.at } else { stored.timestamp };
+                let mut case = Case::new(perform.clone(), condition, timestamp, None);
+                let escalation = Box::new(stored);
+                case.settles = Some(Settles { number, escalation, settlement, _settling: settling });
+                self.queued(&perform, case).await.reply?;
+            }
+        }
+        self.read_escalation(number).await
+    }
+
+    async fn discard(&self, number: Revision, stored: Stored, settlement: Settlement) -> Result<(), WireError> {
+        let mut cases: Vec<_> = self.agent.to_drop().map(CaseWrite::DropEscalation).into_iter().collect();
+        let note = Note {
+            object: stored.perform.target.object.clone(),
+            shard_key: stored.perform.target.shard_key.unwrap_or_default(),
+            version: stored.latest,
+            kind: stored.perform.action.kind(),
+            identity: None,
+            outcome: Outcome::Settled,
+            text: number.get().to_be_bytes().to_vec(),
+            cases: Vec::new(),
+        };
+        cases.push(CaseWrite::SettleEscalation(number, Box::new(Stored { settled: Some(settlement), ..stored })));
+        let position = self.views.position();
+        let failed = |reason| self.not_written(reason, position, Generations::default());
+        let pending = self.owner.note(Note { cases, ..note }).map_err(failed)?;
+        self.agent.settled(number);
+        let durable = pending.await.unwrap_or(Err(ostrakon_store::CommitError::Stopped));
+        durable.map(drop).map_err(|error| failed(NotWritten::Commit(error)))
+    }
+}
+
+/// An escalation as it is told; payloads as far as all together fit.
+fn told(number: Revision, stored: Stored, with_payloads: bool, decided: &Decided) -> Escalation {
+    let Stored { opened, perform, base, latest, latest_payload, tries, words, settled, .. } = stored;
+    let body = perform.action.payload().cloned();
+    let mut room = if with_payloads { PAYLOAD_BYTES_MAX } else { 0 };
+    let mut omitted = false;
+    let mut fit = |payload: Option<ostrakon_wire::Payload>| {
+        let payload = payload?;
+        match room.checked_sub(payload.as_bytes().len()).filter(|_| with_payloads) {
+            Some(left) => {
+                room = left;
+                Some(payload)
+            }
+            None => {
+                omitted = true;
+                None
+            }
+        }
+    };
+    let (body, latest_payload, base) = (fit(body), fit(latest_payload), fit(base));
+    Escalation {
+        number,
+        opened,
+        kind: perform.action.kind(),
+        custom_kind: match perform.action {
+            Action::Custom { kind, .. } => Some(kind),
+            _ => None,
+        },
+        object: perform.target.object,
+        body,
+        known: perform.known,
+        action_id: perform.action_id,
+        base,
+        latest,
+        latest_payload,
+        tries,
+        words,
+        settled,
+        omitted,
+        decided: decided.clone(),
+    }
+}
+
+fn write_token(next: Revision) -> Bytes {
+    [&[TOKEN_TAG][..], &next.get().to_be_bytes()].concat().into()
+}
+
+fn read_token(token: &Bytes) -> Result<Revision, WireError> {
+    let number = token.strip_prefix(&[TOKEN_TAG]).and_then(|rest| <[u8; 8]>::try_from(rest).ok());
+    let invalid = || WireError::new(Code::InvalidToken, "the page token was not made for this list");
+    number.map(|number| Revision::new(u64::from_be_bytes(number))).ok_or_else(invalid)
+}

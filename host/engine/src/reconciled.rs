@@ -1,0 +1,162 @@
+//! Actions that go to the reconciliation agent, and what their ids are remembered to have come to.
+
+use ostrakon_store::Outcome;
+use ostrakon_wire::answer::Committed;
+use ostrakon_wire::{Code, Generations, Payload, Perform, Reply, Revision, ShardKey, Version, WireError};
+
+use crate::Engine;
+use crate::action_ids::{Claim, Recorded};
+use crate::agent::{CameTo, Case, Decided, Done, Full};
+use crate::answers::overloaded;
+use crate::owner::NotWritten;
+use crate::writes::Write;
+
+/// What became of an action that was reconciled.
+pub(crate) struct Reconciled {
+    pub(crate) reply: Result<Reply, WireError>,
+    /// The version that it met at its turn, and whether that was another than its condition asks for.
+    pub(crate) met: Option<(Version, bool)>,
+}
+
+impl From<Result<Reply, WireError>> for Reconciled {
+    fn from(reply: Result<Reply, WireError>) -> Self {
+        Self { reply, met: None }
+    }
+}
+
+impl Engine {
+    /// Queues an action for its object, and waits for its outcome, or for its ticket where it is detached.
+    pub(crate) async fn reconciled(
+        &self,
+        perform: &Perform,
+        write: &Write<'_>,
+        claim: &mut Option<Claim>,
+        generations: Generations,
+    ) -> Reconciled {
+        let mut case = Case::new(perform.clone(), write.condition, write.timestamp, claim.take());
+        case.generations = generations;
+        self.queued(perform, case).await
+    }
+
+    pub(crate) async fn queued(&self, perform: &Perform, case: Case) -> Reconciled {
+        let position = self.views.position();
+        let decided = match self.agent.queue(case) {
+            Ok(decided) => decided.await,
+            Err(Full) => return Err(overloaded("too many actions wait for reconciliation")).into(),
+        };
+        // A sender that is gone without a word: the agent stops, or its turn has failed.
+        let Ok(decided) = decided else {
+            return Err(WireError::new(Code::Draining, "the host is stopping")).into();
+        };
+        match decided {
+            Decided::Done(done) => self.done(*done).await,
+            Decided::Ticket(pending) => {
+                let durable = pending.await.unwrap_or(Err(ostrakon_store::CommitError::Stopped));
+                let taken = durable.map_err(|error| {
+                    self.not_written(NotWritten::Commit(error), position, Generations::default())
+                });
+                taken.map(|_| self.ticket(perform)).into()
+            }
+            Decided::Refused { refusal, settled, generations } => {
+                if let Some(settled) = settled {
+                    let _ = settled.await;
+                }
+                let stands = self.owner.head(&perform.target.object, true).await;
+                let reason = match stands {
+                    Ok(stands) => NotWritten::Refused { refusal, stands },
+                    Err(error) => NotWritten::Read(error),
+                };
+                Err(self.not_written(reason, position, generations)).into()
+            }
+            Decided::Failed(reason) => Err(self.not_written(reason, position, Generations::default())).into(),
+            Decided::Error(error) => Err(error).into(),
+        }
+    }
+
+    async fn done(&self, done: Done) -> Reconciled {
+        let Done { pending, came_to, tries, generations, met, conflict } = done;
+        let durable = match pending.await.unwrap_or(Err(ostrakon_store::CommitError::Stopped)) {
+            Ok(durable) => durable,
+            Err(error) => {
+                let position = self.views.position();
+                return Err(self.not_written(NotWritten::Commit(error), position, generations)).into();
+            }
+        };
+        let revision = durable.revision;
+        let committed = |version, shard_key, reply| {
+            let decided = self.decided_at(shard_key, revision, generations.clone());
+            Ok(Reply::Committed(Committed { version, revision, shard_key, repeated: false, reply, tries, decided }))
+        };
+        let refused = |error: WireError, shard_key| {
+            Err(WireError { decided: Some(self.decided_at(shard_key, revision, generations.clone())), ..error })
+        };
+        let reply = match came_to {
+            CameTo::Made { made, reply } => {
+                self.counters.committed.add();
+                if made.created {
+                    self.counters.created.add();
+                }
+                if tries > 0 {
+                    self.counters.reconciled.add();
+                }
+                committed(made.version, made.shard_key, reply)
+            }
+            CameTo::Applied { version, shard_key, reply } => {
+                self.counters.applied.add();
+                committed(version, shard_key, reply)
+            }
+            CameTo::Rejected { code, words, shard_key } => {
+                self.counters.rejected.add();
+                refused(WireError::new(code, words), shard_key)
+            }
+            CameTo::Escalated { words, shard_key } => {
+                self.counters.escalated.add();
+                let escalation = Some(revision);
+                refused(WireError { escalation, ..WireError::new(Code::Escalated, words) }, shard_key)
+            }
+        };
+        Reconciled { reply, met: Some((met, conflict)) }
+    }
+
+    /// What an action came to whose id is remembered.
+    pub(crate) async fn recall(&self, recorded: Recorded) -> Result<Committed, WireError> {
+        self.counters.repeated.add();
+        let Recorded { revision, version, shard_key, outcome, noted, .. } = recorded;
+        let note = if noted { self.noted(revision).await? } else { Vec::new() };
+        let decided = self.decided_at(shard_key, revision, Generations::default());
+        let refused = |error: WireError| Err(WireError { decided: Some(decided.clone()), ..error });
+        match outcome {
+            Outcome::Made | Outcome::Applied => Ok(repeated(version, revision, shard_key, &note, decided)),
+            Outcome::Rejected => {
+                let (code, words) = note.split_at_checked(2).unwrap_or_default();
+                let code = code.try_into().map_or(0, u16::from_be_bytes);
+                let code = Code::from_number(code.into()).unwrap_or(Code::Rejected);
+                refused(WireError::new(code, String::from_utf8_lossy(words)))
+            }
+            Outcome::Escalated | Outcome::Detached | Outcome::Settled => {
+                let error = WireError::new(Code::Escalated, String::from_utf8_lossy(&note));
+                refused(WireError { escalation: Some(revision), ..error })
+            }
+        }
+    }
+
+    async fn noted(&self, revision: Revision) -> Result<Vec<u8>, WireError> {
+        let views = self.views.clone();
+        let entry = self.owner.on_reader(move || views.latest().logged(revision)).await;
+        match entry.map_err(|error| self.unreadable(&error))? {
+            Some(entry) => Ok(entry.note),
+            None => Err(WireError::new(Code::ActionExpired, "what the action came to is no longer remembered")),
+        }
+    }
+}
+
+fn repeated(
+    version: Version,
+    revision: Revision,
+    shard_key: ShardKey,
+    note: &[u8],
+    decided: ostrakon_wire::Decided,
+) -> Committed {
+    let reply = (!note.is_empty()).then(|| Payload::structured(note.to_vec()).ok()).flatten();
+    Committed { version, revision, shard_key, repeated: true, reply, tries: 0, decided }
+}
