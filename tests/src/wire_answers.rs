@@ -1,10 +1,12 @@
 //! What requests are answered: versions, keys, conflicts, and what this host does not do.
 
 use ostrakon_client::{
-    Action, ActionId, Client, Code, ConditionalWrite, Expect, ObjectId, OnConflict, Operation, Perform, Reply,
-    ShardKey, Target, TimestampMs, TraceParent, Version, WireError,
+    Action, ActionId, AskTicket, Client, Code, ConditionalWrite, Expect, ListEscalations, ObjectId, OnConflict,
+    Operation, Perform, Reply, Revision, SettleEscalation, SettleHow, ShardKey, Target, TimestampMs, TraceParent,
+    Version, WireError,
 };
 use ostrakon_wire::Payload;
+use ostrakon_wire::bounds::TICKET_WAIT_MS_MAX;
 use serde_json::json;
 
 use crate::harness::{Raw, Stream, as_json, object, read, shared, structured, target, version};
@@ -143,24 +145,33 @@ async fn an_answer_names_a_shard_that_the_map_does_not_have_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_this_host_does_not_do_is_answered_as_if_it_did() {
+async fn what_reconciliation_cannot_do_is_answered_as_if_it_were_done() {
     let host = shared();
     let (_raw, mut stream) = Raw::greet(&host).await;
-    let object = object("answers", "unsupported");
-    let put = || Action::Put(payload(1));
-    for operation in [
-        Operation::Reconcile(perform(&object, put(), OnConflict::Reject)),
-        Operation::Perform(perform(&object, put(), OnConflict::Reconcile)),
-        Operation::Perform(perform(&object, put(), OnConflict::Detach)),
-        Operation::Perform(perform(
-            &object,
-            Action::Custom { kind: "attach".into(), body: payload(1) },
-            OnConflict::Reject,
-        )),
-    ] {
-        let error = refused(&mut stream, operation, Code::Unsupported).await;
-        assert!(!error.code.retryable());
-    }
+    let object = object("answers", "reconciled");
+    let detached = perform(&object, Action::Put(payload(1)), OnConflict::Detach);
+    refused(&mut stream, Operation::Perform(detached), Code::Malformed).await;
+    let custom = Action::Custom { kind: "attach".into(), body: payload(1) };
+    let custom = Operation::Perform(perform(&object, custom, OnConflict::Reject));
+    refused(&mut stream, custom, Code::Rejected).await;
+    let ask = |wait_ms| {
+        let action_id = ActionId::from_bits(5);
+        Operation::AskTicket(AskTicket { client: "answers".into(), action_id, wait_ms })
+    };
+    refused(&mut stream, ask(1), Code::UnknownTicket).await;
+    refused(&mut stream, ask(TICKET_WAIT_MS_MAX + 1), Code::Malformed).await;
+    let token = Some(bytes::Bytes::from_static(b"mine"));
+    let list = ListEscalations { client: None, limit: 5, token };
+    refused(&mut stream, Operation::ListEscalations(list), Code::InvalidToken).await;
+    refused(&mut stream, Operation::ReadEscalation(Revision::new(3)), Code::UnknownEscalation).await;
+    let settle = |how, payload, reason: &str| {
+        let (escalation, by) = (Revision::new(3), "ann".to_owned());
+        Operation::SettleEscalation(SettleEscalation { escalation, how, payload, by, reason: reason.into() })
+    };
+    refused(&mut stream, settle(SettleHow::Discard, None, "why"), Code::UnknownEscalation).await;
+    refused(&mut stream, settle(SettleHow::Discard, None, ""), Code::Malformed).await;
+    refused(&mut stream, settle(SettleHow::Retry, Some(payload(1)), "why"), Code::Malformed).await;
+    refused(&mut stream, settle(SettleHow::Resolve, None, "why"), Code::Malformed).await;
     refused(&mut stream, read(&object), Code::NotFound).await;
 }
 

@@ -5,6 +5,7 @@
 //! speed: it ends a host again and again and holds it to its word, and the black-box tests use it too.
 
 mod child;
+mod contention;
 pub mod crash;
 mod drive;
 mod fairness;
@@ -46,6 +47,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "overload", run: overload::run },
     Scenario { name: "fairness", run: fairness::run },
     Scenario { name: "pressure", run: pressure::run },
+    Scenario { name: "contention", run: contention::run },
 ];
 
 /// Measures one scenario.

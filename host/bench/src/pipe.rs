@@ -195,7 +195,20 @@ impl Caller {
         Ok(())
     }
 
-    async fn fill(&mut self) -> anyhow::Result<()> {
+    /// Appends a request of any sort.
+    pub(crate) fn ask(&mut self, id: u64, operation: Operation) {
+        let request = Request { id, trace_parent: None, timestamp: None, operation };
+        frame::append(&mut self.out, |out| request.write(out));
+    }
+
+    /// The next answer, if a whole one has been received.
+    pub(crate) fn answer(&mut self) -> anyhow::Result<Option<Answer>> {
+        let frame = frame::split(&mut self.buffer, FRAME_BYTES_MAX)?;
+        frame.map(|frame| Answer::read(&frame).context("an answer")).transpose()
+    }
+
+    /// Receives more. May be dropped.
+    pub(crate) async fn fill(&mut self) -> anyhow::Result<()> {
         let chunk = self.recv.read_chunk(READ_BYTES, true).await?.context("the host ended the stream")?;
         self.buffer.extend_from_slice(&chunk.bytes);
         Ok(())
@@ -224,7 +237,8 @@ impl Caller {
         Ok(())
     }
 
-    async fn flush(&mut self) -> anyhow::Result<()> {
+    /// Sends what was appended.
+    pub(crate) async fn flush(&mut self) -> anyhow::Result<()> {
         self.send.write_all(&self.out).await?;
         self.out.clear();
         Ok(())

@@ -37,6 +37,7 @@ The object of an escalation is not blocked: others write it meanwhile. Who settl
 
 /// Which to list.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  ostrakon escalations list\n  ostrakon escalations list acme --settled --json")]
 pub(crate) struct ListArgs {
     /// Of objects of this client alone
     #[arg(value_name = "CLIENT")]
@@ -52,6 +53,7 @@ pub(crate) struct ListArgs {
 
 /// Which to show.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  ostrakon escalations show 4711")]
 pub(crate) struct ShowArgs {
     /// Its number
     #[arg(value_name = "NUMBER")]
@@ -63,6 +65,7 @@ pub(crate) struct ShowArgs {
 
 /// Which to settle, and why.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  ostrakon escalations retry 4711 --reason 'the volume is detached now'\n  ostrakon escalations discard 4711 --reason 'asked for by mistake' --by ann")]
 pub(crate) struct SettleArgs {
     /// Its number
     #[arg(value_name = "NUMBER")]
@@ -82,6 +85,7 @@ pub(crate) struct SettleArgs {
 
 /// Which to settle with which payload.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  ostrakon escalations resolve 4711 --data '{\"size\":20}' --reason 'agreed with the owner'")]
 pub(crate) struct ResolveArgs {
     /// What the object holds from now on, a JSON object; @FILE reads it from a file, - from standard input
     #[arg(long, value_name = "JSON", required_unless_present = "bytes", conflicts_with = "bytes")]

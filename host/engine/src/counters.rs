@@ -43,6 +43,8 @@ pub(crate) struct Counters {
     refusals: [Counter; Code::ALL.len()],
     /// Changes that became durable, objects that were created among them.
     pub(crate) committed: Counter,
+    /// Writes that were brought to an owner, whatever became of them.
+    pub(crate) tried: Counter,
     pub(crate) created: Counter,
     pub(crate) repeated: Counter,
     /// Forecasts: the version was met, or was not.
@@ -98,6 +100,7 @@ impl Counters {
         Map::from([
             ("committed".into(), self.committed.value()),
             ("created".into(), self.created.value()),
+            ("tried".into(), self.tried.value()),
             ("repeated".into(), self.repeated.value()),
         ])
     }

@@ -246,6 +246,7 @@ impl Engine {
         if conflict_expected && let Err(reason) = self.owner.confirm(&intent).await {
             return Err(self.failed(reason, position, generations));
         }
+        self.counters.tried.add();
         loop {
             match self.owner.write(&intent, claim).await {
                 Ok(written) => return Ok(self.committed(&written, generations)),

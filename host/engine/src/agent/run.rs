@@ -300,6 +300,7 @@ impl Shared {
                 };
                 let cases = case.ends(made, self.to_drop(case));
                 let beside = case::beside(reply.as_ref(), cases);
+                self.counters.tried.add();
                 let writing = Writing { kind, payload, new_key, timestamp, claim, beside };
                 let (made, pending) = turn.write(writing)?;
                 return Ok((pending, CameTo::Made { made, reply }));
