@@ -3,6 +3,7 @@
 use ostrakon_core::policy::{Decision, PolicyFault};
 use ostrakon_wire::Generation;
 
+use crate::bounds::Limits;
 use crate::lanes::{Kept, Lanes};
 use crate::load::Loaded;
 use crate::prepared::{Policy, Prepared, Ready};
@@ -19,7 +20,7 @@ pub(crate) trait Hot: Policy {
     fn ask(
         ready: &mut Ready<Self>,
         question: Self::Question<'_>,
-        deadline_ms: u64,
+        limits: &Limits,
     ) -> Result<Self::Answer, PolicyFault>;
 }
 
@@ -61,7 +62,7 @@ impl<P: Hot> Active<P> {
                 empty => empty.insert(fresh(prepared)?),
             };
             kept.calls = kept.calls.wrapping_add(1);
-            let mut result = P::ask(&mut kept.ready, question, limits.hot_deadline_ms);
+            let mut result = P::ask(&mut kept.ready, question, limits);
             if limits.purity_every != 0 && kept.calls.is_multiple_of(limits.purity_every) {
                 result = result.and_then(|answer| self.repeat(prepared, question, answer));
             }
@@ -82,7 +83,7 @@ impl<P: Hot> Active<P> {
     ) -> Result<P::Answer, PolicyFault> {
         self.tally.purity_check();
         let repeated = fresh::<P>(prepared)
-            .and_then(|mut kept| P::ask(&mut kept.ready, question, prepared.limits().hot_deadline_ms));
+            .and_then(|mut kept| P::ask(&mut kept.ready, question, prepared.limits()));
         match repeated {
             Ok(repeated) if repeated == answer => Ok(answer),
             // A busy machine can make any call overrun: that says nothing of the answer.

@@ -42,7 +42,7 @@ impl Policy for Prediction {
             payload_bytes: 256,
             scope: 1,
         };
-        Self::ask(ready, &outlook, limits.hot_deadline_ms).map(drop).map_err(|fault| (PREDICT, fault))
+        Self::ask(ready, &outlook, limits).map(drop).map_err(|fault| (PREDICT, fault))
     }
 }
 
@@ -51,7 +51,7 @@ impl Hot for Prediction {
     type Answer = Forecast;
 
     #[inline]
-    fn ask(ready: &mut Ready<Self>, outlook: &Outlook, deadline_ms: u64) -> Result<Forecast, PolicyFault> {
+    fn ask(ready: &mut Ready<Self>, outlook: &Outlook, limits: &Limits) -> Result<Forecast, PolicyFault> {
         let function = ready.functions;
         let parameters = (
             outlook.known,
@@ -69,7 +69,7 @@ impl Hot for Prediction {
             outlook.payload_bytes,
             outlook.scope,
         );
-        let (record,) = ready.instance.call(deadline_ms, |store| function.call(store, parameters))?;
+        let (record,) = ready.instance.call(limits.hot_deadline_ms, |store| function.call(store, parameters))?;
         let forecast = Forecast::from(record);
         if forecast.confidence_ppm > CONFIDENCE_PPM_MAX {
             let wrong =

@@ -8,6 +8,7 @@ use wasmtime::component::TypedFunc;
 
 use crate::abi;
 use crate::bounds::{BODY_BYTES_MAX, Limits, RETRY_AFTER_MS_MAX, TEXT_BYTES_MAX};
+use crate::generation::Hot;
 use crate::instance::Instance;
 use crate::prepared::{Policy, Prepared, Ready};
 
@@ -57,6 +58,26 @@ impl Policy for Reconciliation {
         Self::judge(ready, limits, &brief, EMPTY_MAP, map).map_err(|fault| (JUDGE, fault))?;
         Self::reconcile(ready, limits, &brief, EMPTY_MAP, map, map).map_err(|fault| (RECONCILE, fault))?;
         Ok(())
+    }
+}
+
+/// A case to be judged on small patches.
+#[derive(Clone, Copy)]
+pub(crate) struct OnPatches<'a> {
+    pub(crate) brief: &'a Brief<'a>,
+    pub(crate) ours: &'a [u8],
+    pub(crate) theirs: Option<&'a [u8]>,
+}
+
+/// Small patches are judged on kept instances: making one takes ten times as long as the judgement. Whole payloads are
+/// not: what an instance once needed for a large one it would keep.
+impl Hot for Reconciliation {
+    type Question<'a> = OnPatches<'a>;
+    type Answer = Verdict;
+
+    fn ask(ready: &mut Ready<Self>, question: OnPatches<'_>, limits: &Limits) -> Result<Verdict, PolicyFault> {
+        let OnPatches { brief, ours, theirs } = question;
+        Self::judge(ready, limits, brief, ours, theirs)
     }
 }
 

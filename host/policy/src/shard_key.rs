@@ -34,7 +34,7 @@ impl Policy for ShardKeys {
             current: 0,
             heat: Heat { idle_ms: u64::MAX, ..Heat::default() },
         };
-        Self::ask(ready, question, limits.hot_deadline_ms).map(drop).map_err(|fault| (GET_SHARD_KEY, fault))
+        Self::ask(ready, question, limits).map(drop).map_err(|fault| (GET_SHARD_KEY, fault))
     }
 }
 
@@ -43,11 +43,11 @@ impl Hot for ShardKeys {
     type Answer = Placement;
 
     #[inline]
-    fn ask(ready: &mut Ready<Self>, question: Placing<'_>, deadline_ms: u64) -> Result<Placement, PolicyFault> {
+    fn ask(ready: &mut Ready<Self>, question: Placing<'_>, limits: &Limits) -> Result<Placement, PolicyFault> {
         let Placing { client, data_type, name, timestamp_ms, current, heat } = question;
         let function: TypedFunc<Parameters<'_>, (abi::PlacementRecord,)> = ready.functions;
         let parameters = (client, data_type, name, timestamp_ms, current, heat.into());
-        let (record,) = ready.instance.call(deadline_ms, |store| function.call(store, parameters))?;
+        let (record,) = ready.instance.call(limits.hot_deadline_ms, |store| function.call(store, parameters))?;
         let placement = Placement::from(record);
         if placement.bits > PLACEMENT_BITS_MAX {
             let wrong = format!("{} meaningful bits; at most {PLACEMENT_BITS_MAX} are allowed", placement.bits);

@@ -18,7 +18,7 @@ use crate::generation::Active;
 use crate::load::Loaded;
 use crate::prediction::Prediction;
 use crate::prepared::Policy;
-use crate::reconciliation::Reconciliation;
+use crate::reconciliation::{OnPatches, Reconciliation};
 use crate::shard_key::ShardKeys;
 use crate::tally::FaultCounts;
 
@@ -131,7 +131,7 @@ slot! {
     PredictionSlot, Prediction
 }
 slot! {
-    /// Holds the reconciliation policy. Every call gets an instance of its own.
+    /// Holds the reconciliation policy. Every call on whole payloads gets an instance of its own.
     ReconciliationSlot, Reconciliation
 }
 
@@ -149,10 +149,7 @@ impl PredictionPolicy for PredictionSlot {
 
 impl ReconciliationPolicy for ReconciliationSlot {
     fn judge(&self, brief: &Brief<'_>, ours: &[u8], theirs: Option<&[u8]>) -> Decision<Verdict> {
-        self.0.current().decide(|prepared| {
-            let mut ready = prepared.start().map_err(|error| error.into_fault())?;
-            Reconciliation::judge(&mut ready, prepared.limits(), brief, ours, theirs)
-        })
+        self.0.current().ask(OnPatches { brief, ours, theirs })
     }
 
     fn reconcile(

@@ -137,6 +137,22 @@ fn an_answer_that_depends_on_earlier_calls_is_found_and_its_instance_replaced() 
 }
 
 #[test]
+fn verdicts_on_patches_that_depend_on_earlier_calls_are_found() {
+    let engine = PolicyEngine::new(Limits { purity_every: 8, lanes: 1, ..limits() }).unwrap();
+    let counting = "(global.set $count (i64.add (global.get $count) (i64.const 1)))
+        (i32.store8 (i32.const 1152) (i32.const 7)) (i32.store (i32.const 1156) (i32.wrap_i64 (global.get $count)))
+        (i32.const 1152)";
+    let recipe = Recipe::new(PolicyKind::Reconciliation).decide(counting);
+    let slot =
+        ReconciliationSlot::new(engine.load(PolicyKind::Reconciliation, &recipe.build(), "{}").unwrap()).unwrap();
+    let judged: Vec<_> = (0..8).map(|_| slot.judge(&brief("volume"), b"o", Some(b"t")).result).collect();
+    let counted: Vec<_> = (1..8).map(|count| Ok(Verdict::RetryAfterMs(count))).collect();
+    assert_eq!((&judged[..7], &judged[7]), (&counted[..], &Err(PolicyFault::Impure)));
+    let whole = || slot.reconcile(&brief("volume"), b"b", None, Some(b"l")).result;
+    assert_eq!((whole(), whole()), (Ok(Verdict::RetryAfterMs(1)), Ok(Verdict::RetryAfterMs(1))), "always a fresh one");
+}
+
+#[test]
 fn a_pure_policy_passes_the_sampled_check() {
     let engine = PolicyEngine::new(Limits { purity_every: 4, lanes: 1, ..limits() }).unwrap();
     let recipe = Recipe::new(PolicyKind::Prediction);
