@@ -210,7 +210,10 @@ async fn a_ticket_is_forgotten_by_a_crash_or_its_action_is_done_twice() {
     let host = folder.serve();
     let client = host.client().await;
     let again = client.start(detached).await.unwrap();
-    assert!(matches!(&again, Outcome::Committed(again) if again.repeated && again.version == done.version), "{again:?}");
+    assert!(
+        matches!(&again, Outcome::Committed(again) if again.repeated && again.version == done.version),
+        "{again:?}"
+    );
     holds(&client, &object, 4, json!({"a": 3, "b": 2})).await;
     host.stop();
 }
@@ -299,9 +302,8 @@ async fn a_policy_that_fails_holds_up_other_objects_or_is_asked_for_ever() {
     for object in [&bad, &good] {
         moved_on(&client, object, &json!({"n": 1}), &json!({"a": 2})).await;
     }
-    let add = |object: &ObjectId| {
-        perform(object, Action::Add(structured(&json!({"/n": 1}))), Some(1), OnConflict::Reconcile)
-    };
+    let add =
+        |object: &ObjectId| perform(object, Action::Add(structured(&json!({"/n": 1}))), Some(1), OnConflict::Reconcile);
     let (failed, done) = tokio::join!(client.start(add(&bad)), client.start(add(&good)));
     assert!(matches!(done.unwrap(), Outcome::Committed(done) if done.version.get() == 3 && done.tries == 1));
     let error = refused(failed);
@@ -397,9 +399,8 @@ async fn a_large_payload_that_is_reconciled_keeps_other_objects_waiting() {
     let filler = "x".repeat(900 << 10);
     moved_on(&client, &large, &json!({"x": filler, "n": 1}), &json!({"a": 1})).await;
     moved_on(&client, &small, &json!({"n": 1}), &json!({"a": 1})).await;
-    let add = |object: &ObjectId| {
-        perform(object, Action::Add(structured(&json!({"/n": 1}))), Some(1), OnConflict::Reconcile)
-    };
+    let add =
+        |object: &ObjectId| perform(object, Action::Add(structured(&json!({"/n": 1}))), Some(1), OnConflict::Reconcile);
     let all = async {
         let both = (0..8).map(|_| (client.perform(add(&large)), client.perform(add(&small))));
         for (large, small) in both {

@@ -25,9 +25,9 @@ use tokio::time::timeout;
 
 use crate::host::Host;
 use crate::load::{self, Random, Tally, Window};
+use crate::pipe::{self, Caller};
 use crate::report::Report;
 use crate::rounds::{self, median};
-use crate::pipe::{self, Caller};
 use crate::{Options, folder};
 
 const CONNECTIONS: usize = 32;
@@ -75,23 +75,14 @@ struct Outcome {
     slowest_client_share: u64,
 }
 
-const COLUMNS: &[&str] = &[
-    "mode",
-    "keys",
-    "clients",
-    "committed_per_s",
-    "attempts_per_commit",
-    "p50_us",
-    "p99_us",
-    "slowest_client_share",
-];
+const COLUMNS: &[&str] =
+    &["mode", "keys", "clients", "committed_per_s", "attempts_per_commit", "p50_us", "p99_us", "slowest_client_share"];
 
 /// Measures every mode with every number of keys, in turn.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let cases: Vec<(Mode, usize)> =
         KEYS.iter().flat_map(|keys| Mode::ALL.iter().map(move |mode| (*mode, *keys))).collect();
-    let outcomes =
-        rounds::alternate(&cases, options.rounds, |(mode, keys)| round(*mode, *keys, options.seconds))?;
+    let outcomes = rounds::alternate(&cases, options.rounds, |(mode, keys)| round(*mode, *keys, options.seconds))?;
     let rows: Vec<_> = cases.iter().zip(&outcomes).map(|((mode, keys), rounds)| row(*mode, *keys, rounds)).collect();
     let of = |mode: Mode, keys: usize, name: &str| {
         let row = rows.iter().find(|row| row["mode"] == mode.name() && row["keys"] == keys);
@@ -238,7 +229,8 @@ async fn create(host: &HostFile, keys: usize) -> anyhow::Result<()> {
     let (mut asked, mut done) = (0, 0);
     while done < keys {
         while asked < keys && asked - done < CREATE_IN_FLIGHT {
-            let perform = perform(object(asked)?, Action::Put(payload.clone()), Some(0), OnConflict::Reject, asked as u128 + 1);
+            let perform =
+                perform(object(asked)?, Action::Put(payload.clone()), Some(0), OnConflict::Reject, asked as u128 + 1);
             wire.ask(asked as u64, Operation::Perform(perform));
             asked += 1;
         }

@@ -65,7 +65,9 @@ pub(crate) struct ShowArgs {
 
 /// Which to settle, and why.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  ostrakon escalations retry 4711 --reason 'the volume is detached now'\n  ostrakon escalations discard 4711 --reason 'asked for by mistake' --by ann")]
+#[command(
+    after_help = "Examples:\n  ostrakon escalations retry 4711 --reason 'the volume is detached now'\n  ostrakon escalations discard 4711 --reason 'asked for by mistake' --by ann"
+)]
 pub(crate) struct SettleArgs {
     /// Its number
     #[arg(value_name = "NUMBER")]
@@ -85,7 +87,9 @@ pub(crate) struct SettleArgs {
 
 /// Which to settle with which payload.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Example:\n  ostrakon escalations resolve 4711 --data '{\"size\":20}' --reason 'agreed with the owner'")]
+#[command(
+    after_help = "Example:\n  ostrakon escalations resolve 4711 --data '{\"size\":20}' --reason 'agreed with the owner'"
+)]
 pub(crate) struct ResolveArgs {
     /// What the object holds from now on, a JSON object; @FILE reads it from a file, - from standard input
     #[arg(long, value_name = "JSON", required_unless_present = "bytes", conflicts_with = "bytes")]

@@ -29,8 +29,11 @@ pub use actions::{Expect, Outcome};
 pub use config::{ClientConfig, ConfigError, HostFile};
 pub use error::Error;
 pub use link::Client;
-pub use ostrakon_wire::answer::{Committed, Escalation, Escalations, Settlement, Info, Object, Page, PageItem, Placed, ShardMap, ShardRange, Stored};
+pub use ostrakon_wire::answer::{
+    Committed, Escalation, Escalations, Info, Object, Page, PageItem, Placed, Settlement, ShardMap, ShardRange, Stored,
+};
 pub use ostrakon_wire::{
-    Action, ActionId, AskTicket, Code, ConditionalWrite, List, ListEscalations, ObjectId, OnConflict, Operation, Payload,
-    Perform, Position, Reply, Revision, SettleEscalation, SettleHow, ShardKey, Target, TimestampMs, TraceParent, Version, Winner, WireError, json, value,
+    Action, ActionId, AskTicket, Code, ConditionalWrite, List, ListEscalations, ObjectId, OnConflict, Operation,
+    Payload, Perform, Position, Reply, Revision, SettleEscalation, SettleHow, ShardKey, Target, TimestampMs,
+    TraceParent, Version, Winner, WireError, json, value,
 };

@@ -235,9 +235,8 @@ mod tests {
 
     #[test]
     fn a_put_for_another_version_is_rerun() {
-        let of = |kind, conditional| {
-            next(&Judged { conditional, ..judged(kind, 1) }, Ok(Verdict::Rerun)) == Next::Rerun
-        };
+        let of =
+            |kind, conditional| next(&Judged { conditional, ..judged(kind, 1) }, Ok(Verdict::Rerun)) == Next::Rerun;
         assert!(!of(ActionKind::Put, true) && !of(ActionKind::Custom, false));
         assert!(of(ActionKind::Put, false) && of(ActionKind::Merge, true) && of(ActionKind::Add, true));
     }

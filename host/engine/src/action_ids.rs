@@ -275,7 +275,9 @@ mod tests {
     async fn an_id_runs_once_and_answers_its_outcome_afterwards() {
         let ids = Arc::new(ActionIds::new(Floors::default(), Vec::new()));
         let now = TimestampMs::new(1_000);
-        let Ok(Begun::Fresh(claim)) = ids.begin("a", identity(1, 7), now, true).await else { panic!("a fresh id runs") };
+        let Ok(Begun::Fresh(claim)) = ids.begin("a", identity(1, 7), now, true).await else {
+            panic!("a fresh id runs")
+        };
         assert_eq!(ids.begin("a", identity(1, 8), now, true).await.err(), Some(IdRefused::Reused));
         assert!(
             matches!(ids.begin("b", identity(1, 8), now, true).await, Ok(Begun::Fresh(_))),

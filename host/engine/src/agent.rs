@@ -165,10 +165,7 @@ impl Shared {
         None
     }
 
-    fn place(
-        &self,
-        case: &mut Case,
-    ) -> Result<ostrakon_wire::ShardKey, ostrakon_wire::WireError> {
+    fn place(&self, case: &mut Case) -> Result<ostrakon_wire::ShardKey, ostrakon_wire::WireError> {
         place(&self.policies, &self.counters, &case.perform.target.object, case.timestamp, &mut case.generations)
     }
 }

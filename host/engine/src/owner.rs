@@ -29,7 +29,7 @@ pub(crate) use judge::{Condition, Refusal};
 use judge::{Judged, check, judge};
 use readers::{Readers, TooMany};
 use sink::{OwnerSink, SettledUpTo, Token};
-pub(crate) use turn::{Pending, Turn, Writing};
+pub(crate) use turn::{Pending, Recent, Turn, Writing};
 
 const STRIPES: usize = 64;
 

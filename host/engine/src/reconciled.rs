@@ -52,9 +52,8 @@ impl Engine {
             Decided::Done(done) => self.done(*done).await,
             Decided::Ticket(pending) => {
                 let durable = pending.await.unwrap_or(Err(ostrakon_store::CommitError::Stopped));
-                let taken = durable.map_err(|error| {
-                    self.not_written(NotWritten::Commit(error), position, Generations::default())
-                });
+                let taken = durable
+                    .map_err(|error| self.not_written(NotWritten::Commit(error), position, Generations::default()));
                 taken.map(|_| self.ticket(perform)).into()
             }
             Decided::Refused { refusal, settled, generations } => {

@@ -17,11 +17,8 @@ pub(crate) trait Hot: Policy {
     type Answer: PartialEq;
 
     /// Asks one question and checks the answer's bounds.
-    fn ask(
-        ready: &mut Ready<Self>,
-        question: Self::Question<'_>,
-        limits: &Limits,
-    ) -> Result<Self::Answer, PolicyFault>;
+    fn ask(ready: &mut Ready<Self>, question: Self::Question<'_>, limits: &Limits)
+    -> Result<Self::Answer, PolicyFault>;
 }
 
 /// The generation that decides in a slot.
@@ -82,8 +79,7 @@ impl<P: Hot> Active<P> {
         answer: P::Answer,
     ) -> Result<P::Answer, PolicyFault> {
         self.tally.purity_check();
-        let repeated = fresh::<P>(prepared)
-            .and_then(|mut kept| P::ask(&mut kept.ready, question, prepared.limits()));
+        let repeated = fresh::<P>(prepared).and_then(|mut kept| P::ask(&mut kept.ready, question, prepared.limits()));
         match repeated {
             Ok(repeated) if repeated == answer => Ok(answer),
             // A busy machine can make any call overrun: that says nothing of the answer.

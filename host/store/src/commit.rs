@@ -390,7 +390,13 @@ impl<S: Sink> Thread<S> {
                 Unit::Note(note) => {
                     let noted = (note.outcome, &note.text[..]);
                     record.push_noted(
-                        &note.object, note.shard_key, note.version, note.kind, false, note.identity, noted,
+                        &note.object,
+                        note.shard_key,
+                        note.version,
+                        note.kind,
+                        false,
+                        note.identity,
+                        noted,
                     );
                     self.write_cases(unit, &mut batch, revision);
                     written += 1;
@@ -423,7 +429,13 @@ impl<S: Sink> Thread<S> {
             let reply = change.beside.as_ref().map_or(&[][..], |beside| &beside.reply[..]);
             let noted = (Outcome::Made, reply);
             record.push_noted(
-                &change.object, shard_key, change.version, change.kind, tombstone, change.identity, noted,
+                &change.object,
+                shard_key,
+                change.version,
+                change.kind,
+                tombstone,
+                change.identity,
+                noted,
             );
             self.write_cases(unit, &mut batch, revision);
             written += 1;

@@ -10,7 +10,8 @@ use std::time::Duration;
 use ostrakon_wire::{ActionId, ActionKind, LogId, ObjectId, Payload, Revision, ShardKey, TimestampMs, Version};
 
 use crate::{
-    Change, CommitError, Committer, Durable, Floors, Identity, OpenError, Place, Settled, Sink, Store, StoreConfig, Unit,
+    Change, CommitError, Committer, Durable, Floors, Identity, OpenError, Place, Settled, Sink, Store, StoreConfig,
+    Unit,
 };
 
 struct Told {

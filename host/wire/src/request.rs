@@ -187,10 +187,7 @@ impl Operation {
 
     /// Whether doing it twice does no more than doing it once.
     pub fn is_read(&self) -> bool {
-        !matches!(
-            self,
-            Self::ConditionalWrite(_) | Self::Perform(_) | Self::Reconcile(_) | Self::SettleEscalation(_)
-        )
+        !matches!(self, Self::ConditionalWrite(_) | Self::Perform(_) | Self::Reconcile(_) | Self::SettleEscalation(_))
     }
 }
 

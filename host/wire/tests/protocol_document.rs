@@ -15,7 +15,8 @@ use ostrakon_wire::value::{Map, Value};
 use ostrakon_wire::{
     Action, ActionId, ActionKind, Answer, AskTicket, ClientHello, Code, ConditionalWrite, Decided, Generation,
     Generations, List, ListEscalations, LogId, MapEpoch, ObjectId, OnConflict, Operation, Payload, Perform, Position,
-    Reply, Request, Revision, ServerHello, SettleEscalation, SettleHow, ShardId, ShardKey, Target, TimestampMs, Version, Winner, WireError, bounds, frame,
+    Reply, Request, Revision, ServerHello, SettleEscalation, SettleHow, ShardId, ShardKey, Target, TimestampMs,
+    Version, Winner, WireError, bounds, frame,
 };
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROTOCOL.md");
@@ -299,12 +300,8 @@ fn write_answers() -> Vec<(&'static str, Frame)> {
     let repeated =
         Committed { repeated: true, decided: decided(Some(8), 18, Generations::default()), ..committed.clone() };
     let generations = Generations { reconciliation: Some(Generation::FIRST), ..Generations::default() };
-    let reconciled = Committed {
-        reply: Some(size(1)),
-        tries: 1,
-        decided: decided(Some(8), 18, generations),
-        ..committed.clone()
-    };
+    let reconciled =
+        Committed { reply: Some(size(1)), tries: 1, decided: decided(Some(8), 18, generations), ..committed.clone() };
     vec![
         ("answer/committed", answer(6, Reply::Committed(committed))),
         ("answer/committed-repeated", answer(6, Reply::Committed(repeated))),

@@ -118,7 +118,9 @@ impl Case {
     /// Cases on disk that end with this one; `version`: what it made.
     pub(super) fn ends(&self, version: Option<Version>, to_drop: Option<Revision>) -> Vec<CaseWrite> {
         let mut writes = Vec::new();
-        if self.ticket_open && let Some(id) = self.perform.action_id {
+        if self.ticket_open
+            && let Some(id) = self.perform.action_id
+        {
             writes.push(CaseWrite::CloseTicket { client: self.perform.target.object.client().to_owned(), id });
         }
         if let Some(Settles { number, escalation, settlement, .. }) = &self.settles {

@@ -5,12 +5,11 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Instant;
 
 use ostrakon_wire::ObjectId;
-use ostrakon_wire::bounds::{
-    RECONCILE_RUN_MAX, RECONCILING_BYTES_MAX, RECONCILING_MAX, RECONCILING_PER_OBJECT_MAX,
-};
+use ostrakon_wire::bounds::{RECONCILE_RUN_MAX, RECONCILING_BYTES_MAX, RECONCILING_MAX, RECONCILING_PER_OBJECT_MAX};
 use parking_lot::{Condvar, Mutex};
 
 use super::case::Case;
+use crate::owner::Recent;
 
 pub(super) struct Queues {
     state: Mutex<State>,
@@ -31,6 +30,7 @@ struct State {
 
 struct Queue {
     cases: VecDeque<Case>,
+    recent: Recent,
     place: Place,
 }
 
@@ -48,6 +48,8 @@ pub(super) struct Batch {
     pub(super) cases: VecDeque<Case>,
     /// What comes again goes behind those that came meanwhile.
     pub(super) again: Vec<Case>,
+    /// What the object's last turns made.
+    pub(super) recent: Recent,
     taken: usize,
     taken_bytes: usize,
 }
@@ -74,7 +76,7 @@ impl Queues {
         let mut newly_ready = false;
         let queue = objects.entry(object.clone()).or_insert_with(|| {
             newly_ready = true;
-            Queue { cases: VecDeque::new(), place: Place::Ready }
+            Queue { cases: VecDeque::new(), recent: Recent::default(), place: Place::Ready }
         });
         queue.cases.push_back(case);
         // Those that wait for a time are not in the way of one that need not.
@@ -124,7 +126,7 @@ impl Queues {
 
     /// Ends a turn: what is left stays at the head, what comes again joins the tail.
     pub(super) fn give_back(&self, batch: Batch) {
-        let Batch { object, mut cases, again, taken, taken_bytes } = batch;
+        let Batch { object, mut cases, again, recent, taken, taken_bytes } = batch;
         let mut state = self.state.lock();
         let (left, left_bytes) = measure(cases.iter().chain(&again));
         // What waited when it was closed is not counted off.
@@ -135,6 +137,7 @@ impl Queues {
         cases.append(&mut queue.cases);
         cases.extend(again);
         queue.cases = cases;
+        queue.recent = recent;
         if queue.cases.is_empty() || closed {
             state.objects.remove(&object);
             return;
@@ -198,6 +201,7 @@ impl State {
         queue.cases.extend(not_due);
         queue.place = Place::Running;
         let (taken, taken_bytes) = measure(due.iter());
-        Some(Batch { object, cases: due, again: Vec::new(), taken, taken_bytes })
+        let recent = std::mem::take(&mut queue.recent);
+        Some(Batch { object, cases: due, again: Vec::new(), recent, taken, taken_bytes })
     }
 }

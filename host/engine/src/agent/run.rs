@@ -47,8 +47,8 @@ impl Shared {
         if batch.cases.is_empty() {
             return;
         }
-        let end = Instant::now() + Duration::from_millis(RECONCILE_RUN_MS);
-        let mut turn = match Turn::take(&self.owner, &batch.object) {
+        let recent = std::mem::take(&mut batch.recent);
+        let mut turn = match Turn::take(&self.owner, &batch.object, recent) {
             Ok(turn) => turn,
             Err(error) => {
                 let cases = batch.cases.drain(..);
@@ -56,8 +56,14 @@ impl Shared {
                 return;
             }
         };
+        self.cases(&mut turn, batch);
+        batch.recent = turn.end();
+    }
+
+    fn cases(&self, turn: &mut Turn<'_>, batch: &mut Batch) {
+        let end = Instant::now() + Duration::from_millis(RECONCILE_RUN_MS);
         while let Some(case) = batch.cases.pop_front() {
-            match self.case(&mut turn, case) {
+            match self.case(turn, case) {
                 Worked::Gone => {}
                 Worked::Again(case) => batch.again.push(case),
                 Worked::Full(case) => {
@@ -185,6 +191,9 @@ impl Shared {
         if known == Version::ABSENT {
             return None;
         }
+        if let Some(payload) = turn.recently(known) {
+            return Some(payload.clone());
+        }
         let row = self.views.latest().version(place, known);
         row.inspect_err(|error| tracing::error!(%error, "a version cannot be read")).ok()??.payload
     }
@@ -196,7 +205,8 @@ impl Shared {
         ours: &[u8],
         theirs: &[u8],
     ) -> Result<Verdict, ostrakon_core::policy::PolicyFault> {
-        let decision = with_brief(turn, case, true, |brief| self.policies.reconciliation.judge(brief, ours, Some(theirs)));
+        let decision =
+            with_brief(turn, case, true, |brief| self.policies.reconciliation.judge(brief, ours, Some(theirs)));
         self.decided(case, decision)
     }
 
@@ -264,7 +274,9 @@ impl Shared {
                 case.tries = case.tries.saturating_sub(1);
                 Worked::Full(case)
             }
-            Err(NotWritten::NoKey | NotWritten::NoRoom) if case.ticket_open => Worked::Again(case.again_after(NO_ROOM_WAIT_MS)),
+            Err(NotWritten::NoKey | NotWritten::NoRoom) if case.ticket_open => {
+                Worked::Again(case.again_after(NO_ROOM_WAIT_MS))
+            }
             Err(reason) => failed(case, reason),
         }
     }

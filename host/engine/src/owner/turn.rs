@@ -1,10 +1,11 @@
 //! A turn at an object: its writers wait, and one after the other is done on the tip that the one before made.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use ostrakon_store::{Beside, Change, CommitError, Durable, Note, Place, ReadError, Unit};
 use ostrakon_wire::bounds::VERSION_MAX;
-use ostrakon_wire::{Action, ActionKind, ObjectId, Payload, ShardKey, TimestampMs};
+use ostrakon_wire::{Action, ActionKind, ObjectId, Payload, ShardKey, TimestampMs, Version};
 use tokio::sync::oneshot;
 
 use super::entry::Look;
@@ -27,18 +28,45 @@ pub(crate) struct Writing<'a> {
     pub(crate) beside: Option<Box<Beside>>,
 }
 
+/// Versions that an object's last turns made, small ones: most of what waits was made for one of them.
+#[derive(Default)]
+pub(crate) struct Recent(VecDeque<(Version, Payload)>);
+
+/// Versions that are kept.
+const RECENT_MAX: usize = 512;
+/// A larger payload is read again.
+const RECENT_PAYLOAD_BYTES_MAX: usize = 1 << 10;
+
+impl Recent {
+    fn made(&mut self, version: Version, payload: Option<&Payload>) {
+        let Some(payload) = payload.filter(|payload| payload.as_bytes().len() <= RECENT_PAYLOAD_BYTES_MAX) else {
+            return;
+        };
+        if self.0.len() == RECENT_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((version, payload.clone()));
+    }
+
+    fn get(&self, version: Version) -> Option<&Payload> {
+        let place = self.0.binary_search_by_key(&version, |(version, _)| *version).ok()?;
+        self.0.get(place).map(|(_, payload)| payload)
+    }
+}
+
 /// The right to be the only writer of an object. Blocks the thread where it has to wait.
 pub(crate) struct Turn<'a> {
     owner: &'a Owner,
     object: ObjectId,
     tip: Known,
+    recent: Recent,
 }
 
 impl<'a> Turn<'a> {
     /// Takes the turn, once the object's tip is known.
-    pub(crate) fn take(owner: &'a Owner, object: &ObjectId) -> Result<Self, ReadError> {
+    pub(crate) fn take(owner: &'a Owner, object: &ObjectId, recent: Recent) -> Result<Self, ReadError> {
         owner.stripe(object).lock().hold(object);
-        let mut turn = Self { owner, object: object.clone(), tip: Known::absent() };
+        let mut turn = Self { owner, object: object.clone(), tip: Known::absent(), recent };
         turn.tip = turn.look()?;
         Ok(turn)
     }
@@ -58,6 +86,16 @@ impl<'a> Turn<'a> {
             let _ = waiting.blocking_recv();
         }
         read_head(&self.owner.views().latest(), &self.object)
+    }
+
+    /// A version that the last turns made.
+    pub(crate) fn recently(&self, version: Version) -> Option<&Payload> {
+        self.recent.get(version)
+    }
+
+    /// Ends the turn; what it knows is for the next one.
+    pub(crate) fn end(mut self) -> Recent {
+        std::mem::take(&mut self.recent)
     }
 
     /// What stands there, or will once what is queued is durable. Whole.
@@ -100,6 +138,7 @@ impl<'a> Turn<'a> {
         };
         let tip = Known::of_change(&change);
         let pending = self.submit(Unit::Change(change), claim, Some(&tip))?;
+        self.recent.made(version, tip.live().map(|live| live.payload));
         self.tip = tip;
         Ok((Made { shard_key, version, created }, pending))
     }

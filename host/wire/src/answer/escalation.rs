@@ -184,11 +184,8 @@ impl Escalation {
                 _ => drop(value.skip()?),
             }
         }
-        let object = ObjectId::new(
-            need(client, field::CLIENT)?,
-            need(data_type, field::DATA_TYPE)?,
-            need(name, field::NAME)?,
-        )?;
+        let object =
+            ObjectId::new(need(client, field::CLIENT)?, need(data_type, field::DATA_TYPE)?, need(name, field::NAME)?)?;
         let kind = need(kind, field::KIND)?;
         let kind = ActionKind::from_number(kind)
             .ok_or_else(|| WireError::new(Code::Malformed, format!("no kind of action has the number {kind}")))?;

@@ -9,7 +9,8 @@ use ostrakon_wire::value::{Map, Value};
 use ostrakon_wire::{
     Action, ActionId, Answer, AskTicket, Code, ConditionalWrite, Decided, Generation, Generations, List,
     ListEscalations, LogId, MapEpoch, ObjectId, OnConflict, Operation, Payload, Perform, Position, Reply, Request,
-    Revision, ServerHello, SettleEscalation, SettleHow, ShardId, ShardKey, Target, TimestampMs, TraceParent, Version, Winner, WireError, bounds,
+    Revision, ServerHello, SettleEscalation, SettleHow, ShardId, ShardKey, Target, TimestampMs, TraceParent, Version,
+    Winner, WireError, bounds,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
