@@ -83,6 +83,10 @@ pub struct Tally {
     pub rounds: u32,
     /// Actions that were acknowledged.
     pub acked: u64,
+    /// Detached actions whose ticket was acknowledged, and their outcome not.
+    pub tickets: u64,
+    /// Actions that were given up to a person.
+    pub escalated: u64,
     /// Acknowledged, and gone or changed.
     pub lost: u64,
     /// One action with two effects, or one version of two actions.
@@ -134,6 +138,8 @@ impl Tally {
             "scenario": "crash",
             "rounds": self.rounds,
             "acked": self.acked,
+            "tickets": self.tickets,
+            "escalated": self.escalated,
             "lost": self.lost,
             "duplicated": self.duplicated,
             "torn": self.torn,

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use ostrakon_client::{Client, ClientConfig, Code, HostFile};
+use ostrakon_client::{ActionId, Client, ClientConfig, Code, Error, HostFile, Revision};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -14,13 +14,15 @@ use tokio::task::JoinSet;
 
 use super::model::{self, Stands, Wrong};
 use super::shim::{EXIT_CUT, Shim};
-use super::writers::{CONNECTIONS, CONTENDED, OBJECTS, Outcome, Told, ask, read, writers};
+use super::writers::{CONNECTIONS, CONTENDED, OBJECTS, Outcome, Told, ask, ask_ticket, read, writers};
 use super::{End, Plan, Tally};
 use crate::host::{Host, Process};
 use crate::load::{self, Random};
 
 /// Few enough that the log is cut at its start now and then.
 const ACTION_IDS: &str = "20000";
+/// Settings of the reconciliation policy: what contradicts another change is escalated.
+const SETTINGS: &str = "escalate.json";
 /// The longest that writers write before the host is ended.
 const WRITING_MS: u64 = 1_200;
 /// The same in a heavy round: enough that shards are flushed meanwhile.
@@ -141,7 +143,9 @@ impl<'a> Rounds<'a> {
         if let Some(fault) = self.plan.fault {
             variables.push(("OSTRAKON_PLANTED_FAULT", fault.name().into()));
         }
-        Process::spawn(&self.plan.binary, self.folder.path(), &["--action-ids", ACTION_IDS], &variables)
+        let settings = format!("reconciliation={}", self.folder.path().join(SETTINGS).display());
+        let arguments = ["--action-ids", ACTION_IDS, "--policy-settings", &settings];
+        Process::spawn(&self.plan.binary, self.folder.path(), &arguments, &variables)
     }
 
     /// Ends a host without a warning, in the way of the plan.
@@ -187,8 +191,14 @@ impl<'a> Rounds<'a> {
             }
             anyhow::Ok(all)
         })?;
-        let done = |told: &&Told| matches!(told.outcome, Outcome::Done { .. });
-        tally.acked += all.iter().flatten().filter(done).count() as u64;
+        for told in all.iter().flatten() {
+            match told.outcome {
+                Outcome::Done { .. } => tally.acked += 1,
+                Outcome::Pending => tally.tickets += 1,
+                Outcome::Escalated(_) => tally.escalated += 1,
+                Outcome::Refused(_) | Outcome::Unknown => {}
+            }
+        }
         Ok(all)
     }
 
@@ -221,6 +231,7 @@ impl<'a> Rounds<'a> {
 
 fn fresh(plan: &Plan) -> anyhow::Result<(TempDir, Option<Shim>)> {
     let folder = tempfile::Builder::new().prefix("ostrakon-crash-").tempdir()?;
+    std::fs::write(folder.path().join(SETTINGS), r#"{"on-overlap": "escalate"}"#)?;
     let shim = match plan.end {
         End::Kill => None,
         End::Cut | End::Torn => Some(Shim::compile(folder.path())?),
@@ -311,7 +322,25 @@ impl Settling<'_> {
                 }
                 Ok(Vec::new())
             }
-            Outcome::Unknown => match ask(client, &told.operation).await? {
+            Outcome::Escalated(number) => {
+                self.hold_escalation(client, object, id, number).await?;
+                Ok(Vec::new())
+            }
+            Outcome::Pending => match ask_ticket(client, id).await? {
+                Outcome::Done { version, .. } => Ok(vec![version]),
+                Outcome::Escalated(number) => {
+                    self.hold_escalation(client, object, id, number).await?;
+                    Ok(Vec::new())
+                }
+                Outcome::Refused(Code::UnknownTicket) => {
+                    self.tally.lost += 1;
+                    self.tally.wrong(format!("object {object}: the ticket {id} was acknowledged, and is not known"));
+                    Ok(Vec::new())
+                }
+                Outcome::Refused(_) => Ok(Vec::new()),
+                Outcome::Unknown | Outcome::Pending => bail!("a host that serves does not answer"),
+            },
+            Outcome::Unknown => match self.ask_to_the_end(client, told).await? {
                 Outcome::Done { version, repeated } => {
                     let count = if repeated { &mut self.tally.unknown_done } else { &mut self.tally.unknown_not_done };
                     *count += 1;
@@ -324,8 +353,40 @@ impl Settling<'_> {
                     self.tally.unknown_not_done += 1;
                     Ok(Vec::new())
                 }
-                Outcome::Unknown => bail!("a host that serves does not answer"),
+                Outcome::Escalated(number) => {
+                    self.hold_escalation(client, object, id, number).await?;
+                    self.tally.unknown_not_done += 1;
+                    Ok(Vec::new())
+                }
+                Outcome::Unknown | Outcome::Pending => bail!("a host that serves does not answer"),
             },
+        }
+    }
+
+    /// Asks for an action again; where it is detached, for its end.
+    async fn ask_to_the_end(&self, client: &Client, told: &Told) -> anyhow::Result<Outcome> {
+        match ask(client, &told.operation).await? {
+            Outcome::Pending => ask_ticket(client, told.id).await,
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// An escalation that was acknowledged is there.
+    async fn hold_escalation(
+        &mut self,
+        client: &Client,
+        object: usize,
+        id: ActionId,
+        number: Revision,
+    ) -> anyhow::Result<()> {
+        match client.escalation(number).await {
+            Ok(found) if found.action_id == Some(id) => Ok(()),
+            Ok(_) | Err(Error::Refused(_)) => {
+                self.tally.lost += 1;
+                self.tally.wrong(format!("object {object}: {id} was escalated as {number}, which is not there"));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }

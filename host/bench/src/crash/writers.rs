@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use ostrakon_client::{
-    Action, ActionId, Client, Code, ConditionalWrite, Error, ObjectId, OnConflict, Operation, Payload, Perform, Reply,
-    Target, Version, json,
+    Action, ActionId, AskTicket, Client, Code, ConditionalWrite, Error, ObjectId, OnConflict, Operation, Payload,
+    Perform, Reply, Revision, Target, Version, json,
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -26,6 +27,11 @@ const GRACE: Duration = Duration::from_millis(60);
 /// All objects: first each writer's own, then the contended ones.
 pub(crate) const OBJECTS: usize = CONNECTIONS * WRITERS * PRIVATE + CONTENDED;
 
+/// Whose objects they are.
+const CLIENT: &str = "crash";
+/// How long one question after a ticket waits.
+const TICKET_WAIT_MS: u32 = 2_000;
+
 /// One action, and what became of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
@@ -44,24 +50,46 @@ pub(crate) enum Outcome {
     Done { version: u64, repeated: bool },
     /// It was not done, for good.
     Refused(Code),
+    /// A person has it, under this number.
+    Escalated(Revision),
+    /// It is detached: its ticket was acknowledged.
+    Pending,
     /// Nobody knows.
     Unknown,
 }
 
 /// The object at a place.
 pub(crate) fn object(index: usize) -> anyhow::Result<ObjectId> {
-    Ok(ObjectId::new("crash", "thing", &format!("object-{index:03}"))?)
+    Ok(ObjectId::new(CLIENT, "thing", &format!("object-{index:03}"))?)
 }
 
 /// Asks for an action.
 pub(crate) async fn ask(client: &Client, operation: &Operation) -> anyhow::Result<Outcome> {
-    Ok(match client.ask(operation.clone()).await {
+    told(client.ask(operation.clone()).await, operation)
+}
+
+/// Asks after an action that was detached, and waits for its end.
+pub(crate) async fn ask_ticket(client: &Client, id: ActionId) -> anyhow::Result<Outcome> {
+    let ask = AskTicket { client: CLIENT.into(), action_id: id, wait_ms: TICKET_WAIT_MS };
+    let operation = Operation::AskTicket(ask);
+    loop {
+        match told(client.ask(operation.clone()).await, &operation)? {
+            Outcome::Pending => {}
+            outcome => return Ok(outcome),
+        }
+    }
+}
+
+fn told(answer: Result<Reply, Error>, operation: &Operation) -> anyhow::Result<Outcome> {
+    Ok(match answer {
         Ok(Reply::Committed(done)) => Outcome::Done { version: done.version.get(), repeated: done.repeated },
+        Ok(Reply::Ticket(_)) => Outcome::Pending,
         Ok(other) => anyhow::bail!("an answer to another question: {other:?}"),
         Err(Error::Refused(error)) => match error.code {
             Code::Conflict | Code::NotFound | Code::VersionGap => Outcome::Refused(error.code),
-            // An addition to what a merge has made.
-            Code::InvalidPointer => Outcome::Refused(error.code),
+            // An addition to what a merge has made; what reconciliation has judged.
+            Code::InvalidPointer | Code::Rejected | Code::UnknownTicket => Outcome::Refused(error.code),
+            Code::Escalated => Outcome::Escalated(error.escalation.context("an escalation has a number")?),
             Code::ActionExpired | Code::ActionIdReused => Outcome::Refused(error.code),
             // A try before the one that was refused may have been taken.
             code if code.retryable() || code == Code::StoreFailed => Outcome::Unknown,
@@ -90,7 +118,12 @@ impl Writer {
         let mut all = Vec::new();
         while !*gone.borrow() {
             let mut told = if self.random.below(3) < 2 { self.on_own()? } else { self.on_contended()? };
-            told.outcome = answered(&self.client, &told.operation, gone.clone()).await?;
+            told.outcome = answered(ask(&self.client, &told.operation), gone.clone()).await?;
+            // Every other ticket is left to whoever comes after the end.
+            if told.outcome == Outcome::Pending && self.random.below(2) == 0 {
+                let waited = answered(ask_ticket(&self.client, told.id), gone.clone()).await?;
+                told.outcome = if waited == Outcome::Unknown { Outcome::Pending } else { waited };
+            }
             self.learn(&told);
             let end = told.outcome == Outcome::Unknown;
             all.push(told);
@@ -133,13 +166,15 @@ impl Writer {
         let (id, by) = self.identity();
         let more = self.random.below(1_000) as i64;
         match self.random.below(20) {
-            0..10 => self.perform(index, id, Effect::Add { more }, None),
+            0..5 => self.perform(index, id, Effect::Add { more }, None),
+            5..10 => self.reconcile(index, id, Effect::Add { more }, seen),
             10..13 => self.perform(index, id, Effect::Merge { by }, None),
             13 => self.perform(index, id, Effect::Delete, None),
-            14..16 => {
+            14 => {
                 let len = self.len();
                 self.perform(index, id, Effect::Put { by, len }, None)
             }
+            15..17 => self.reconcile(index, id, Effect::Merge { by }, seen),
             _ => {
                 let len = self.len();
                 self.perform(index, id, Effect::Put { by, len }, Some(seen))
@@ -176,6 +211,16 @@ impl Writer {
         Ok(Told { object, id, operation: Operation::Perform(perform), effect, outcome: Outcome::Unknown })
     }
 
+    /// The same for a version that may be stale: reconciled, and every other time detached.
+    fn reconcile(&mut self, object: usize, id: ActionId, effect: Effect, known: u64) -> anyhow::Result<Told> {
+        let choice = if self.random.below(2) == 0 { OnConflict::Reconcile } else { OnConflict::Detach };
+        let mut told = self.perform(object, id, effect, Some(known))?;
+        if let Operation::Perform(perform) = &mut told.operation {
+            perform.on_conflict = choice;
+        }
+        Ok(told)
+    }
+
     fn learn(&mut self, told: &Told) {
         let Outcome::Done { version, .. } = told.outcome else { return };
         if let Some((_, stands)) = self.own.iter_mut().find(|(index, _)| *index == told.object) {
@@ -190,7 +235,10 @@ impl Writer {
 }
 
 /// The outcome of an action; once the host is gone, what is not told soon is not known.
-async fn answered(client: &Client, operation: &Operation, mut gone: watch::Receiver<bool>) -> anyhow::Result<Outcome> {
+async fn answered(
+    asking: impl Future<Output = anyhow::Result<Outcome>>,
+    mut gone: watch::Receiver<bool>,
+) -> anyhow::Result<Outcome> {
     let leave = async {
         // A sender that is dropped has ended the round too.
         let _ = gone.wait_for(|gone| *gone).await;
@@ -198,7 +246,7 @@ async fn answered(client: &Client, operation: &Operation, mut gone: watch::Recei
     };
     tokio::select! {
         biased;
-        outcome = ask(client, operation) => outcome,
+        outcome = asking => outcome,
         () = leave => Ok(Outcome::Unknown),
     }
 }
