@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod disk;
 mod durability;
+mod fire;
 mod folders;
 mod help;
 mod import;

@@ -387,6 +387,10 @@ fn the_command_line_does_not_reach_the_agent() {
     assert_eq!((&resolved["settled"]["how"], &resolved["settled"]["version"]), (&json!("resolve"), &json!(3)));
     assert_eq!(run(&["escalations", "discard", &number, "--reason", "x"]).exits(6).json()["error"]["number"], 31);
     assert_eq!(run(&["escalations", "show", "1"]).exits(4).json()["error"]["code"], "unknown-escalation");
+    let boards = run(&["info", "--predictions"]).exits(0).json();
+    let board = &boards["1"];
+    assert_eq!((&board["forecasts"], &board["conflicts-missed"]), (&json!(2), &json!(0)), "{boards}");
+    assert_eq!((&board["precision-ppm"], &board["recall-ppm"]), (&json!(1_000_000), &json!(1_000_000)), "{boards}");
     let own = run(&[&["act"], &volume[..], &["--kind", "burn", "--data", "{}"]].concat()).exits(6).json();
     assert_eq!(own["error"]["code"], "escalated");
     host.stop();

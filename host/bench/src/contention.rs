@@ -73,6 +73,7 @@ struct Outcome {
     attempts_per_commit: u64,
     /// In thousandths of the mean.
     slowest_client_share: u64,
+    scoreboard: Fields,
 }
 
 const COLUMNS: &[&str] =
@@ -82,7 +83,7 @@ const COLUMNS: &[&str] =
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let cases: Vec<(Mode, usize)> =
         KEYS.iter().flat_map(|keys| Mode::ALL.iter().map(move |mode| (*mode, *keys))).collect();
-    let outcomes = rounds::alternate(&cases, options.rounds, |(mode, keys)| round(*mode, *keys, options.seconds))?;
+    let outcomes = rounds::alternate(&cases, options.rounds, |(mode, keys)| round(*mode, *keys, options.seconds, 0))?;
     let rows: Vec<_> = cases.iter().zip(&outcomes).map(|((mode, keys), rounds)| row(*mode, *keys, rounds)).collect();
     let of = |mode: Mode, keys: usize, name: &str| {
         let row = rows.iter().find(|row| row["mode"] == mode.name() && row["keys"] == keys);
@@ -119,13 +120,75 @@ fn row(mode: Mode, keys: usize, rounds: &[Outcome]) -> Map<String, Value> {
     .collect()
 }
 
-fn round(mode: Mode, keys: usize, seconds: u64) -> anyhow::Result<Outcome> {
+/// Ages of what predictions see, in milliseconds, that they are judged at.
+const LAGS_MS: [u64; 3] = [0, 1, 10];
+/// Objects that the forecasts are about.
+const FORETOLD_KEYS: usize = 16;
+
+const FORETOLD_COLUMNS: &[&str] =
+    &["lag_ms", "rule", "precision", "recall", "aborts_wrong", "conflicts_missed", "versions_right"];
+
+/// Scenario `predictions`: what forecasts are worth beside two simple rules, on what a front end saw so long ago.
+pub(crate) fn predictions(options: &Options) -> anyhow::Result<Report> {
+    let rounds = rounds::alternate(&LAGS_MS, options.rounds, |lag_ms| {
+        round(Mode::Predicted, FORETOLD_KEYS, options.seconds, *lag_ms).map(|outcome| outcome.scoreboard)
+    })?;
+    let mut rows = Vec::new();
+    for (lag_ms, boards) in LAGS_MS.iter().zip(&rounds) {
+        for rule in ["predictor", "known-is-cached", "always-write"] {
+            rows.push(foretold_row(*lag_ms, rule, boards));
+        }
+    }
+    let of = |lag_ms: u64, rule: &str, name: &str| {
+        let row = rows.iter().find(|row| row["lag_ms"] == lag_ms && row["rule"] == rule);
+        row.map_or(Value::Null, |row| row[name].clone())
+    };
+    let summary = [
+        ("precision", of(10, "predictor", "precision")),
+        ("recall", of(10, "predictor", "recall")),
+        ("precision_known_is_cached", of(10, "known-is-cached", "precision")),
+        ("recall_known_is_cached", of(10, "known-is-cached", "recall")),
+    ];
+    let summary = summary.map(|(name, figure)| (name.to_owned(), figure)).into_iter().collect();
+    Ok(Report { summary, columns: FORETOLD_COLUMNS, rows })
+}
+
+fn foretold_row(lag_ms: u64, rule: &str, boards: &[Fields]) -> Map<String, Value> {
+    let of = |board: &Fields, name: &str| {
+        let board = match board.get(rule) {
+            Some(Field::Map(of_rule)) => of_rule,
+            _ => board,
+        };
+        match board.get(name) {
+            Some(Field::Integer(count)) => *count as u64,
+            _ => 0,
+        }
+    };
+    let middle = |name: &str| median(boards, |board| of(board, name));
+    let share = |name: &str| Value::from(middle(name) as f64 / 1e6);
+    let versions = if rule == "predictor" { share("versions-right-ppm") } else { Value::Null };
+    [
+        ("lag_ms", lag_ms.into()),
+        ("rule", rule.into()),
+        ("precision", share("precision-ppm")),
+        ("recall", share("recall-ppm")),
+        ("aborts_wrong", middle("aborts-wrong").into()),
+        ("conflicts_missed", middle("conflicts-missed").into()),
+        ("versions_right", versions),
+    ]
+    .map(|(name, figure): (&str, Value)| (name.to_owned(), figure))
+    .into_iter()
+    .collect()
+}
+
+fn round(mode: Mode, keys: usize, seconds: u64, lag_ms: u64) -> anyhow::Result<Outcome> {
     let folder = folder::fresh()?;
     // What a merge lost is set again, as the client's own loop does.
     let settings = folder.path().join("ours.json");
     std::fs::write(&settings, r#"{"on-overlap": "ours"}"#)?;
     let settings = format!("reconciliation={}", settings.display());
-    let mut arguments = vec!["--history", HISTORY, "--policy-settings", &settings];
+    let lag_ms = lag_ms.to_string();
+    let mut arguments = vec!["--history", HISTORY, "--policy-settings", &settings, "--observe-lag-ms", &lag_ms];
     let never = folder.path().join("never.wasm");
     let policy = format!("prediction={}", never.display());
     if mode == Mode::Queue {
@@ -155,6 +218,8 @@ fn hold_history(data: &std::path::Path, keys: usize, committed: u64) -> anyhow::
 struct Counted {
     verdicts: u64,
     tried: u64,
+    /// What forecasts of the first generation were worth.
+    scoreboard: Fields,
 }
 
 async fn counted(host: &HostFile) -> anyhow::Result<Counted> {
@@ -176,7 +241,15 @@ async fn counted(host: &HostFile) -> anyhow::Result<Counted> {
         },
         _ => bail!("the host does not count {group}"),
     };
-    Ok(Counted { verdicts: count("reconciliation", "verdicts")?, tried: count("changes", "tried")? })
+    let scoreboard = match info.facts.get("scoreboard") {
+        Some(Field::Map(boards)) => match boards.get("1") {
+            Some(Field::Map(board)) => board.clone(),
+            _ => Fields::new(),
+        },
+        _ => bail!("the host keeps no scoreboard"),
+    };
+    let (verdicts, tried) = (count("reconciliation", "verdicts")?, count("changes", "tried")?);
+    Ok(Counted { verdicts, tried, scoreboard })
 }
 
 async fn measure(host: &HostFile, mode: Mode, keys: usize, seconds: u64) -> anyhow::Result<(Outcome, u64)> {
@@ -207,6 +280,7 @@ async fn measure(host: &HostFile, mode: Mode, keys: usize, seconds: u64) -> anyh
         p99_us: figures.p99_us,
         attempts_per_commit: 1_000 * attempts / committed.max(1),
         slowest_client_share: (1_000.0 * slowest as f64 / mean.max(1.0)) as u64,
+        scoreboard: after.scoreboard,
     };
     Ok((outcome, committed))
 }

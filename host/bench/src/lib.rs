@@ -48,6 +48,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "fairness", run: fairness::run },
     Scenario { name: "pressure", run: pressure::run },
     Scenario { name: "contention", run: contention::run },
+    Scenario { name: "predictions", run: contention::predictions },
 ];
 
 /// Measures one scenario.

@@ -16,10 +16,22 @@ pub(crate) struct AboutArgs {
     pub(crate) connect: ConnectArgs,
 }
 
+/// What to tell of a host.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InfoArgs {
+    /// What forecasts were worth alone: for each generation its early aborts, how sure and how right they were, beside two rules
+    #[arg(long)]
+    predictions: bool,
+
+    #[command(flatten)]
+    pub(crate) about: AboutArgs,
+}
+
 pub(crate) const INFO_HELP: &str = "\
 Examples:
   ostrakon info
   ostrakon info --json
+  ostrakon info --predictions
 
 Counts are since the host started: requests, commits, forecasts that were right or wrong, loaded policies.";
 
@@ -29,10 +41,17 @@ Example:
 
 A shard is a range of shard keys; an object lives where its recorded key falls.";
 
-pub(crate) async fn info(args: AboutArgs) -> Result<(), Failure> {
-    let info = args.connect.run(async |client| Ok(client.info().await?)).await?;
-    let facts = to_json(&Structured::Map(info.facts));
-    if args.connect.json {
+pub(crate) async fn info(args: InfoArgs) -> Result<(), Failure> {
+    let connect = args.about.connect;
+    let info = connect.run(async |client| Ok(client.info().await?)).await?;
+    let mut facts = to_json(&Structured::Map(info.facts));
+    if args.predictions {
+        facts = facts["scoreboard"].take();
+        if !connect.json && facts.as_object().is_none_or(|boards| boards.is_empty()) {
+            return say(&"no forecasts yet: they are made for writes with a condition");
+        }
+    }
+    if connect.json {
         let mut fields = Fields::default();
         for (name, value) in facts.as_object().into_iter().flatten() {
             fields = fields.set(name, value.clone());

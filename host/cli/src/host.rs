@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ostrakon_client::HostFile;
 use ostrakon_engine::{Engine, EngineConfig, StartError};
@@ -28,6 +29,7 @@ pub(crate) struct HostConfig {
     pub(crate) history_versions: u32,
     pub(crate) action_ids: usize,
     pub(crate) tries_max: u32,
+    pub(crate) observe_lag: Duration,
     pub(crate) verify: Verify,
     pub(crate) policies: Vec<KindAndFile>,
     pub(crate) policy_settings: Vec<KindAndFile>,
@@ -100,7 +102,7 @@ fn build(config: &HostConfig) -> Result<(Arc<Engine>, Identity, Arc<Slots>), Fai
         verify: config.verify,
         new_log: LogId::new(uuid::Uuid::new_v4().as_u128() as u64),
     };
-    let settings = EngineConfig { store, tries_max: config.tries_max };
+    let settings = EngineConfig { store, tries_max: config.tries_max, observe_lag: config.observe_lag };
     let engine = Engine::start(settings, slots.for_engine()).map_err(|error| match error {
         StartError::Open(error) => Failure::failed(error.to_string()),
         StartError::Thread(error) => Failure::failed(error.to_string()),

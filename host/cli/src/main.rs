@@ -103,7 +103,7 @@ enum Command {
     ShardMap(about::AboutArgs),
     /// Show what the host is and has done
     #[command(after_help = about::INFO_HELP)]
-    Info(about::AboutArgs),
+    Info(about::InfoArgs),
     /// Check that what a stopped host's folder holds agrees with itself
     Check(check::CheckArgs),
     /// Play files of another system as traffic
@@ -152,7 +152,8 @@ impl Command {
             Self::Escalations(command) => command.json(),
             Self::Get(args) | Self::Version(args) | Self::ShardKey(args) => args.connect.json,
             Self::List(args) => args.connect.json,
-            Self::ShardMap(args) | Self::Info(args) => args.connect.json,
+            Self::ShardMap(args) => args.connect.json,
+            Self::Info(args) => args.about.connect.json,
             Self::Import(args) => {
                 let import::Format::Cloudtrail(args) = &args.format;
                 args.connect.json

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use ostrakon_server::{Deadlines, Identity};
@@ -87,6 +88,10 @@ pub(crate) struct StoreArgs {
           value_parser = clap::value_parser!(u32).range(1..=i64::from(RECONCILE_TRIES_MAX)))]
     tries: u32,
 
+    /// Let predictions see versions that are at least this old: what they would be worth on a front end apart from the owner
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    observe_lag_ms: u64,
+
     /// How closely files are looked at before the host serves: `full` reads every byte, `quick` trusts the inside of tables
     #[arg(long, value_name = "HOW", value_enum, default_value_t = VerifyArg::Full)]
     verify: VerifyArg,
@@ -148,6 +153,7 @@ impl StoreArgs {
             history_versions: self.history,
             action_ids: self.action_ids as usize,
             tries_max: self.tries,
+            observe_lag: Duration::from_millis(self.observe_lag_ms),
             verify: match self.verify {
                 VerifyArg::Full => Verify::Full,
                 VerifyArg::Quick => Verify::Quick,

@@ -30,6 +30,7 @@ impl Engine {
             ("requests".into(), Value::Map(self.counters.requests())),
             ("refusals".into(), Value::Map(self.counters.refusals())),
             ("predictions".into(), Value::Map(self.counters.predictions())),
+            ("scoreboard".into(), Value::Map(self.scoreboard.facts())),
             ("reconciliation".into(), Value::Map(self.reconciliation())),
             ("shard-key-faults".into(), self.counters.shard_key_faults()),
             ("action-ids".into(), number(self.ids.len())),

@@ -15,6 +15,7 @@ mod observed;
 mod owner;
 mod reads;
 mod reconciled;
+mod scoreboard;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -22,7 +23,7 @@ mod tickets;
 mod writes;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ostrakon_core::keys;
 use ostrakon_core::policy::{Heat, Placing, PredictionPolicy, ReconciliationPolicy, ShardKeyPolicy};
@@ -36,6 +37,7 @@ use agent::Agent;
 use counters::Counters;
 use observed::Observed;
 use owner::Owner;
+use scoreboard::Scoreboard;
 
 /// The policies that decide, and what `info` says of them.
 pub struct Policies {
@@ -56,11 +58,13 @@ pub struct EngineConfig {
     pub store: StoreConfig,
     /// How often the reconciliation policy is asked for an action before a person has it, at least 1.
     pub tries_max: u32,
+    /// How old what predictions see is at least: 0 for a front end that is one with the owner.
+    pub observe_lag: Duration,
 }
 
 impl From<StoreConfig> for EngineConfig {
     fn from(store: StoreConfig) -> Self {
-        Self { store, tries_max: RECONCILE_TRIES_DEFAULT }
+        Self { store, tries_max: RECONCILE_TRIES_DEFAULT, observe_lag: Duration::ZERO }
     }
 }
 
@@ -92,6 +96,7 @@ pub struct Engine {
     log: LogId,
     ids: Arc<ActionIds>,
     observed: Observed,
+    scoreboard: Scoreboard,
     counters: Arc<Counters>,
     started: Instant,
 }
@@ -99,7 +104,7 @@ pub struct Engine {
 impl Engine {
     /// Opens the store, starts the committing thread and the reconciliation agent.
     pub fn start(config: impl Into<EngineConfig>, policies: Policies) -> Result<Self, StartError> {
-        let EngineConfig { store, tries_max } = config.into();
+        let EngineConfig { store, tries_max, observe_lag } = config.into();
         let (store, mut recovered) = Store::open(store)?;
         let floors = std::mem::take(&mut recovered.floors);
         let ids = Arc::new(ActionIds::new(floors, std::mem::take(&mut recovered.remembered)));
@@ -115,7 +120,8 @@ impl Engine {
             views,
             log,
             ids,
-            observed: Observed::new(),
+            observed: Observed::new(observe_lag),
+            scoreboard: Scoreboard::default(),
             counters,
             started: Instant::now(),
         })

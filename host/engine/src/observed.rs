@@ -3,7 +3,7 @@
 //! A table of fixed size; an object that falls on another's slot takes its place. What is wrong here makes a forecast
 //! wrong, never an answer: the owner confirms.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ostrakon_wire::Version;
 use ostrakon_wire::bounds::OBSERVED_OBJECTS;
@@ -27,6 +27,9 @@ struct Slot {
     object: u64,
     version: Option<Version>,
     seen_us: u64,
+    /// The version that was the newest the lag ago or a little longer, and the one that takes its place in time.
+    aged: Option<(Version, u64)>,
+    ageing: Option<(Version, u64)>,
     queued: u32,
     /// Writes, fading by half every [`HALF_LIFE_US`].
     writes: f32,
@@ -41,6 +44,8 @@ const LN_2: f32 = std::f32::consts::LN_2;
 pub(crate) struct Observed {
     slots: Box<[Mutex<Slot>]>,
     started: Instant,
+    /// What is told is at least so old.
+    lag_us: u64,
 }
 
 /// A conditional write on its way; counts as queued until it is dropped.
@@ -50,8 +55,9 @@ pub(crate) struct OnItsWay<'a> {
 }
 
 impl Observed {
-    pub(crate) fn new() -> Self {
-        Self { slots: (0..OBSERVED_OBJECTS).map(|_| Mutex::default()).collect(), started: Instant::now() }
+    pub(crate) fn new(lag: Duration) -> Self {
+        let slots = (0..OBSERVED_OBJECTS).map(|_| Mutex::default()).collect();
+        Self { slots, started: Instant::now(), lag_us: lag.as_micros() as u64 }
     }
 
     fn now_us(&self) -> u64 {
@@ -69,7 +75,7 @@ impl Observed {
         slot.claim(object, now);
         slot.fade(now);
         let seen = Seen {
-            version: slot.version.map(|version| (version, now.saturating_sub(slot.seen_us))),
+            version: slot.told(now, self.lag_us).map(|(version, at)| (version, now.saturating_sub(at))),
             queued: slot.queued,
             write_millihz: (slot.writes * LN_2 / (HALF_LIFE_US / 1e6) * 1e3) as u64,
             conflict_ppm: slot.conflict_ppm,
@@ -102,6 +108,21 @@ impl Slot {
         if self.object != object {
             *self = Self { object, faded_us: now_us, ..Self::default() };
         }
+    }
+
+    /// The version that is told, and when it was the newest.
+    fn told(&mut self, now_us: u64, lag_us: u64) -> Option<(Version, u64)> {
+        let newest = self.version.map(|version| (version, self.seen_us));
+        if lag_us == 0 {
+            return newest;
+        }
+        if self.ageing.is_some_and(|(_, at)| at + lag_us <= now_us) {
+            self.aged = self.ageing.take();
+        }
+        if self.ageing.is_none() {
+            self.ageing = newest.map(|(version, _)| (version, now_us));
+        }
+        self.aged
     }
 
     fn wrote(&mut self, now_us: u64) {
@@ -153,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_front_end_remembers_the_newest_version_and_who_is_on_the_way() {
-        let observed = Observed::new();
+        let observed = Observed::new(Duration::ZERO);
         let (seen, first) = observed.look(5);
         assert_eq!((seen.version, seen.queued), (None, 0));
         first.ended(Version::new(7), true, false);
@@ -165,5 +186,19 @@ mod tests {
         assert_eq!(observed.look(5).0.queued, 1);
         let (other, _way) = observed.look(5 + OBSERVED_OBJECTS as u64);
         assert_eq!(other.version, None, "another object in the same slot starts afresh");
+    }
+
+    #[test]
+    fn a_front_end_with_a_lag_is_told_the_newest_version() {
+        let mut slot = Slot::default();
+        let (newer, lag) = (|slot: &mut Slot, version, now| slot.saw(Version::new(version), now), 1_000);
+        newer(&mut slot, 1, 0);
+        assert_eq!(slot.told(0, lag), None);
+        newer(&mut slot, 2, 400);
+        assert_eq!(slot.told(999, lag), None);
+        assert_eq!(slot.told(1_000, lag), Some((Version::new(1), 0)));
+        newer(&mut slot, 3, 1_500);
+        assert_eq!(slot.told(2_100, lag), Some((Version::new(2), 1_000)));
+        assert_eq!(slot.told(2_100, 0), Some((Version::new(3), 1_500)));
     }
 }

@@ -15,6 +15,7 @@ use crate::action_ids::{Begun, Claim, intent};
 use crate::answers::id_refused;
 use crate::observed::OnItsWay;
 use crate::owner::{Condition, Intent, NotWritten, Written};
+use crate::scoreboard::Judged;
 use crate::{Context, Engine, now};
 
 /// One write, whichever request it came with.
@@ -30,6 +31,10 @@ pub(crate) struct Write<'a> {
 /// What the prediction said of a write.
 struct Foretold {
     generation: Generation,
+    known: Version,
+    /// The version that this front end saw last, as the prediction was told.
+    cached: Option<Version>,
+    choice: OnConflict,
     /// `None` where it could not be had; the write goes ahead without.
     forecast: Option<Forecast>,
 }
@@ -213,7 +218,14 @@ impl Engine {
             tracing::warn!(%fault, "a forecast could not be had; the write goes ahead without");
             self.counters.prediction_faults.add();
         });
-        (Foretold { generation: decision.generation, forecast: forecast.ok() }, on_its_way)
+        let foretold = Foretold {
+            generation: decision.generation,
+            known,
+            cached: seen.version.map(|(version, _)| version),
+            choice: write.choice,
+            forecast: forecast.ok(),
+        };
+        (foretold, on_its_way)
     }
 
     /// Judges a forecast by what its write met, and remembers that.
@@ -222,6 +234,10 @@ impl Engine {
         on_its_way.ended(stands, written, conflict);
         if let Some(forecast) = foretold.forecast {
             self.counters.judge(forecast, met, conflict);
+            let Foretold { known, cached, choice, .. } = *foretold;
+            let round_trip_saved = choice != OnConflict::Reject;
+            let judged = Judged { forecast, known, cached, met, conflict, round_trip_saved };
+            self.scoreboard.judge(foretold.generation, &judged);
         }
     }
 

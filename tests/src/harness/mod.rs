@@ -3,6 +3,7 @@
 mod authority;
 mod binary;
 mod components;
+pub(crate) mod history;
 mod host;
 mod raw;
 mod run;

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use ostrakon_client::{ActionId, Client, ClientConfig, Code, Error, HostFile, Revision};
+use ostrakon_client::{ActionId, Client, ClientConfig, Code, Error, HostFile, Revision, SettleEscalation, SettleHow};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -371,7 +371,7 @@ impl Settling<'_> {
         }
     }
 
-    /// An escalation that was acknowledged is there.
+    /// An escalation that was acknowledged is there. It is discarded then: only so many may be open.
     async fn hold_escalation(
         &mut self,
         client: &Client,
@@ -380,7 +380,13 @@ impl Settling<'_> {
         number: Revision,
     ) -> anyhow::Result<()> {
         match client.escalation(number).await {
-            Ok(found) if found.action_id == Some(id) => Ok(()),
+            Ok(found) if found.action_id == Some(id) && found.settled.is_some() => Ok(()),
+            Ok(found) if found.action_id == Some(id) => {
+                let (by, reason) = ("crash".to_owned(), "it was there".to_owned());
+                let how = SettleHow::Discard;
+                client.settle(SettleEscalation { escalation: number, how, payload: None, by, reason }).await?;
+                Ok(())
+            }
             Ok(_) | Err(Error::Refused(_)) => {
                 self.tally.lost += 1;
                 self.tally.wrong(format!("object {object}: {id} was escalated as {number}, which is not there"));

@@ -1,0 +1,223 @@
+//! Linearizability under fire: concurrent clients on few objects, kill -9, and policies that are swapped meanwhile.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ostrakon_client::{
+    Action, Client, ClientConfig, Code, Committed, Error, Expect, Object, ObjectId, OnConflict, Outcome, Perform,
+    Version,
+};
+use ostrakon_policy::shipped;
+use ostrakon_policy::testing::{Recipe, snippets};
+use ostrakon_wire::PolicyKind;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::harness::history::{Effect, Event, State, What, check};
+use crate::harness::{Folder, Host, as_json, component_file, object, structured, target};
+
+const CLIENTS: u64 = 6;
+const OBJECTS: u64 = 3;
+const ROUNDS: u64 = 120;
+const KILLS: u32 = 3;
+
+/// Numbers from a seed.
+struct Draws(u64);
+
+impl Draws {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+fn first() -> State {
+    State::from([("n".to_owned(), 0)])
+}
+
+fn name(object_number: u64) -> ObjectId {
+    object("fire", format!("object-{object_number}"))
+}
+
+fn action(effect: &Effect) -> Action {
+    match effect {
+        Effect::Put(all) => Action::Put(structured(&json!(all))),
+        Effect::Merge(some) => Action::Merge(structured(&json!(some))),
+        Effect::Add(name, more) => Action::Add(structured(&json!({ (format!("/{name}")): more }))),
+    }
+}
+
+/// A client that goes on when the host is gone: with the next one, under the same action id.
+struct Survivor {
+    configs: watch::Receiver<ClientConfig>,
+    client: Option<Client>,
+}
+
+impl Survivor {
+    /// Asks until there is an answer.
+    async fn ask<T, A: Future<Output = Result<T, Error>>>(&mut self, ask: impl Fn(Client) -> A) -> Result<T, Error> {
+        loop {
+            let client = match &self.client {
+                Some(client) => client.clone(),
+                None => {
+                    let config = ClientConfig { deadline: Duration::from_secs(3), ..self.configs.borrow().clone() };
+                    match Client::connect(config).await {
+                        Ok(client) => self.client.insert(client).clone(),
+                        Err(_) => {
+                            // There is a new host soon; or this one was not ready.
+                            let _ = tokio::time::timeout(Duration::from_millis(50), self.configs.changed()).await;
+                            continue;
+                        }
+                    }
+                }
+            };
+            match ask(client).await {
+                Err(Error::Lost(_) | Error::Unreachable(_) | Error::Deadline) => self.client = None,
+                Err(Error::Refused(error)) if error.code.retryable() => {}
+                answer => return answer,
+            }
+        }
+    }
+}
+
+async fn read(client: Client, object: ObjectId) -> Result<Object, Error> {
+    client.read(&object).await
+}
+
+/// Does an action; one that is detached to its end.
+async fn carry_out(client: Client, perform: Perform) -> Result<Committed, Error> {
+    let id = perform.action_id.unwrap();
+    let mut outcome = client.start(perform).await?;
+    loop {
+        match outcome {
+            Outcome::Committed(committed) => return Ok(committed),
+            Outcome::Pending(_) => outcome = client.ticket("fire", id, Duration::from_secs(1)).await?,
+        }
+    }
+}
+
+/// Reads and writes, and notes what was answered when.
+async fn live(number: u64, mut survivor: Survivor, done: Arc<AtomicU64>, seed: u64) -> Vec<Event> {
+    let (mut draws, mut events) = (Draws(seed), Vec::new());
+    let mut seen = vec![1_u64; OBJECTS as usize];
+    for round in 0..ROUNDS {
+        let at = draws.below(OBJECTS);
+        let object = name(at);
+        let begun = Instant::now();
+        let unique = (number * ROUNDS + round + 1) as i64;
+        let effect = match draws.below(8) {
+            0..2 => {
+                let read = survivor.ask(|client| read(client, name(at))).await.unwrap();
+                let state: State = serde_json::from_value(as_json(&read.payload)).unwrap();
+                let version = read.version.get();
+                seen[at as usize] = version;
+                events.push(Event {
+                    object: at as usize,
+                    begun,
+                    ended: Instant::now(),
+                    what: What::Read { version, state },
+                });
+                continue;
+            }
+            2..6 => Effect::Add("n".into(), unique),
+            6 => Effect::Merge(State::from([(format!("by-{number}"), unique)])),
+            _ => Effect::Put(State::from([("n".to_owned(), unique), (format!("put-{number}"), unique)])),
+        };
+        // Versions that were seen a while ago, and all three choices.
+        let on_conflict = [OnConflict::Reject, OnConflict::Reconcile, OnConflict::Detach][draws.below(3) as usize];
+        let perform = Perform {
+            target: target(&object),
+            action: action(&effect),
+            known: (draws.below(4) > 0).then(|| Version::new(seen[at as usize])),
+            action_id: Some(Client::new_action_id()),
+            on_conflict,
+        };
+        let outcome = survivor.ask(|client| carry_out(client, perform.clone()));
+        match outcome.await {
+            Ok(committed) => {
+                let version = committed.version.get();
+                seen[at as usize] = if draws.below(2) == 0 { version } else { seen[at as usize] };
+                let what = What::Wrote { version, effect };
+                events.push(Event { object: at as usize, begun, ended: Instant::now(), what });
+            }
+            Err(Error::Refused(error)) => match error.code {
+                Code::Conflict => seen[at as usize] = error.winner.unwrap().version.get(),
+                Code::Rejected | Code::Escalated => {}
+                other => panic!("{other:?}: {}", error.message),
+            },
+            Err(error) => panic!("{error}"),
+        }
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    events
+}
+
+/// Components to swap in: what is shipped, and what says the opposite of it.
+fn components(folder: &Folder) -> Vec<(&'static str, PathBuf)> {
+    let file = |name: &str, bytes: &[u8]| component_file(folder.beside("").as_path(), name, bytes);
+    let forecast = |route| Recipe::new(PolicyKind::Prediction).decide(snippets::forecast(500_000, route)).build();
+    vec![
+        ("prediction", file("shipped-prediction", shipped(PolicyKind::Prediction).bytes)),
+        ("prediction", file("never", &forecast(0))),
+        ("prediction", file("always", &forecast(1))),
+        ("reconciliation", file("shipped-reconciliation", shipped(PolicyKind::Reconciliation).bytes)),
+        // Runs everything again; a put for another version it may not.
+        ("reconciliation", file("rerun", &Recipe::new(PolicyKind::Reconciliation).build())),
+    ]
+}
+
+async fn under_fire(seed: u64) {
+    let folder = Folder::new();
+    let components = components(&folder);
+    let mut host: Host = folder.serve_with(&["--history", "100000", "--tries", "2"]);
+    let client = host.client().await;
+    for number in 0..OBJECTS {
+        client.put(&name(number), structured(&json!(first())), Expect::Absent).await.unwrap();
+    }
+    let (configs, current) = watch::channel(host.config());
+    let done = Arc::new(AtomicU64::new(0));
+    let mut living = Vec::new();
+    for number in 0..CLIENTS {
+        let survivor = Survivor { configs: current.clone(), client: None };
+        living.push(tokio::spawn(live(number, survivor, Arc::clone(&done), seed * 1_000 + number)));
+    }
+    let mut draws = Draws(seed);
+    for kill in 1..=KILLS {
+        // So much is done between two ends, whatever the machine is busy with.
+        let until = u64::from(kill) * CLIENTS * ROUNDS / u64::from(2 * KILLS);
+        let wait = Instant::now();
+        while done.load(Ordering::Relaxed) < until && living.iter().any(|client| !client.is_finished()) {
+            let (kind, component) = &components[draws.below(components.len() as u64) as usize];
+            host.swap(kind, component);
+            tokio::time::sleep(Duration::from_millis(draws.below(20))).await;
+            assert!(wait.elapsed() < Duration::from_secs(60), "seed {seed}: the clients stand still");
+        }
+        host.kill();
+        host = folder.serve_with(&["--history", "100000", "--tries", "2"]);
+        configs.send_replace(host.config());
+    }
+    let mut events = Vec::new();
+    for client in living {
+        events.extend(client.await.unwrap());
+    }
+    let client = host.client().await;
+    for number in 0..OBJECTS {
+        let begun = Instant::now();
+        let read = client.read(&name(number)).await.unwrap();
+        let state = serde_json::from_value(as_json(&read.payload)).unwrap();
+        let what = What::Read { version: read.version.get(), state };
+        events.push(Event { object: number as usize, begun, ended: Instant::now(), what });
+    }
+    assert!(events.len() as u64 > CLIENTS * ROUNDS / 3, "too little was done to tell");
+    check(&first(), &events).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+    host.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_and_swaps_leave_a_history_that_no_order_explains() {
+    for seed in [1, 2] {
+        under_fire(seed).await;
+    }
+}
