@@ -125,8 +125,10 @@ async fn live(number: u64, mut survivor: Survivor, done: Arc<AtomicU64>, seed: u
             6 => Effect::Merge(State::from([(format!("by-{number}"), unique)])),
             _ => Effect::Put(State::from([("n".to_owned(), unique), (format!("put-{number}"), unique)])),
         };
-        // Versions that were seen a while ago, and all three choices.
-        let on_conflict = [OnConflict::Reject, OnConflict::Reconcile, OnConflict::Detach][draws.below(3) as usize];
+        // Versions that were seen a while ago, and all three choices. A put that is reconciled is no put any more: what it
+        // changed of its base is stored.
+        let choices = [OnConflict::Reject, OnConflict::Reconcile, OnConflict::Detach];
+        let on_conflict = choices[if matches!(effect, Effect::Put(_)) { 0 } else { draws.below(3) as usize }];
         let perform = Perform {
             target: target(&object),
             action: action(&effect),

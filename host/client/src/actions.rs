@@ -162,9 +162,11 @@ impl Client {
         outcome(self.ask(Operation::Reconcile(perform)).await?)
     }
 
-    /// What became of an action with an id, its object's client's; waits for its end for at most so long.
+    /// What became of an action with an id, its object's client's; waits for its end for at most so long, and
+    /// for half of a request's deadline.
     pub async fn ticket(&self, client: &str, action_id: ActionId, wait: Duration) -> Result<Outcome, Error> {
-        let wait_ms = wait.as_millis().min(TICKET_WAIT_MS_MAX.into()) as u32;
+        // The answer must come before the request's own deadline does.
+        let wait_ms = wait.min(self.deadline() / 2).as_millis().min(TICKET_WAIT_MS_MAX.into()) as u32;
         outcome(self.ask(Operation::AskTicket(AskTicket { client: client.to_owned(), action_id, wait_ms })).await?)
     }
 

@@ -80,6 +80,11 @@ impl Client {
         }
     }
 
+    /// How long a request may take.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.inner.config.deadline
+    }
+
     async fn try_once(&self, request: &mut Request) -> Result<Reply, Error> {
         let wire = self.wire().await?;
         let answer = wire.ask(request).await?;

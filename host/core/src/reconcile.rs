@@ -71,6 +71,9 @@ const BACK_OFF_MS: u64 = 10;
 /// The longest.
 const BACK_OFF_MS_MAX: u64 = 1_000;
 
+/// Longest words that are kept of a fault or a policy, in bytes.
+const WORDS_BYTES_MAX: usize = 4 << 10;
+
 /// What to do with a case at its turn.
 pub fn first(kind: ActionKind, condition_holds: bool, patches: bool) -> First {
     match (kind, condition_holds) {
@@ -88,7 +91,7 @@ pub fn next(judged: &Judged, verdict: Result<Verdict, PolicyFault>) -> Next {
         Err(fault) => Err(fault.to_string()),
     };
     let last = judged.tries >= judged.tries_max;
-    match step {
+    match step.map_err(clipped) {
         Ok(Next::Again(_)) if last => Next::Escalate(format!("still to be tried later after {} tries", judged.tries)),
         Ok(Next::Again(ms)) => Next::Again(jittered(ms, judged.seed)),
         Ok(step) => step,
@@ -98,6 +101,11 @@ pub fn next(judged: &Judged, verdict: Result<Verdict, PolicyFault>) -> Next {
             Next::Again(jittered(doubled.min(BACK_OFF_MS_MAX), judged.seed))
         }
     }
+}
+
+fn clipped(mut words: String) -> String {
+    words.truncate(words.floor_char_boundary(WORDS_BYTES_MAX));
+    words
 }
 
 /// The wait, or up to half as much more.
@@ -122,9 +130,9 @@ fn step(judged: &Judged, verdict: Verdict) -> Result<Next, String> {
         Verdict::Replace(Change { body, reply }) => Next::Write(Make::Replace(from_policy(body)?), self::reply(reply)?),
         Verdict::Remove(reply) => Next::Write(Make::Remove, self::reply(reply)?),
         Verdict::AlreadyApplied(reply) => Next::Applied(self::reply(reply)?),
-        Verdict::Reject(words) => Next::Reject(words),
+        Verdict::Reject(words) => Next::Reject(clipped(words)),
         Verdict::RetryAfterMs(ms) => Next::Again(ms.into()),
-        Verdict::Escalate(words) => Next::Escalate(words),
+        Verdict::Escalate(words) => Next::Escalate(clipped(words)),
     })
 }
 
@@ -193,7 +201,7 @@ fn has_null(map: &Map) -> bool {
 }
 
 /// What an action changes and what was changed meanwhile, as patches; `None` where patches cannot tell: bytes, a base that
-/// is not there, an object that is not, null in either.
+/// is not there, an object that is not, null in any of them.
 pub fn patches(action: &Action, base: Option<&Payload>, latest: Option<&Payload>) -> Option<(Vec<u8>, Vec<u8>)> {
     let map = |payload: &Payload| match payload.value() {
         Some(Value::Map(map)) => Some(map),
@@ -204,7 +212,10 @@ pub fn patches(action: &Action, base: Option<&Payload>, latest: Option<&Payload>
         return None;
     }
     let ours = match action {
-        Action::Put(payload) => Value::Map(difference(&base, &map(payload)?)).to_cbor(),
+        Action::Put(payload) => {
+            let to = map(payload).filter(|to| !has_null(to))?;
+            Value::Map(difference(&base, &to)).to_cbor()
+        }
         Action::Merge(patch) | Action::Add(patch) => patch.as_bytes().to_vec(),
         Action::Delete | Action::Custom { .. } => return None,
     };
@@ -281,6 +292,8 @@ mod tests {
         assert_eq!(patches(&put, None, Some(&latest)), None);
         assert_eq!(patches(&put, Some(&base), None), None);
         assert_eq!(patches(&put, Some(&Payload::bytes("x").unwrap()), Some(&latest)), None);
+        let null = Action::Put(payload(json!({"a": null, "b": {"c": 2}})));
+        assert_eq!(patches(&null, Some(&base), Some(&latest)), None, "a patch cannot set null");
         assert_eq!(patches(&Action::Delete, Some(&base), Some(&latest)), None);
     }
 

@@ -69,6 +69,8 @@ struct Key {
 /// An action that is running, and who waits for its end.
 struct Running {
     intent: u128,
+    /// It is detached, and its ticket is durable.
+    ticket: bool,
     waiters: Vec<oneshot::Sender<()>>,
 }
 
@@ -141,7 +143,8 @@ impl ActionIds {
         &self.stripes[(bits as u64 ^ (bits >> 64) as u64 ^ key.client) as usize % STRIPES]
     }
 
-    /// Claims an id, or tells what came of it. Where the same action is running, waits for its end, if that is wanted.
+    /// Claims an id, or tells what came of it. Where the same action is running, waits for its end; who does not want to
+    /// `wait` is told that it runs once its ticket is durable.
     pub(crate) async fn begin(
         self: &Arc<Self>,
         client: &str,
@@ -163,16 +166,17 @@ impl ActionIds {
                 match stripe.running.entry(key) {
                     Entry::Vacant(vacant) => {
                         self.hold_floors(client, identity.id, now)?;
-                        vacant.insert(Running { intent: identity.intent, waiters: Vec::new() });
+                        vacant.insert(Running { intent: identity.intent, ticket: false, waiters: Vec::new() });
                         let ids = Arc::clone(self);
                         return Ok(Begun::Fresh(Claim { ids, key, identity, recorded: false }));
                     }
                     Entry::Occupied(running) if running.get().intent != identity.intent => {
                         return Err(IdRefused::Reused);
                     }
-                    Entry::Occupied(_) if !wait => return Ok(Begun::Running),
+                    Entry::Occupied(running) if !wait && running.get().ticket => return Ok(Begun::Running),
                     Entry::Occupied(mut running) => {
                         let (ended, waiting) = oneshot::channel();
+                        running.get_mut().waiters.retain(|waiter| !waiter.is_closed());
                         running.get_mut().waiters.push(ended);
                         waiting
                     }
@@ -186,9 +190,18 @@ impl ActionIds {
     /// Claims the id of a detached action of an earlier run.
     pub(crate) fn resume(self: &Arc<Self>, client: &str, identity: Identity) -> Claim {
         let key = Key::new(client, identity.id);
-        let running = Running { intent: identity.intent, waiters: Vec::new() };
+        let running = Running { intent: identity.intent, ticket: true, waiters: Vec::new() };
         self.stripe(key).lock().running.insert(key, running);
         Claim { ids: Arc::clone(self), key, identity, recorded: false }
+    }
+
+    /// The ticket of a detached action is durable. Whoever waits to be told so looks again.
+    pub(crate) fn ticket(&self, client: &str, id: ActionId) {
+        let key = Key::new(client, id);
+        if let Some(running) = self.stripe(key).lock().running.get_mut(&key) {
+            running.ticket = true;
+            running.waiters.clear();
+        }
     }
 
     /// What is known of an id, whatever it was used for.

@@ -11,16 +11,16 @@ mod queues;
 mod run;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use ostrakon_store::{Identity, ReadError, Recovered, Views};
+use ostrakon_store::{CaseWrite, Identity, Note, Outcome, ReadError, Recovered, Ticket, Views};
 use ostrakon_wire::bounds::{RECONCILER_THREADS, TICKETS_MAX};
-use ostrakon_wire::{ObjectId, Revision};
+use ostrakon_wire::{ActionId, ObjectId, Revision, ShardKey, Version};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::action_ids::ActionIds;
+use crate::action_ids::{ActionIds, Asked};
 use crate::counters::Counters;
 use crate::owner::{Condition, Owner};
 use crate::{Policies, place};
@@ -71,6 +71,11 @@ impl Agent {
         });
         for ticket in recovered.tickets {
             let id = ticket.perform.action_id.expect("a ticket's action has an id");
+            if let Asked::Recorded(_) = ids.ask(ticket.perform.target.object.client(), id) {
+                // Its outcome went ahead of it on another shard's way.
+                shared.close_ticket(&ticket, id);
+                continue;
+            }
             let claim = ids.resume(ticket.perform.target.object.client(), Identity { id, intent: ticket.intent });
             let condition = ticket.perform.known.map_or(Condition::None, Condition::Known);
             let mut case = Case::new(ticket.perform, condition, ticket.timestamp, Some(claim));
@@ -123,7 +128,7 @@ impl Agent {
 
     /// Detached actions that are not done.
     pub(crate) fn tickets(&self) -> usize {
-        self.shared.tickets.load(std::sync::atomic::Ordering::Relaxed)
+        self.shared.tickets.load(Ordering::Relaxed)
     }
 
     /// Escalations that nobody has settled.
@@ -147,13 +152,28 @@ impl Drop for Settling {
 impl Shared {
     fn work(&self) {
         while let Some(mut batch) = self.queues.take() {
-            // A turn that panics has said so; its cases tell those who wait by being dropped.
-            let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(&mut batch)));
-            if ran.is_err() {
-                batch.cases.clear();
-            }
+            // A turn that panics has said so; the case that it was at tells who waits by being dropped.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(&mut batch)));
             self.queues.give_back(batch);
         }
+    }
+
+    fn close_ticket(&self, ticket: &Ticket, id: ActionId) {
+        let object = ticket.perform.target.object.clone();
+        let closed = CaseWrite::CloseTicket { client: object.client().to_owned(), id };
+        let note = Note {
+            object,
+            shard_key: ShardKey::default(),
+            version: Version::ABSENT,
+            kind: ticket.perform.action.kind(),
+            identity: None,
+            outcome: Outcome::Settled,
+            text: Vec::new(),
+            cases: vec![closed],
+        };
+        self.tickets.fetch_sub(1, Ordering::Relaxed);
+        // Not closed now, it is at the next start.
+        drop(self.owner.note(note));
     }
 
     /// Tells a case that its object cannot be read. A detached one waits until it can.

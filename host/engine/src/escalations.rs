@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ostrakon_store::{CaseWrite, Escalation as Stored, Note, Outcome, ReadError};
 use ostrakon_wire::answer::{Escalation, Escalations, Settlement};
-use ostrakon_wire::bounds::{PAGE_EXAMINED_MAX, PAYLOAD_BYTES_MAX};
+use ostrakon_wire::bounds::{PAGE_BYTES_MAX, PAGE_EXAMINED_MAX, PAYLOAD_BYTES_MAX};
 use ostrakon_wire::{
     Action, Code, Decided, Generations, ListEscalations, OnConflict, Perform, Revision, SettleEscalation, SettleHow,
     WireError,
@@ -16,28 +16,40 @@ use crate::{Engine, now};
 /// What page tokens of escalations begin with, so that none of another list is taken for one.
 const TOKEN_TAG: u8 = 2;
 
+/// What an item of a page takes at most: texts, words, who and why.
+const ITEM_BYTES_MAX: usize = 16 << 10;
+/// What it takes beside its texts.
+const ITEM_OVERHEAD_BYTES: usize = 160;
+
+fn item_bytes(item: &Escalation) -> usize {
+    let settled = item.settled.as_ref().map_or(0, |settled| settled.by.len() + settled.reason.len());
+    item.object.as_text().len() + item.words.len() + settled + item.custom_kind.as_ref().map_or(0, String::len)
+}
+
 impl Engine {
     pub(crate) async fn list_escalations(&self, list: &ListEscalations) -> Result<Escalations, WireError> {
         let from = list.token.as_ref().map_or(Ok(Revision::default()), read_token)?;
         let (views, client, limit) = (self.views.clone(), list.client.clone(), list.limit);
         let page = self.owner.on_reader(move || {
             let view = views.latest();
-            let (mut items, mut next) = (Vec::new(), None);
+            let (mut items, mut next, mut bytes) = (Vec::new(), None, 0);
             for (examined, escalation) in view.escalations(from).enumerate() {
                 let (number, stored) = escalation?;
-                if items.len() == limit || examined == PAGE_EXAMINED_MAX {
+                if items.len() == limit || examined == PAGE_EXAMINED_MAX || bytes > PAGE_BYTES_MAX - ITEM_BYTES_MAX {
                     next = Some(number);
                     break;
                 }
                 if client.as_deref().is_none_or(|client| stored.perform.target.object.client() == client) {
-                    items.push((number, stored));
+                    let item = told(number, stored, false, &Decided::default());
+                    bytes += ITEM_OVERHEAD_BYTES + item_bytes(&item);
+                    items.push(item);
                 }
             }
             Ok((items, next, view.position()))
         });
         let (items, next, position) = page.await.map_err(|error| self.unreadable(&error))?;
         let decided = self.decided(None, position, Generations::default());
-        let items = items.into_iter().map(|(number, stored)| told(number, stored, false, &decided)).collect();
+        let items = items.into_iter().map(|item| Escalation { decided: decided.clone(), ..item }).collect();
         Ok(Escalations { items, token: next.map(write_token), decided })
     }
 

@@ -337,7 +337,10 @@ impl Owner {
     pub(crate) fn note(&self, note: Note) -> Result<Pending, NotWritten> {
         let (reply, pending) = oneshot::channel();
         let unit = Unit::Note(Box::new(note));
-        self.committer.submit(unit, Token { claim: None, reply }).map_err(|_| NotWritten::Full)?;
+        self.committer.submit(unit, Token { claim: None, reply }).map_err(|_| {
+            let failed = self.committer.stats().failed.load(Ordering::Relaxed);
+            if failed { NotWritten::Commit(CommitError::Failed) } else { NotWritten::Full }
+        })?;
         Ok(pending)
     }
 

@@ -16,11 +16,13 @@ pub(crate) struct Reconciled {
     pub(crate) reply: Result<Reply, WireError>,
     /// The version that it met at its turn, and whether that was another than its condition asks for.
     pub(crate) met: Option<(Version, bool)>,
+    /// Whether it made a version.
+    pub(crate) wrote: bool,
 }
 
 impl From<Result<Reply, WireError>> for Reconciled {
     fn from(reply: Result<Reply, WireError>) -> Self {
-        Self { reply, met: None }
+        Self { reply, met: None, wrote: false }
     }
 }
 
@@ -68,7 +70,12 @@ impl Engine {
                 Err(self.not_written(reason, position, generations)).into()
             }
             Decided::Failed(reason) => Err(self.not_written(reason, position, Generations::default())).into(),
-            Decided::Error(error) => Err(error).into(),
+            Decided::Error(error, settled) => {
+                if let Some(settled) = settled {
+                    let _ = settled.await;
+                }
+                Err(error).into()
+            }
         }
     }
 
@@ -89,32 +96,17 @@ impl Engine {
         let refused = |error: WireError, shard_key| {
             Err(WireError { decided: Some(self.decided_at(shard_key, revision, generations.clone())), ..error })
         };
+        let wrote = matches!(came_to, CameTo::Made { .. });
         let reply = match came_to {
-            CameTo::Made { made, reply } => {
-                self.counters.committed.add();
-                if made.created {
-                    self.counters.created.add();
-                }
-                if tries > 0 {
-                    self.counters.reconciled.add();
-                }
-                committed(made.version, made.shard_key, reply)
-            }
-            CameTo::Applied { version, shard_key, reply } => {
-                self.counters.applied.add();
-                committed(version, shard_key, reply)
-            }
-            CameTo::Rejected { code, words, shard_key } => {
-                self.counters.rejected.add();
-                refused(WireError::new(code, words), shard_key)
-            }
+            CameTo::Made { made, reply } => committed(made.version, made.shard_key, reply),
+            CameTo::Applied { version, shard_key, reply } => committed(version, shard_key, reply),
+            CameTo::Rejected { code, words, shard_key } => refused(WireError::new(code, words), shard_key),
             CameTo::Escalated { words, shard_key } => {
-                self.counters.escalated.add();
                 let escalation = Some(revision);
                 refused(WireError { escalation, ..WireError::new(Code::Escalated, words) }, shard_key)
             }
         };
-        Reconciled { reply, met: Some((met, conflict)) }
+        Reconciled { reply, met: Some((met, conflict)), wrote }
     }
 
     /// What an action came to whose id is remembered.

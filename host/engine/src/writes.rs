@@ -188,7 +188,7 @@ impl Engine {
         }
         let reconciled = self.reconciled(perform, write, claim, foretold.generations()).await;
         if let Some((met, conflict)) = reconciled.met {
-            self.judge(&foretold, &on_its_way, met, conflict, reconciled.reply.is_ok());
+            self.judge(&foretold, &on_its_way, met, conflict, reconciled.wrote);
         }
         reconciled.reply
     }

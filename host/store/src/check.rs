@@ -18,8 +18,9 @@ use ostrakon_wire::{ObjectId, Revision};
 
 use crate::Verify;
 use crate::error::OpenError;
-use crate::keyspaces::{Keyspaces, LOCATOR};
+use crate::keyspaces::{Keyspaces, LOCATOR, META};
 use crate::open;
+use crate::record::case;
 use crate::record::locator::{self, ObjectNumber, Place};
 use crate::record::meta::{self, LogStart, StoreFacts};
 use crate::survey::DamagedShards;
@@ -87,6 +88,7 @@ pub fn check(path: &Path) -> Result<CheckReport, OpenError> {
     let engine = |source: fjall::Error| open::engine_error(path, source);
     let locators = folder.locators(&mut report).map_err(engine)?;
     let mut log = Log::read(&folder, &locators, &mut report).map_err(engine)?;
+    folder.cases(&mut report).map_err(engine)?;
     let spans = rows::read(&folder, &locators, &mut log, &mut report).map_err(engine)?;
     for (number, object) in &locators.objects {
         if !spans.contains_key(number) {
@@ -120,6 +122,23 @@ impl Folder {
         let mark = fact(meta::NUMBERS_KEY)?.map(|value| meta::decode_numbers(&value).map_err(damaged)).transpose()?;
         let (start, numbers_mark) = (start.unwrap_or_default(), mark.unwrap_or_default());
         Ok(Some(Self { snapshot, keyspaces, map, facts, start, acknowledged: entered.mark, numbers_mark }))
+    }
+
+    /// Holds that tickets and escalations can be read: a start reads them all.
+    fn cases(&self, report: &mut CheckReport) -> fjall::Result<()> {
+        for guard in self.snapshot.prefix(&self.keyspaces.meta, case::TICKET_PREFIX) {
+            let (key, value) = guard.into_inner()?;
+            if let Err(damage) = case::Ticket::decode(&value) {
+                report.found(Finding::damaged(META, &key, &damage));
+            }
+        }
+        for guard in self.snapshot.prefix(&self.keyspaces.meta, case::ESCALATION_PREFIX) {
+            let (key, value) = guard.into_inner()?;
+            if let Err(damage) = case::parse_escalation_key(&key).and(case::Escalation::decode(&value).map(drop)) {
+                report.found(Finding::damaged(META, &key, &damage));
+            }
+        }
+        Ok(())
     }
 
     fn locators(&self, report: &mut CheckReport) -> fjall::Result<Locators> {

@@ -478,6 +478,7 @@ impl<S: Sink> Thread<S> {
         let slack = (kept / 64).max(GROUP_CHANGES_MAX as u64);
         let length = self.log.next.get() - self.log.start.first.get();
         length.checked_sub(kept + slack)?;
+        let excess = length - kept;
         let mut trim = Trim { start: self.log.start.clone(), dropped: Vec::new() };
         let view = self.store.views.latest();
         for record in view.log_from(self.log.start.first) {
@@ -485,6 +486,10 @@ impl<S: Sink> Thread<S> {
             else {
                 return None;
             };
+            let dropped = trim.start.first.get() - self.log.start.first.get();
+            if dropped >= TRIM_CHANGES_MIN || dropped + record.entries.len() as u64 > excess {
+                break;
+            }
             batch.remove(&self.store.keyspaces.log, log::key(first));
             for entry in &record.entries {
                 let Some(identity) = entry.identity else { continue };
@@ -492,9 +497,9 @@ impl<S: Sink> Thread<S> {
                 trim.dropped.push((entry.object.clone(), identity.id));
             }
             trim.start.first = Revision::new(first.get() + record.entries.len() as u64);
-            if trim.start.first.get() - self.log.start.first.get() >= TRIM_CHANGES_MIN {
-                break;
-            }
+        }
+        if trim.start.first == self.log.start.first {
+            return None;
         }
         trim.start.floors.settle();
         batch.insert(&self.store.keyspaces.meta, meta::FLOORS_KEY, trim.start.encode());

@@ -154,9 +154,6 @@ impl Store {
         if format <= FORMAT_WITHOUT_ROSTER {
             keyspaces.roster().write(&path).map_err(io)?;
         }
-        if format < FORMAT {
-            write_format(&path).map_err(io)?;
-        }
         let view = ReadView {
             snapshot: database.snapshot(),
             keyspaces: Arc::clone(&keyspaces),
@@ -176,6 +173,9 @@ impl Store {
             acknowledged,
         };
         let recovered = store.recover(&path, mark)?;
+        if format < FORMAT {
+            write_format(&path).map_err(io)?;
+        }
         store.settle_history().map_err(|error| read_error(&path, error))?;
         store.publish_at(store.log.next);
         Ok((store, recovered))

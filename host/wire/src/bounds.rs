@@ -163,6 +163,11 @@ pub const RECONCILER_THREADS: usize = 4;
 pub const RECONCILE_RUN_MAX: usize = 128;
 /// The same in time.
 pub const RECONCILE_RUN_MS: u64 = 5;
+/// Bytes of the versions that an object's last turns made and that are kept for those that were made for them; of so many
+/// objects.
+pub const RECENT_BYTES_MAX: usize = 96 << 10;
+/// See [`RECENT_BYTES_MAX`].
+pub const RECENT_OBJECTS_MAX: usize = 512;
 /// Runs of the policy after which an action is escalated, when the settings do not say.
 pub const RECONCILE_TRIES_DEFAULT: u32 = 5;
 /// The most that the settings may ask for.

@@ -20,6 +20,8 @@ pub(crate) struct Case {
     pub(crate) timestamp: TimestampMs,
     pub(crate) claim: Option<Claim>,
     pub(crate) generations: Generations,
+    /// The key that the object gets, if it has none.
+    pub(super) new_key: Option<ShardKey>,
     /// How often the policy was asked.
     pub(crate) tries: u32,
     /// The escalation that ends with it.
@@ -49,8 +51,8 @@ pub(crate) enum Decided {
     Refused { refusal: Refusal, settled: Option<oneshot::Receiver<()>>, generations: Generations },
     /// Nothing was written, nothing is recorded.
     Failed(NotWritten),
-    /// The same, with the words for it.
-    Error(WireError),
+    /// The same, with the words for it; told once the tip that it was judged on is durable.
+    Error(WireError, Option<oneshot::Receiver<()>>),
 }
 
 /// A case that has had its turn.
@@ -80,6 +82,7 @@ impl Case {
             timestamp,
             claim,
             generations: Generations::default(),
+            new_key: None,
             tries: 0,
             settles: None,
             ticket_open: false,

@@ -2,10 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ostrakon_wire::ObjectId;
-use ostrakon_wire::bounds::{RECONCILE_RUN_MAX, RECONCILING_BYTES_MAX, RECONCILING_MAX, RECONCILING_PER_OBJECT_MAX};
+use ostrakon_wire::bounds::{
+    RECENT_OBJECTS_MAX, RECONCILE_RUN_MAX, RECONCILING_BYTES_MAX, RECONCILING_MAX, RECONCILING_PER_OBJECT_MAX,
+};
 use parking_lot::{Condvar, Mutex};
 
 use super::case::Case;
@@ -32,14 +34,18 @@ struct Queue {
     cases: VecDeque<Case>,
     recent: Recent,
     place: Place,
+    /// When it is looked at, if it is in `later`; it stands there once.
+    alarm: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Ready,
     Running,
-    /// Until then.
+    /// Until then, or until a case comes that need not wait.
     Later(Instant),
+    /// Until then.
+    Stalled(Instant),
 }
 
 /// The cases of an object that are due, taken out for a turn.
@@ -50,8 +56,17 @@ pub(super) struct Batch {
     pub(super) again: Vec<Case>,
     /// What the object's last turns made.
     pub(super) recent: Recent,
+    /// No turn before that.
+    stalled: Option<Instant>,
     taken: usize,
     taken_bytes: usize,
+}
+
+impl Batch {
+    /// Keeps the object from its next turn for so long.
+    pub(super) fn stall(&mut self, wait: Duration) {
+        self.stalled = Some(Instant::now() + wait).max(self.stalled);
+    }
 }
 
 impl Queues {
@@ -76,7 +91,7 @@ impl Queues {
         let mut newly_ready = false;
         let queue = objects.entry(object.clone()).or_insert_with(|| {
             newly_ready = true;
-            Queue { cases: VecDeque::new(), recent: Recent::default(), place: Place::Ready }
+            Queue { cases: VecDeque::new(), recent: Recent::default(), place: Place::Ready, alarm: None }
         });
         queue.cases.push_back(case);
         // Those that wait for a time are not in the way of one that need not.
@@ -126,30 +141,34 @@ impl Queues {
 
     /// Ends a turn: what is left stays at the head, what comes again joins the tail.
     pub(super) fn give_back(&self, batch: Batch) {
-        let Batch { object, mut cases, again, recent, taken, taken_bytes } = batch;
+        let Batch { object, mut cases, again, recent, stalled, taken, taken_bytes } = batch;
         let mut state = self.state.lock();
         let (left, left_bytes) = measure(cases.iter().chain(&again));
         // What waited when it was closed is not counted off.
         state.cases = (state.cases + left).saturating_sub(taken);
         state.bytes = (state.bytes + left_bytes).saturating_sub(taken_bytes);
-        let closed = state.closed;
+        let (closed, busy) = (state.closed, state.objects.len());
         let queue = state.objects.get_mut(&object).expect("a queue stays while it is worked on");
         cases.append(&mut queue.cases);
         cases.extend(again);
         queue.cases = cases;
-        queue.recent = recent;
+        queue.recent = if busy <= RECENT_OBJECTS_MAX { recent } else { Recent::default() };
         if queue.cases.is_empty() || closed {
             state.objects.remove(&object);
             return;
         }
         let now = Instant::now();
         let next = queue.cases.iter().map(|case| case.not_before.unwrap_or(now)).min();
-        match next.filter(|at| *at > now) {
-            Some(at) => {
-                queue.place = Place::Later(at);
-                state.later.push(Reverse((at, object)));
+        match (stalled.filter(|at| *at > now), next.filter(|at| *at > now)) {
+            (Some(at), _) => {
+                queue.place = Place::Stalled(at);
+                state.wake_at(&object, at);
             }
-            None => {
+            (None, Some(at)) => {
+                queue.place = Place::Later(at);
+                state.wake_at(&object, at);
+            }
+            (None, None) => {
                 queue.place = Place::Ready;
                 state.ready.push_back(object);
             }
@@ -175,16 +194,28 @@ fn measure<'a>(cases: impl Iterator<Item = &'a Case>) -> (usize, usize) {
 }
 
 impl State {
+    fn wake_at(&mut self, object: &ObjectId, at: Instant) {
+        let Some(queue) = self.objects.get_mut(object) else { return };
+        if queue.alarm.is_none_or(|alarm| at < alarm) {
+            queue.alarm = Some(at);
+            self.later.push(Reverse((at, object.clone())));
+        }
+    }
+
     /// Objects whose time has come are ready.
     fn wake(&mut self, now: Instant) {
         while self.later.peek().is_some_and(|Reverse((at, _))| *at <= now) {
             let Some(Reverse((at, object))) = self.later.pop() else { break };
+            let Some(queue) = self.objects.get_mut(&object).filter(|queue| queue.alarm == Some(at)) else { continue };
+            queue.alarm = None;
             // It may have become ready by a newer case, and have gone through a turn since.
-            if let Some(queue) = self.objects.get_mut(&object)
-                && queue.place == Place::Later(at)
-            {
-                queue.place = Place::Ready;
-                self.ready.push_back(object);
+            match queue.place {
+                Place::Later(until) | Place::Stalled(until) if until <= now => {
+                    queue.place = Place::Ready;
+                    self.ready.push_back(object);
+                }
+                Place::Later(until) | Place::Stalled(until) => self.wake_at(&object, until),
+                Place::Ready | Place::Running => {}
             }
         }
     }
@@ -202,6 +233,6 @@ impl State {
         queue.place = Place::Running;
         let (taken, taken_bytes) = measure(due.iter());
         let recent = std::mem::take(&mut queue.recent);
-        Some(Batch { object, cases: due, again: Vec::new(), recent, taken, taken_bytes })
+        Some(Batch { object, cases: due, again: Vec::new(), recent, stalled: None, taken, taken_bytes })
     }
 }

@@ -7,7 +7,7 @@ use ostrakon_core::policy::{Brief, Decision, Verdict};
 use ostrakon_core::reconcile::{self, First, Judged, Make, Next};
 use ostrakon_store::{Escalation, Note, Outcome};
 use ostrakon_wire::bounds::RECONCILE_RUN_MS;
-use ostrakon_wire::{Action, Code, OnConflict, Payload, Version, WireError};
+use ostrakon_wire::{Action, Code, OnConflict, Payload, ShardKey, Version, WireError};
 
 use super::Shared;
 use super::case::{self, CameTo, Case, Decided, Done};
@@ -18,7 +18,9 @@ use crate::now;
 use crate::owner::{Condition, NotWritten, Pending, Refusal, Turn, Writing};
 
 /// The commit queue is full: how long an object waits before its next turn.
-const FULL_WAIT_MS: u64 = 2;
+const FULL_WAIT: Duration = Duration::from_millis(2);
+/// Other writers have waited for the end of a turn: how long they have before the next one.
+const OTHERS_WAIT: Duration = Duration::from_micros(300);
 /// There is no room for one more escalation: how long a detached action waits.
 const NO_ROOM_WAIT_MS: u64 = 5_000;
 
@@ -57,7 +59,11 @@ impl Shared {
             }
         };
         self.cases(&mut turn, batch);
-        batch.recent = turn.end();
+        let (recent, others_wait) = turn.end();
+        batch.recent = recent;
+        if others_wait {
+            batch.stall(OTHERS_WAIT);
+        }
     }
 
     fn cases(&self, turn: &mut Turn<'_>, batch: &mut Batch) {
@@ -67,7 +73,8 @@ impl Shared {
                 Worked::Gone => {}
                 Worked::Again(case) => batch.again.push(case),
                 Worked::Full(case) => {
-                    batch.cases.push_front(case.again_after(FULL_WAIT_MS));
+                    batch.cases.push_front(case);
+                    batch.stall(FULL_WAIT);
                     return;
                 }
             }
@@ -78,17 +85,6 @@ impl Shared {
     }
 
     fn case(&self, turn: &mut Turn<'_>, mut case: Case) -> Worked {
-        if case.is_detached() && !case.ticket_open {
-            match self.open_ticket(turn, &mut case) {
-                Ok(pending) => {
-                    if let Some(reply) = case.reply.take() {
-                        let _ = reply.send(Decided::Ticket(pending));
-                    }
-                }
-                Err(NotWritten::Full) => return Worked::Full(case),
-                Err(reason) => return failed(case, reason),
-            }
-        }
         let tip = turn.tip();
         let met = tip.version;
         let refusal = match (case.perform.target.shard_key, tip.shard_key()) {
@@ -100,21 +96,39 @@ impl Shared {
             None => {}
             // A version that never was is no base for anything.
             Some(Refusal::Conflict) if case.perform.on_conflict != OnConflict::Reject && is_past(&case, met) => {}
-            Some(refusal) if case.ticket_open => {
-                let (code, words) = answers::words_of(&refusal);
-                return self.end(turn, case, Outcomes::Rejected(code, words), met, conflict);
-            }
+            Some(refusal) if case.ticket_open => return self.end(turn, case, rejected(&refusal), met, conflict),
             Some(refusal) => {
                 let (settled, generations) = (turn.settled(), case.generations.clone());
                 case.tell(Decided::Refused { refusal, settled, generations });
                 return Worked::Gone;
             }
         }
+        if case.is_detached() && !case.ticket_open {
+            match self.open_ticket(turn, &mut case) {
+                Ok(pending) => {
+                    if let Some(reply) = case.reply.take() {
+                        let _ = reply.send(Decided::Ticket(pending));
+                    }
+                }
+                Err(NotWritten::Full) => return Worked::Full(case),
+                Err(reason) => return failed(case, reason),
+            }
+        }
+        let tries = case.tries;
         let outcome = self.decide(turn, &mut case, !conflict);
-        self.end(turn, case, outcome, met, conflict)
+        match self.end(turn, case, outcome, met, conflict) {
+            // It was judged for nothing: that is no try of its own.
+            Worked::Full(case) => Worked::Full(Case { tries, ..case }),
+            worked => worked,
+        }
     }
 
     fn open_ticket(&self, turn: &mut Turn<'_>, case: &mut Case) -> Result<Pending, NotWritten> {
+        // The note waits with the shard of what will end the ticket.
+        let shard_key = match turn.tip().shard_key().or(self.key_for(case)) {
+            Some(key) => key,
+            None => return Err(NotWritten::NoKey),
+        };
         let claim = case.claim.as_ref().expect("a detached action has an id");
         let ticket = ostrakon_store::Ticket {
             intent: claim.identity().intent,
@@ -123,7 +137,7 @@ impl Shared {
         };
         let note = Note {
             object: case.perform.target.object.clone(),
-            shard_key: case::key_of(turn.tip()),
+            shard_key,
             version: turn.tip().version,
             kind: case.perform.action.kind(),
             identity: None,
@@ -135,6 +149,14 @@ impl Shared {
         case.ticket_open = true;
         self.tickets.fetch_add(1, Ordering::Relaxed);
         Ok(pending)
+    }
+
+    /// The key for an object that has none: the claimed one, or what the policy says, asked once.
+    fn key_for(&self, case: &mut Case) -> Option<ShardKey> {
+        if case.new_key.is_none() {
+            case.new_key = case.perform.target.shard_key.or_else(|| self.place(case).ok());
+        }
+        case.new_key
     }
 
     /// Decides what a case comes to on the tip. `holds`: its condition does.
@@ -252,7 +274,7 @@ impl Shared {
             };
             if let Some(error) = left {
                 let number = case.settles.as_ref().map(|settles| settles.number);
-                case.tell(Decided::Error(WireError { escalation: number, ..error }));
+                case.tell(Decided::Error(WireError { escalation: number, ..error }, turn.settled()));
                 return Worked::Gone;
             }
         }
@@ -264,20 +286,39 @@ impl Shared {
                 if case.ticket_open {
                     self.tickets.fetch_sub(1, Ordering::Relaxed);
                 }
+                self.count(&came_to, case.tries);
                 let (tries, generations) = (case.tries, case.generations.clone());
                 let done = Done { pending, came_to, tries, generations, met, conflict };
                 case.tell(Decided::Done(Box::new(done)));
                 Worked::Gone
             }
-            Err(NotWritten::Full) => {
-                // It was judged for nothing: that is no try of its own.
-                case.tries = case.tries.saturating_sub(1);
-                Worked::Full(case)
+            Err(NotWritten::Full) => Worked::Full(case),
+            Err(NotWritten::Refused { refusal, .. }) if case.ticket_open => {
+                self.end(turn, case, rejected(&refusal), met, conflict)
             }
-            Err(NotWritten::NoKey | NotWritten::NoRoom) if case.ticket_open => {
+            // What stands on disk is not dropped here; a store that has failed is restarted.
+            Err(reason) if case.ticket_open && !matches!(reason, NotWritten::Commit(_)) => {
                 Worked::Again(case.again_after(NO_ROOM_WAIT_MS))
             }
             Err(reason) => failed(case, reason),
+        }
+    }
+
+    fn count(&self, came_to: &CameTo, tries: u32) {
+        let counters = &self.counters;
+        match came_to {
+            CameTo::Made { made, .. } => {
+                counters.committed.add();
+                if made.created {
+                    counters.created.add();
+                }
+                if tries > 0 {
+                    counters.reconciled.add();
+                }
+            }
+            CameTo::Applied { .. } => counters.applied.add(),
+            CameTo::Rejected { .. } => counters.rejected.add(),
+            CameTo::Escalated { .. } => counters.escalated.add(),
         }
     }
 
@@ -306,10 +347,7 @@ impl Shared {
         let made = turn.tip().version.next();
         let (outcome, text, cases, came_to) = match outcome {
             Outcomes::Write(payload, reply) => {
-                let new_key = match turn.tip().shard_key().or(case.perform.target.shard_key) {
-                    Some(key) => Some(key),
-                    None => self.place(case).ok(),
-                };
+                let new_key = turn.tip().shard_key().or_else(|| self.key_for(case));
                 let cases = case.ends(made, self.to_drop(case));
                 let beside = case::beside(reply.as_ref(), cases);
                 self.counters.tried.add();

@@ -257,9 +257,10 @@ impl Stripe {
         assert!(before.is_none(), "one at a time works on an object's queue");
     }
 
-    /// Lets writers to an object again.
-    pub(crate) fn give_back(&mut self, object: &ObjectId) {
-        self.held.remove(object);
+    /// Lets writers to an object again; whether some have waited for that.
+    pub(crate) fn give_back(&mut self, object: &ObjectId) -> bool {
+        let waiters = self.held.remove(object).unwrap_or_default();
+        waiters.iter().any(|waiter| !waiter.is_closed())
     }
 
     /// What a writer waits for while an object is held.
@@ -268,6 +269,9 @@ impl Stripe {
             return None;
         }
         let waiters = self.held.get_mut(object)?;
+        if waiters.len() == waiters.capacity() {
+            waiters.retain(|waiter| !waiter.is_closed());
+        }
         let (ended, waiting) = oneshot::channel();
         waiters.push(ended);
         Some(waiting)

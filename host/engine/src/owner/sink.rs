@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ostrakon_store::{CommitError, Durable, Floors, Outcome, Settled, Sink, Unit};
+use ostrakon_store::{CaseWrite, CommitError, Durable, Floors, Outcome, Settled, Sink, Unit};
 use ostrakon_wire::{ActionId, ObjectId, Revision};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -28,6 +28,15 @@ impl SettledUpTo {
     pub(super) fn get(&self) -> Revision {
         Revision::new(self.0.load(Ordering::Acquire))
     }
+}
+
+/// The ticket that a unit opens.
+fn opened(unit: &Unit) -> Option<(&str, ActionId)> {
+    let Unit::Note(note) = unit else { return None };
+    note.cases.iter().find_map(|case| match case {
+        CaseWrite::OpenTicket(ticket) => Some((ticket.perform.target.object.client(), ticket.perform.action_id?)),
+        _ => None,
+    })
 }
 
 /// What a unit's action came to.
@@ -77,6 +86,8 @@ impl Sink for OwnerSink {
                 self.settled.0.fetch_max(durable.revision.get(), Ordering::Release);
                 if let Some(claim) = token.claim {
                     claim.record(done(&unit, durable.revision));
+                } else if let Some((client, id)) = opened(&unit) {
+                    self.ids.ticket(client, id);
                 }
             }
             replies.push((token.reply, outcome));

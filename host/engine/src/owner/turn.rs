@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use ostrakon_store::{Beside, Change, CommitError, Durable, Note, Place, ReadError, Unit};
-use ostrakon_wire::bounds::VERSION_MAX;
+use ostrakon_wire::bounds::{RECENT_BYTES_MAX, VERSION_MAX};
 use ostrakon_wire::{Action, ActionKind, ObjectId, Payload, ShardKey, TimestampMs, Version};
 use tokio::sync::oneshot;
 
@@ -28,29 +28,32 @@ pub(crate) struct Writing<'a> {
     pub(crate) beside: Option<Box<Beside>>,
 }
 
-/// Versions that an object's last turns made, small ones: most of what waits was made for one of them.
+/// Versions that an object's last turns made: most of what waits was made for one of them.
 #[derive(Default)]
-pub(crate) struct Recent(VecDeque<(Version, Payload)>);
+pub(crate) struct Recent {
+    versions: VecDeque<(Version, Payload)>,
+    bytes: usize,
+}
 
-/// Versions that are kept.
-const RECENT_MAX: usize = 512;
-/// A larger payload is read again.
-const RECENT_PAYLOAD_BYTES_MAX: usize = 1 << 10;
+/// What a version takes beside its payload.
+const RECENT_OVERHEAD_BYTES: usize = 64;
 
 impl Recent {
     fn made(&mut self, version: Version, payload: Option<&Payload>) {
-        let Some(payload) = payload.filter(|payload| payload.as_bytes().len() <= RECENT_PAYLOAD_BYTES_MAX) else {
-            return;
-        };
-        if self.0.len() == RECENT_MAX {
-            self.0.pop_front();
+        let Some(payload) = payload else { return };
+        let weigh = |payload: &Payload| payload.as_bytes().len() + RECENT_OVERHEAD_BYTES;
+        self.bytes += weigh(payload);
+        self.versions.push_back((version, payload.clone()));
+        while self.bytes > RECENT_BYTES_MAX
+            && let Some((_, oldest)) = self.versions.pop_front()
+        {
+            self.bytes -= weigh(&oldest);
         }
-        self.0.push_back((version, payload.clone()));
     }
 
     fn get(&self, version: Version) -> Option<&Payload> {
-        let place = self.0.binary_search_by_key(&version, |(version, _)| *version).ok()?;
-        self.0.get(place).map(|(_, payload)| payload)
+        let place = self.versions.binary_search_by_key(&version, |(version, _)| *version).ok()?;
+        self.versions.get(place).map(|(_, payload)| payload)
     }
 }
 
@@ -59,15 +62,21 @@ pub(crate) struct Turn<'a> {
     owner: &'a Owner,
     object: ObjectId,
     tip: Known,
+    /// What stood there durable when it was looked at last.
+    durable: Known,
     recent: Recent,
+    /// Whether the object is given back.
+    ended: bool,
 }
 
 impl<'a> Turn<'a> {
     /// Takes the turn, once the object's tip is known.
     pub(crate) fn take(owner: &'a Owner, object: &ObjectId, recent: Recent) -> Result<Self, ReadError> {
         owner.stripe(object).lock().hold(object);
-        let mut turn = Self { owner, object: object.clone(), tip: Known::absent(), recent };
+        let (tip, durable) = (Known::absent(), Known::absent());
+        let mut turn = Self { owner, object: object.clone(), tip, durable, recent, ended: false };
         turn.tip = turn.look()?;
+        turn.durable = turn.tip.clone();
         Ok(turn)
     }
 
@@ -93,9 +102,11 @@ impl<'a> Turn<'a> {
         self.recent.get(version)
     }
 
-    /// Ends the turn; what it knows is for the next one.
-    pub(crate) fn end(mut self) -> Recent {
-        std::mem::take(&mut self.recent)
+    /// Ends the turn. What it knows is for the next one; whether other writers have waited for the end.
+    pub(crate) fn end(mut self) -> (Recent, bool) {
+        self.ended = true;
+        let others_wait = self.owner.stripe(&self.object).lock().give_back(&self.object);
+        (std::mem::take(&mut self.recent), others_wait)
     }
 
     /// What stands there, or will once what is queued is durable. Whole.
@@ -148,24 +159,45 @@ impl<'a> Turn<'a> {
         self.submit(Unit::Note(Box::new(note)), claim, None)
     }
 
-    fn submit(&self, unit: Unit, claim: &mut Option<Claim>, makes: Option<&Known>) -> Result<Pending, NotWritten> {
+    fn submit(&mut self, unit: Unit, claim: &mut Option<Claim>, makes: Option<&Known>) -> Result<Pending, NotWritten> {
+        // Nothing is built on a tip that never became durable.
+        if self.owner.committer.stats().failed.load(Ordering::Relaxed) {
+            return Err(NotWritten::Commit(CommitError::Failed));
+        }
         let (reply, pending) = oneshot::channel();
         let token = Token { claim: claim.take(), reply };
         let mut stripe = loop {
             let mut stripe = self.owner.stripe(&self.object).lock();
-            // A reader that loads the object must not find a tip in its place.
-            if makes.is_none() || !matches!(stripe.look(&self.object), Look::Loading) {
-                break stripe;
-            }
-            let loaded = stripe.wait(&self.object);
+            let waiting = match stripe.look(&self.object) {
+                _ if makes.is_none() => break stripe,
+                Look::Tip(_) => break stripe,
+                Look::Known(known) if known.version == self.tip.version => {
+                    self.durable = known.clone();
+                    break stripe;
+                }
+                // What was queued is durable, and no longer kept: what is told of the object is read again.
+                Look::Known(_) | Look::Nothing if self.durable.version == self.tip.version => break stripe,
+                Look::Known(_) | Look::Nothing => None,
+                // A reader that loads the object must not find a tip in its place.
+                Look::Loading => Some(stripe.wait(&self.object)),
+            };
             drop(stripe);
-            let _ = loaded.blocking_recv();
+            match waiting {
+                Some(loaded) => drop(loaded.blocking_recv()),
+                None => match read_head(&self.owner.views().latest(), &self.object) {
+                    Ok(durable) => self.durable = durable,
+                    Err(error) => {
+                        *claim = token.claim;
+                        return Err(NotWritten::Read(error));
+                    }
+                },
+            }
         };
         match self.owner.committer.submit(unit, token) {
             Ok(()) => {
                 if let Some(tip) = makes {
                     let object = tip.object().unwrap_or(&self.object).clone();
-                    stripe.advance(object, self.tip.clone(), tip.clone());
+                    stripe.advance(object, self.durable.clone(), tip.clone());
                 }
                 Ok(pending)
             }
@@ -187,6 +219,8 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.owner.stripe(&self.object).lock().give_back(&self.object);
+        if !self.ended {
+            self.owner.stripe(&self.object).lock().give_back(&self.object);
+        }
     }
 }
