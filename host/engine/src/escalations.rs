@@ -49,7 +49,7 @@ impl Engine {
         });
         let (items, next, position) = page.await.map_err(|error| self.unreadable(&error))?;
         let decided = self.decided(None, position, Generations::default());
-        let items = items.into_iter().map(|item| Escalation { decided: decided.clone(), ..item }).collect();
+        let items = items.into_iter().map(|item| Escalation { decided, ..item }).collect();
         Ok(Escalations { items, token: next.map(write_token), decided })
     }
 
@@ -166,7 +166,7 @@ fn told(number: Revision, stored: Stored, with_payloads: bool, decided: &Decided
         words,
         settled,
         omitted,
-        decided: decided.clone(),
+        decided: *decided,
     }
 }
 

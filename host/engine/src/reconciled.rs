@@ -90,11 +90,11 @@ impl Engine {
         };
         let revision = durable.revision;
         let committed = |version, shard_key, reply| {
-            let decided = self.decided_at(shard_key, revision, generations.clone());
+            let decided = self.decided_at(shard_key, revision, generations);
             Ok(Reply::Committed(Committed { version, revision, shard_key, repeated: false, reply, tries, decided }))
         };
         let refused = |error: WireError, shard_key| {
-            Err(WireError { decided: Some(self.decided_at(shard_key, revision, generations.clone())), ..error })
+            Err(WireError { decided: Some(self.decided_at(shard_key, revision, generations)), ..error })
         };
         let wrote = matches!(came_to, CameTo::Made { .. });
         let reply = match came_to {
@@ -115,7 +115,7 @@ impl Engine {
         let Recorded { revision, version, shard_key, outcome, noted, .. } = recorded;
         let note = if noted { self.noted(revision).await? } else { Vec::new() };
         let decided = self.decided_at(shard_key, revision, Generations::default());
-        let refused = |error: WireError| Err(WireError { decided: Some(decided.clone()), ..error });
+        let refused = |error: WireError| Err(WireError { decided: Some(decided), ..error });
         match outcome {
             Outcome::Made | Outcome::Applied => Ok(repeated(version, revision, shard_key, &note, decided)),
             Outcome::Rejected => {

@@ -98,7 +98,7 @@ impl Shared {
             Some(Refusal::Conflict) if case.perform.on_conflict != OnConflict::Reject && is_past(&case, met) => {}
             Some(refusal) if case.ticket_open => return self.end(turn, case, rejected(&refusal), met, conflict),
             Some(refusal) => {
-                let (settled, generations) = (turn.settled(), case.generations.clone());
+                let (settled, generations) = (turn.settled(), case.generations);
                 case.tell(Decided::Refused { refusal, settled, generations });
                 return Worked::Gone;
             }
@@ -287,7 +287,7 @@ impl Shared {
                     self.tickets.fetch_sub(1, Ordering::Relaxed);
                 }
                 self.count(&came_to, case.tries);
-                let (tries, generations) = (case.tries, case.generations.clone());
+                let (tries, generations) = (case.tries, case.generations);
                 let done = Done { pending, came_to, tries, generations, met, conflict };
                 case.tell(Decided::Done(Box::new(done)));
                 Worked::Gone

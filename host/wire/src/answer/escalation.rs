@@ -205,7 +205,7 @@ impl Escalation {
             words: need(words, field::MESSAGE)?,
             settled,
             omitted,
-            decided: decided.clone(),
+            decided: *decided,
         })
     }
 }

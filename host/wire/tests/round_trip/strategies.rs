@@ -263,7 +263,7 @@ pub(crate) fn reply() -> BoxedStrategy<Reply> {
     let token_of_escalations = of(vec(any::<u8>(), 0..40).prop_map(Bytes::from));
     let escalations = (vec(escalation(), 0..3), token_of_escalations, decided()).prop_map(|(items, token, decided)| {
         // What stands on a page was read where the page was.
-        let items = items.into_iter().map(|item| Escalation { decided: decided.clone(), ..item }).collect();
+        let items = items.into_iter().map(|item| Escalation { decided, ..item }).collect();
         Reply::Escalations(Escalations { items, token, decided })
     });
     prop_oneof![
