@@ -4,6 +4,7 @@
 //! tells every change's owner. Nobody else opens snapshots, so nothing is read before it is durable.
 
 mod acknowledged;
+mod background;
 mod check;
 mod commit;
 mod error;

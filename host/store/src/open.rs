@@ -14,6 +14,7 @@ use ostrakon_wire::bounds::{ACTION_IDS_DEFAULT, BLOCK_CACHE_BYTES, HISTORY_VERSI
 use ostrakon_wire::{LogId, Revision};
 
 use crate::acknowledged::Acknowledged;
+use crate::background;
 use crate::error::{OpenError, ReadError};
 use crate::files;
 use crate::floors::Floors;
@@ -178,6 +179,8 @@ impl Store {
         }
         store.settle_history().map_err(|error| read_error(&path, error))?;
         store.publish_at(store.log.next);
+        // By now they run, and have their names.
+        background::give_way();
         Ok((store, recovered))
     }
 
