@@ -347,7 +347,9 @@ impl Settling<'_> {
                     Ok(vec![version])
                 }
                 Outcome::Refused(Code::ActionExpired | Code::ActionIdReused) => {
-                    bail!("object {object}: {id} is new, and refused as if it were old")
+                    self.tally.lost += 1;
+                    self.tally.wrong(format!("object {object}: {id} is new, and refused as if it were old"));
+                    Ok(Vec::new())
                 }
                 Outcome::Refused(_) => {
                     self.tally.unknown_not_done += 1;
@@ -384,8 +386,17 @@ impl Settling<'_> {
             Ok(found) if found.action_id == Some(id) => {
                 let (by, reason) = ("crash".to_owned(), "it was there".to_owned());
                 let how = SettleHow::Discard;
-                client.settle(SettleEscalation { escalation: number, how, payload: None, by, reason }).await?;
-                Ok(())
+                let settle = SettleEscalation { escalation: number, how, payload: None, by, reason };
+                match client.settle(settle).await {
+                    Ok(_) => Ok(()),
+                    // It was discarded before, and that cannot be seen: the host has told what was not durable.
+                    Err(Error::Refused(error)) => {
+                        self.tally.lost += 1;
+                        self.tally.wrong(format!("object {object}: escalation {number}: {}", error.message));
+                        Ok(())
+                    }
+                    Err(error) => Err(error.into()),
+                }
             }
             Ok(_) | Err(Error::Refused(_)) => {
                 self.tally.lost += 1;
