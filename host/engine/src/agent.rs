@@ -16,13 +16,13 @@ use std::thread::JoinHandle;
 
 use ostrakon_store::{CaseWrite, Identity, Note, Outcome, ReadError, Recovered, Ticket, Views};
 use ostrakon_wire::bounds::{RECONCILER_THREADS, TICKETS_MAX};
-use ostrakon_wire::{ActionId, ObjectId, Revision, ShardKey, Version};
+use ostrakon_wire::{ActionId, ObjectId, Revision, ShardKey, Version, WireError};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::action_ids::{ActionIds, Asked};
 use crate::counters::Counters;
-use crate::owner::{Condition, Owner};
+use crate::owner::{NotWritten, Owner};
 use crate::{Policies, place};
 pub(crate) use case::{CameTo, Case, Decided, Done, Settles};
 use escalations::Escalations;
@@ -77,8 +77,7 @@ impl Agent {
                 continue;
             }
             let claim = ids.resume(ticket.perform.target.object.client(), Identity { id, intent: ticket.intent });
-            let condition = ticket.perform.known.map_or(Condition::None, Condition::Known);
-            let mut case = Case::new(ticket.perform, condition, ticket.timestamp, Some(claim));
+            let mut case = Case::new(ticket.perform, ticket.timestamp, Some(claim));
             case.ticket_open = true;
             shared.queues.push(case, false).unwrap_or_else(|_| unreachable!("what was taken once is not refused"));
         }
@@ -173,19 +172,19 @@ impl Shared {
         };
         self.tickets.fetch_sub(1, Ordering::Relaxed);
         // Not closed now, it is at the next start.
-        drop(self.owner.note(note));
+        drop(self.owner.note(note, &mut None));
     }
 
     /// Tells a case that its object cannot be read. A detached one waits until it can.
     fn unreadable(&self, case: Case, error: &ReadError) -> Option<Case> {
-        if case.is_detached() && case.ticket_open {
+        if case.ticket_open {
             return Some(case.again_after(UNREADABLE_WAIT_MS));
         }
-        case.tell(Decided::Failed(crate::owner::NotWritten::Read(error.clone())));
+        case.tell(Decided::Failed(NotWritten::Read(error.clone())));
         None
     }
 
-    fn place(&self, case: &mut Case) -> Result<ostrakon_wire::ShardKey, ostrakon_wire::WireError> {
+    fn place(&self, case: &mut Case) -> Result<ShardKey, WireError> {
         place(&self.policies, &self.counters, &case.perform.target.object, case.timestamp, &mut case.generations)
     }
 }

@@ -10,7 +10,7 @@ use ostrakon_wire::{
 };
 
 use crate::agent::{Case, Settles};
-use crate::owner::{Condition, NotWritten};
+use crate::owner::durable;
 use crate::{Engine, now};
 
 /// What page tokens of escalations begin with, so that none of another list is taken for one.
@@ -94,36 +94,38 @@ impl Engine {
                     },
                     None => Perform { on_conflict: OnConflict::Reconcile, ..stored.perform.clone() },
                 };
-                let condition = perform.known.map_or(Condition::None, Condition::Known);
                 let timestamp = if settle.payload.is_some() { settlement.at } else { stored.timestamp };
-                let mut case = Case::new(perform.clone(), condition, timestamp, None);
+                let mut case = Case::new(perform, timestamp, None);
                 let escalation = Box::new(stored);
                 case.settles = Some(Settles { number, escalation, settlement, _settling: settling });
-                self.queued(&perform, case).await.reply?;
+                self.queued(case).await.reply?;
             }
         }
         self.read_escalation(number).await
     }
 
     async fn discard(&self, number: Revision, stored: Stored, settlement: Settlement) -> Result<(), WireError> {
-        let mut cases: Vec<_> = self.agent.to_drop().map(CaseWrite::DropEscalation).into_iter().collect();
+        let Stored { perform, latest, .. } = &stored;
+        let (object, shard_key, kind) =
+            (perform.target.object.clone(), perform.target.shard_key.unwrap_or_default(), perform.action.kind());
+        let version = *latest;
+        let settled = Box::new(Stored { settled: Some(settlement), ..stored });
+        let dropped = self.agent.to_drop().map(CaseWrite::DropEscalation);
         let note = Note {
-            object: stored.perform.target.object.clone(),
-            shard_key: stored.perform.target.shard_key.unwrap_or_default(),
-            version: stored.latest,
-            kind: stored.perform.action.kind(),
+            object,
+            shard_key,
+            version,
+            kind,
             identity: None,
             outcome: Outcome::Settled,
             text: number.get().to_be_bytes().to_vec(),
-            cases: Vec::new(),
+            cases: dropped.into_iter().chain([CaseWrite::SettleEscalation(number, settled)]).collect(),
         };
-        cases.push(CaseWrite::SettleEscalation(number, Box::new(Stored { settled: Some(settlement), ..stored })));
         let position = self.views.position();
         let failed = |reason| self.not_written(reason, position, Generations::default());
-        let pending = self.owner.note(Note { cases, ..note }).map_err(failed)?;
+        let pending = self.owner.note(note, &mut None).map_err(failed)?;
         self.agent.settled(number);
-        let durable = pending.await.unwrap_or(Err(ostrakon_store::CommitError::Stopped));
-        durable.map(drop).map_err(|error| failed(NotWritten::Commit(error)))
+        durable(pending).await.map(drop).map_err(failed)
     }
 }
 

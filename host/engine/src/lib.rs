@@ -147,7 +147,7 @@ impl Engine {
             Operation::ReadVersion(target) => self.read_version(target).await.map(Reply::Version),
             Operation::Read(target) => self.read(target).await.map(Reply::Object),
             Operation::List(list) => self.list(list).await.map(Reply::Page),
-            Operation::ConditionalWrite(write) => self.conditional_write(write, context).await.map(Reply::Committed),
+            Operation::ConditionalWrite(write) => self.conditional_write(write, context).await,
             Operation::Perform(perform) => self.perform(perform, context).await,
             Operation::Reconcile(perform) => self.reconcile(perform, context).await,
             Operation::ShardMap => Ok(Reply::ShardMap(self.shard_map())),

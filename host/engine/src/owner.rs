@@ -16,9 +16,10 @@ use std::sync::atomic::Ordering;
 
 use ostrakon_core::ShardMap;
 use ostrakon_store::{
-    Change, CommitError, CommitStats, Committer, Durable, Note, Numbers, Place, ReadError, ReadView, Store, Unit, Views,
+    Beside, Change, CommitError, CommitStats, Committer, Durable, Note, Numbers, Place, ReadError, ReadView, Store,
+    Unit, Views,
 };
-use ostrakon_wire::{Action, ObjectId, ShardKey, TimestampMs, Version};
+use ostrakon_wire::{Action, ActionKind, ObjectId, Payload, ShardKey, TimestampMs, Version};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -29,7 +30,7 @@ pub(crate) use judge::{Condition, Refusal};
 use judge::{Judged, check, judge};
 use readers::{Readers, TooMany};
 use sink::{OwnerSink, SettledUpTo, Token};
-pub(crate) use turn::{Pending, Recent, Turn, Writing};
+pub(crate) use turn::{Recent, Turn, Writing};
 
 const STRIPES: usize = 64;
 
@@ -43,6 +44,24 @@ pub(crate) struct Intent<'a> {
     pub(crate) condition: Condition,
     pub(crate) action: &'a Action,
     pub(crate) timestamp: TimestampMs,
+}
+
+/// What tells whether a queued unit is durable.
+pub(crate) type Pending = oneshot::Receiver<Result<Durable, CommitError>>;
+
+/// Waits until a queued unit is durable.
+pub(crate) async fn durable(pending: Pending) -> Result<Durable, NotWritten> {
+    pending.await.unwrap_or(Err(CommitError::Stopped)).map_err(NotWritten::Commit)
+}
+
+/// The version that is to be made of an object.
+struct Making {
+    shard_key: ShardKey,
+    version: Version,
+    kind: ActionKind,
+    payload: Option<Payload>,
+    timestamp: TimestampMs,
+    beside: Option<Box<Beside>>,
 }
 
 /// A change that is durable.
@@ -83,7 +102,7 @@ pub(crate) struct Owner {
 /// The step of a write that is taken under the object's lock.
 enum Step {
     Queued {
-        outcome: oneshot::Receiver<Result<Durable, CommitError>>,
+        outcome: Pending,
         made: Made,
     },
     Refused {
@@ -199,7 +218,7 @@ impl Owner {
         loop {
             match self.step(intent, &mut purpose, loaded.clone()) {
                 Step::Queued { outcome, made } => {
-                    let durable = outcome.await.unwrap_or(Err(CommitError::Stopped)).map_err(NotWritten::Commit)?;
+                    let durable = durable(outcome).await?;
                     let Made { shard_key, version, created } = made;
                     return Ok(Some(Written { durable, shard_key, version, created }));
                 }
@@ -219,7 +238,7 @@ impl Owner {
     }
 
     /// What a refused write is told. What was judged against a tip is told once the tip is durable.
-    pub(crate) async fn what_stands(
+    async fn what_stands(
         &self,
         object: &ObjectId,
         stands: Result<Known, oneshot::Receiver<()>>,
@@ -267,53 +286,87 @@ impl Owner {
                 Step::Refused { refusal, stands }
             }
             (Judged::Write { shard_key, version, payload }, Purpose::Write(claim)) => {
-                let number = head.place.map(|place| place.number).or_else(|| self.numbers.draw());
-                let Some(number) = number else {
-                    return Step::NotWritten(NotWritten::Full);
-                };
-                let map = self.views.map();
-                let shard = map.shard_of(shard_key);
-                if head.place.is_none()
-                    && let Err(error) = self.views.serves(shard)
-                {
-                    return Step::NotWritten(NotWritten::Read(error));
+                let (kind, timestamp) = (intent.action.kind(), intent.timestamp);
+                let making = Making { shard_key, version, kind, payload, timestamp, beside: None };
+                let queued = self.change(intent.object, &head, making, claim.as_ref()).and_then(|change| {
+                    let tip = Known::of_change(&change);
+                    self.queue(&mut stripe, change, head, tip, claim)
+                });
+                match queued {
+                    Ok((made, outcome)) => Step::Queued { outcome, made },
+                    Err(reason) => Step::NotWritten(reason),
                 }
-                let change = Change {
-                    object: head.object().unwrap_or(intent.object).clone(),
-                    place: Place { shard_key, number },
-                    shard,
-                    epoch: map.epoch(),
-                    version,
-                    kind: intent.action.kind(),
-                    payload,
-                    timestamp: intent.timestamp,
-                    identity: claim.as_ref().map(Claim::identity),
-                    new_object: head.place.is_none(),
-                    beside: None,
-                };
-                self.queue(&mut stripe, change, head, claim)
             }
             _ => Step::NotWritten(NotWritten::NoKey),
         }
     }
 
-    fn queue(&self, stripe: &mut Stripe, change: Change, head: Known, claim: &mut Option<Claim>) -> Step {
-        let (reply, outcome) = oneshot::channel();
-        let token = Token { claim: claim.take(), reply };
-        let made = Made { shard_key: change.place.shard_key, version: change.version, created: head.place.is_none() };
-        let tip = Known::of_change(&change);
-        let object = change.object.clone();
-        match self.committer.submit(Unit::Change(change), token) {
-            Ok(()) => {
-                stripe.advance(object, head, tip);
-                Step::Queued { outcome, made }
-            }
-            Err((token, _full)) => {
-                *claim = token.claim;
-                let failed = self.committer.stats().failed.load(Ordering::Relaxed);
-                Step::NotWritten(if failed { NotWritten::Commit(CommitError::Failed) } else { NotWritten::Full })
-            }
+    /// The change that makes a version on top of a head.
+    fn change(
+        &self,
+        object: &ObjectId,
+        head: &Known,
+        making: Making,
+        claim: Option<&Claim>,
+    ) -> Result<Change, NotWritten> {
+        let Making { shard_key, version, kind, payload, timestamp, beside } = making;
+        let number = head.place.map(|place| place.number).or_else(|| self.numbers.draw());
+        let number = number.ok_or(NotWritten::Full)?;
+        let map = self.views.map();
+        let shard = map.shard_of(shard_key);
+        let new_object = head.place.is_none();
+        if new_object {
+            self.views.serves(shard).map_err(NotWritten::Read)?;
         }
+        Ok(Change {
+            object: head.object().unwrap_or(object).clone(),
+            place: Place { shard_key, number },
+            shard,
+            epoch: map.epoch(),
+            version,
+            kind,
+            payload,
+            timestamp,
+            identity: claim.map(Claim::identity),
+            new_object,
+            beside,
+        })
+    }
+
+    /// Queues a change under its object's lock. `durable`: the head that is told of meanwhile, where none is yet.
+    fn queue(
+        &self,
+        stripe: &mut Stripe,
+        change: Change,
+        durable: Known,
+        tip: Known,
+        claim: &mut Option<Claim>,
+    ) -> Result<(Made, Pending), NotWritten> {
+        let made = Made { shard_key: change.place.shard_key, version: change.version, created: change.new_object };
+        let object = change.object.clone();
+        let pending = self.submit(Unit::Change(change), claim)?;
+        stripe.advance(object, durable, tip);
+        Ok((made, pending))
+    }
+
+    /// Queues a note behind what was queued before.
+    pub(crate) fn note(&self, note: Note, claim: &mut Option<Claim>) -> Result<Pending, NotWritten> {
+        self.submit(Unit::Note(Box::new(note)), claim)
+    }
+
+    /// Puts a unit into the commit queue. The claim goes with it, or stays where it cannot be queued.
+    fn submit(&self, unit: Unit, claim: &mut Option<Claim>) -> Result<Pending, NotWritten> {
+        // Nothing is built on a tip that never becomes durable.
+        let failed = || self.committer.stats().failed.load(Ordering::Relaxed);
+        if failed() {
+            return Err(NotWritten::Commit(CommitError::Failed));
+        }
+        let (reply, pending) = oneshot::channel();
+        let token = Token { claim: claim.take(), reply };
+        self.committer.submit(unit, token).map(|()| pending).map_err(|(token, _full)| {
+            *claim = token.claim;
+            if failed() { NotWritten::Commit(CommitError::Failed) } else { NotWritten::Full }
+        })
     }
 
     /// Reads the object from the newest view, and ends the load that was begun. Should this future be dropped, the load
@@ -331,17 +384,6 @@ impl Owner {
     async fn read_view(&self, object: &ObjectId) -> Result<Known, ReadError> {
         let (views, object) = (self.views.clone(), object.clone());
         self.on_reader(move || read_head(&views.latest(), &object)).await
-    }
-
-    /// Queues a note that depends on no object's tip.
-    pub(crate) fn note(&self, note: Note) -> Result<Pending, NotWritten> {
-        let (reply, pending) = oneshot::channel();
-        let unit = Unit::Note(Box::new(note));
-        self.committer.submit(unit, Token { claim: None, reply }).map_err(|_| {
-            let failed = self.committer.stats().failed.load(Ordering::Relaxed);
-            if failed { NotWritten::Commit(CommitError::Failed) } else { NotWritten::Full }
-        })?;
-        Ok(pending)
     }
 
     /// Reads on a thread that may block.

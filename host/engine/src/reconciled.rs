@@ -2,14 +2,15 @@
 
 use ostrakon_store::Outcome;
 use ostrakon_wire::answer::Committed;
-use ostrakon_wire::{Code, Generations, Payload, Perform, Reply, Revision, ShardKey, Version, WireError};
+use ostrakon_wire::{
+    Code, Decided as Place, Generations, Payload, Perform, Reply, Revision, ShardKey, TimestampMs, Version, WireError,
+};
 
 use crate::Engine;
 use crate::action_ids::{Claim, Recorded};
 use crate::agent::{CameTo, Case, Decided, Done, Full};
 use crate::answers::overloaded;
-use crate::owner::NotWritten;
-use crate::writes::Write;
+use crate::owner::{NotWritten, durable};
 
 /// What became of an action that was reconciled.
 pub(crate) struct Reconciled {
@@ -31,17 +32,19 @@ impl Engine {
     pub(crate) async fn reconciled(
         &self,
         perform: &Perform,
-        write: &Write<'_>,
+        timestamp: TimestampMs,
         claim: &mut Option<Claim>,
         generations: Generations,
     ) -> Reconciled {
-        let mut case = Case::new(perform.clone(), write.condition, write.timestamp, claim.take());
+        let mut case = Case::new(perform.clone(), timestamp, claim.take());
         case.generations = generations;
-        self.queued(perform, case).await
+        self.queued(case).await
     }
 
-    pub(crate) async fn queued(&self, perform: &Perform, case: Case) -> Reconciled {
+    /// The same for a case of its own sort.
+    pub(crate) async fn queued(&self, case: Case) -> Reconciled {
         let position = self.views.position();
+        let object = case.perform.target.object.clone();
         let decided = match self.agent.queue(case) {
             Ok(decided) => decided.await,
             Err(Full) => return Err(overloaded("too many actions wait for reconciliation")).into(),
@@ -52,17 +55,16 @@ impl Engine {
         };
         match decided {
             Decided::Done(done) => self.done(*done).await,
-            Decided::Ticket(pending) => {
-                let durable = pending.await.unwrap_or(Err(ostrakon_store::CommitError::Stopped));
-                let taken = durable
-                    .map_err(|error| self.not_written(NotWritten::Commit(error), position, Generations::default()));
-                taken.map(|_| self.ticket(perform)).into()
+            Decided::Ticket(id, pending) => {
+                let taken = durable(pending).await;
+                let taken = taken.map_err(|reason| self.not_written(reason, position, Generations::default()));
+                taken.map(|_| self.ticket(id)).into()
             }
             Decided::Refused { refusal, settled, generations } => {
                 if let Some(settled) = settled {
                     let _ = settled.await;
                 }
-                let stands = self.owner.head(&perform.target.object, true).await;
+                let stands = self.owner.head(&object, true).await;
                 let reason = match stands {
                     Ok(stands) => NotWritten::Refused { refusal, stands },
                     Err(error) => NotWritten::Read(error),
@@ -81,14 +83,10 @@ impl Engine {
 
     async fn done(&self, done: Done) -> Reconciled {
         let Done { pending, came_to, tries, generations, met, conflict } = done;
-        let durable = match pending.await.unwrap_or(Err(ostrakon_store::CommitError::Stopped)) {
-            Ok(durable) => durable,
-            Err(error) => {
-                let position = self.views.position();
-                return Err(self.not_written(NotWritten::Commit(error), position, generations)).into();
-            }
+        let revision = match durable(pending).await {
+            Ok(durable) => durable.revision,
+            Err(reason) => return Err(self.not_written(reason, self.views.position(), generations)).into(),
         };
-        let revision = durable.revision;
         let committed = |version, shard_key, reply| {
             let decided = self.decided_at(shard_key, revision, generations);
             Ok(Reply::Committed(Committed { version, revision, shard_key, repeated: false, reply, tries, decided }))
@@ -141,13 +139,7 @@ impl Engine {
     }
 }
 
-fn repeated(
-    version: Version,
-    revision: Revision,
-    shard_key: ShardKey,
-    note: &[u8],
-    decided: ostrakon_wire::Decided,
-) -> Committed {
+fn repeated(version: Version, revision: Revision, shard_key: ShardKey, note: &[u8], decided: Place) -> Committed {
     let reply = (!note.is_empty()).then(|| Payload::structured(note.to_vec()).ok()).flatten();
     Committed { version, revision, shard_key, repeated: true, reply, tries: 0, decided }
 }

@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use ostrakon_wire::answer::Ticket;
-use ostrakon_wire::{AskTicket, Code, Generations, Perform, Reply, WireError};
+use ostrakon_wire::{ActionId, AskTicket, Code, Generations, Reply, WireError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Engine;
 use crate::action_ids::Asked;
 
 impl Engine {
-    /// The answer to who has detached an action that is not done.
-    pub(crate) fn ticket(&self, perform: &Perform) -> Reply {
-        let action_id = perform.action_id.unwrap_or_else(|| unreachable!("a detached action has an id"));
+    /// The answer to who has detached an action that is not done, or asks after it.
+    pub(crate) fn ticket(&self, action_id: ActionId) -> Reply {
         let decided = self.decided(None, self.views.position(), Generations::default());
         Reply::Ticket(Ticket { action_id, decided })
     }
@@ -30,8 +29,7 @@ impl Engine {
                 }
             };
             if timeout_at(end, running).await.is_err() {
-                let decided = self.decided(None, self.views.position(), Generations::default());
-                return Ok(Reply::Ticket(Ticket { action_id: ask.action_id, decided }));
+                return Ok(self.ticket(ask.action_id));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Conditional writes and actions: identify, predict, write, answer.
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::atomic::Ordering;
 
 use ostrakon_core::policy::{Forecast, Outlook, Route};
@@ -19,13 +20,13 @@ use crate::scoreboard::Judged;
 use crate::{Context, Engine, now};
 
 /// One write, whichever request it came with.
-pub(crate) struct Write<'a> {
-    pub(crate) target: &'a Target,
-    pub(crate) action: &'a Action,
-    pub(crate) condition: Condition,
-    pub(crate) action_id: Option<ActionId>,
-    pub(crate) choice: OnConflict,
-    pub(crate) timestamp: TimestampMs,
+struct Write<'a> {
+    target: &'a Target,
+    action: &'a Action,
+    condition: Condition,
+    action_id: Option<ActionId>,
+    choice: OnConflict,
+    timestamp: TimestampMs,
 }
 
 /// What the prediction said of a write.
@@ -54,7 +55,7 @@ impl<'a> Write<'a> {
         Self {
             target: &perform.target,
             action: &perform.action,
-            condition: perform.known.map_or(Condition::None, Condition::Known),
+            condition: Condition::of(perform.known),
             action_id: perform.action_id,
             choice: perform.on_conflict,
             timestamp: context.timestamp.unwrap_or_else(now),
@@ -67,7 +68,7 @@ impl Engine {
         &self,
         write: &ConditionalWrite,
         context: Context,
-    ) -> Result<Committed, WireError> {
+    ) -> Result<Reply, WireError> {
         if write.new_version == Version::ABSENT {
             return Err(WireError::new(Code::InvalidVersion, "a new version is at least 1"));
         }
@@ -81,26 +82,23 @@ impl Engine {
             timestamp: context.timestamp.unwrap_or_else(now),
         };
         let mut claim = match self.identify(&write).await? {
-            None | Some(Begun::Running) => None,
-            Some(Begun::Fresh(claim)) => Some(claim),
-            Some(Begun::Repeat(recorded)) => return self.recall(recorded).await,
+            Break(answered) => return Ok(answered),
+            Continue(claim) => claim,
         };
-        self.attempt(&write, &mut claim).await
+        self.attempt(&write, &mut claim).await.map(Reply::Committed)
     }
 
     pub(crate) async fn perform(&self, perform: &Perform, context: Context) -> Result<Reply, WireError> {
         let write = Write::of(perform, context);
         let mut claim = match self.identify(&write).await? {
-            None => None,
-            Some(Begun::Fresh(claim)) => Some(claim),
-            Some(Begun::Repeat(recorded)) => return self.recall(recorded).await.map(Reply::Committed),
-            Some(Begun::Running) => return Ok(self.ticket(perform)),
+            Break(answered) => return Ok(answered),
+            Continue(claim) => claim,
         };
         let object = &perform.target.object;
         let (custom, reject) = (write.action.kind() == ActionKind::Custom, write.choice == OnConflict::Reject);
         // Boxed: what is reconciled takes more room than a write, and writes need not carry it.
         if custom || !reject && self.agent.is_busy(object) {
-            return Box::pin(self.reconciled(perform, &write, &mut claim, Generations::default())).await.reply;
+            return Box::pin(self.reconciled(perform, write.timestamp, &mut claim, Generations::default())).await.reply;
         }
         match write.condition.known() {
             Some(known) if !reject => Box::pin(self.write_or_reconcile(perform, &write, known, &mut claim)).await,
@@ -117,20 +115,19 @@ impl Engine {
         let perform = &Perform { on_conflict, ..perform.clone() };
         let write = Write::of(perform, context);
         let mut claim = match self.identify(&write).await? {
-            None => None,
-            Some(Begun::Fresh(claim)) => Some(claim),
-            Some(Begun::Repeat(recorded)) => return self.recall(recorded).await.map(Reply::Committed),
-            Some(Begun::Running) => return Ok(self.ticket(perform)),
+            Break(answered) => return Ok(answered),
+            Continue(claim) => claim,
         };
-        self.reconciled(perform, &write, &mut claim, Generations::default()).await.reply
+        self.reconciled(perform, write.timestamp, &mut claim, Generations::default()).await.reply
     }
 
-    /// Claims the action's id, where it has one. Whoever detaches an action does not wait for one that runs.
-    async fn identify(&self, write: &Write<'_>) -> Result<Option<Begun>, WireError> {
+    /// Claims the action's id, where it has one; or answers what came of it. Whoever detaches an action does not wait for
+    /// one that runs.
+    async fn identify(&self, write: &Write<'_>) -> Result<ControlFlow<Reply, Option<Claim>>, WireError> {
         let detached = write.choice == OnConflict::Detach;
         let Some(id) = write.action_id else {
             let message = "a detached action has an id, which is its ticket";
-            return if detached { Err(WireError::new(Code::Malformed, message)) } else { Ok(None) };
+            return if detached { Err(WireError::new(Code::Malformed, message)) } else { Ok(Continue(None)) };
         };
         let body = write.action.payload().map_or(&[][..], |payload| payload.as_bytes());
         let format = write.action.payload().map_or(0, |payload| payload.format() as u64);
@@ -141,7 +138,11 @@ impl Engine {
         let kind = write.action.kind() as u64 | format << 4 | custom;
         let identity = Identity { id, intent: intent(&write.target.object, kind, body) };
         let client = write.target.object.client();
-        self.ids.begin(client, identity, now(), !detached).await.map(Some).map_err(id_refused)
+        match self.ids.begin(client, identity, now(), !detached).await.map_err(id_refused)? {
+            Begun::Fresh(claim) => Ok(Continue(Some(claim))),
+            Begun::Repeat(recorded) => self.recall(recorded).await.map(|answered| Break(Reply::Committed(answered))),
+            Begun::Running => Ok(Break(self.ticket(id))),
+        }
     }
 
     /// A write that is answered at once, whatever becomes of it. With a condition, the prediction is asked first: a forecast
@@ -184,9 +185,9 @@ impl Engine {
                 }
                 Err(failed) => return Err(failed.error),
             }
-            return self.reconciled(perform, write, claim, foretold.generations()).await.reply;
+            return self.reconciled(perform, write.timestamp, claim, foretold.generations()).await.reply;
         }
-        let reconciled = self.reconciled(perform, write, claim, foretold.generations()).await;
+        let reconciled = self.reconciled(perform, write.timestamp, claim, foretold.generations()).await;
         if let Some((met, conflict)) = reconciled.met {
             self.judge(&foretold, &on_its_way, met, conflict, reconciled.wrote);
         }

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use ostrakon_store::{Beside, CaseWrite};
+use ostrakon_store::{Beside, CaseWrite, Escalation};
 use ostrakon_wire::answer::Settlement;
 use ostrakon_wire::{
-    Code, Generations, OnConflict, Payload, Perform, Revision, ShardKey, TimestampMs, Version, WireError,
+    ActionId, Code, Generations, OnConflict, Payload, Perform, Revision, ShardKey, TimestampMs, Version, WireError,
 };
 use tokio::sync::oneshot;
 
@@ -16,7 +16,6 @@ use crate::owner::{Condition, Known, Made, NotWritten, Pending, Refusal};
 /// An action that waits for its turn.
 pub(crate) struct Case {
     pub(crate) perform: Perform,
-    pub(crate) condition: Condition,
     pub(crate) timestamp: TimestampMs,
     pub(crate) claim: Option<Claim>,
     pub(crate) generations: Generations,
@@ -35,7 +34,7 @@ pub(crate) struct Case {
 /// A case that settles an escalation if it makes a version.
 pub(crate) struct Settles {
     pub(crate) number: Revision,
-    pub(crate) escalation: Box<ostrakon_store::Escalation>,
+    pub(crate) escalation: Box<Escalation>,
     pub(crate) settlement: Settlement,
     /// Nobody else settles it while this waits.
     pub(crate) _settling: Settling,
@@ -45,8 +44,8 @@ pub(crate) struct Settles {
 pub(crate) enum Decided {
     /// It has had its turn.
     Done(Box<Done>),
-    /// It is detached: this tells when its ticket is durable.
-    Ticket(Pending),
+    /// It is detached: its ticket, once that is durable.
+    Ticket(ActionId, Pending),
     /// Its condition or its key forbids it. What stands there may be told once the tip is durable.
     Refused { refusal: Refusal, settled: Option<oneshot::Receiver<()>>, generations: Generations },
     /// Nothing was written, nothing is recorded.
@@ -75,10 +74,9 @@ pub(crate) enum CameTo {
 }
 
 impl Case {
-    pub(crate) fn new(perform: Perform, condition: Condition, timestamp: TimestampMs, claim: Option<Claim>) -> Self {
+    pub(crate) fn new(perform: Perform, timestamp: TimestampMs, claim: Option<Claim>) -> Self {
         Self {
             perform,
-            condition,
             timestamp,
             claim,
             generations: Generations::default(),
@@ -89,6 +87,10 @@ impl Case {
             reply: None,
             not_before: None,
         }
+    }
+
+    pub(super) fn condition(&self) -> Condition {
+        Condition::of(self.perform.known)
     }
 
     pub(crate) fn is_detached(&self) -> bool {
@@ -128,7 +130,7 @@ impl Case {
         }
         if let Some(Settles { number, escalation, settlement, .. }) = &self.settles {
             let settled = Some(Settlement { version, ..settlement.clone() });
-            let escalation = ostrakon_store::Escalation { settled, ..(**escalation).clone() };
+            let escalation = Escalation { settled, ..(**escalation).clone() };
             writes.push(CaseWrite::SettleEscalation(*number, Box::new(escalation)));
             writes.extend(to_drop.map(CaseWrite::DropEscalation));
         }
@@ -142,11 +144,6 @@ pub(super) fn beside(reply: Option<&Payload>, cases: Vec<CaseWrite>) -> Option<B
         return None;
     }
     Some(Box::new(Beside { reply: reply.map_or(Vec::new(), |reply| reply.as_bytes().to_vec()), cases }))
-}
-
-/// The version that a case's condition is about: what the policy is told as known.
-pub(super) fn known(condition: Condition) -> u64 {
-    condition.known().map_or(0, Version::get)
 }
 
 /// The key that is told of an object; 0 where it never was.

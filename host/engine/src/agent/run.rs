@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use ostrakon_core::policy::{Brief, Decision, Verdict};
+use ostrakon_core::policy::{Brief, Decision, PolicyFault, Verdict};
 use ostrakon_core::reconcile::{self, First, Judged, Make, Next};
-use ostrakon_store::{Escalation, Note, Outcome};
+use ostrakon_store::{CaseWrite, Escalation, Note, Outcome, Ticket};
 use ostrakon_wire::bounds::RECONCILE_RUN_MS;
-use ostrakon_wire::{Action, Code, OnConflict, Payload, ShardKey, Version, WireError};
+use ostrakon_wire::{Action, Code, OnConflict, Payload, Revision, ShardKey, Version, WireError};
 
 use super::Shared;
 use super::case::{self, CameTo, Case, Decided, Done};
@@ -15,7 +15,7 @@ use super::queues::Batch;
 use crate::action_ids::Claim;
 use crate::answers;
 use crate::now;
-use crate::owner::{Condition, NotWritten, Pending, Refusal, Turn, Writing};
+use crate::owner::{NotWritten, Pending, Refusal, Turn, Writing};
 
 /// The commit queue is full: how long an object waits before its next turn.
 const FULL_WAIT: Duration = Duration::from_millis(2);
@@ -36,7 +36,9 @@ enum Worked {
 
 /// What a case comes to, before it is queued.
 enum Outcomes {
+    /// This is written, or nothing stands there any more; and the policy's reply.
     Write(Option<Payload>, Option<Payload>),
+    /// Nothing is; and the policy's reply.
     Applied(Option<Payload>),
     Rejected(Code, String),
     Escalate(String),
@@ -89,7 +91,7 @@ impl Shared {
         let met = tip.version;
         let refusal = match (case.perform.target.shard_key, tip.shard_key()) {
             (Some(claimed), Some(recorded)) if claimed != recorded => Some(Refusal::WrongKey),
-            _ => case.condition.check(met, tip.is_live()),
+            _ => case.condition().check(met, tip.is_live()),
         };
         let conflict = refusal.is_some();
         match refusal {
@@ -105,11 +107,7 @@ impl Shared {
         }
         if case.is_detached() && !case.ticket_open {
             match self.open_ticket(turn, &mut case) {
-                Ok(pending) => {
-                    if let Some(reply) = case.reply.take() {
-                        let _ = reply.send(Decided::Ticket(pending));
-                    }
-                }
+                Ok(()) => {}
                 Err(NotWritten::Full) => return Worked::Full(case),
                 Err(reason) => return failed(case, reason),
             }
@@ -123,18 +121,12 @@ impl Shared {
         }
     }
 
-    fn open_ticket(&self, turn: &mut Turn<'_>, case: &mut Case) -> Result<Pending, NotWritten> {
+    /// Queues the ticket of a detached case, and tells it.
+    fn open_ticket(&self, turn: &mut Turn<'_>, case: &mut Case) -> Result<(), NotWritten> {
         // The note waits with the shard of what will end the ticket.
-        let shard_key = match turn.tip().shard_key().or(self.key_for(case)) {
-            Some(key) => key,
-            None => return Err(NotWritten::NoKey),
-        };
-        let claim = case.claim.as_ref().expect("a detached action has an id");
-        let ticket = ostrakon_store::Ticket {
-            intent: claim.identity().intent,
-            timestamp: case.timestamp,
-            perform: case.perform.clone(),
-        };
+        let shard_key = self.key_of(turn, case).ok_or(NotWritten::NoKey)?;
+        let identity = case.claim.as_ref().expect("a detached action has an id").identity();
+        let ticket = Ticket { intent: identity.intent, timestamp: case.timestamp, perform: case.perform.clone() };
         let note = Note {
             object: case.perform.target.object.clone(),
             shard_key,
@@ -143,39 +135,46 @@ impl Shared {
             identity: None,
             outcome: Outcome::Detached,
             text: Vec::new(),
-            cases: vec![ostrakon_store::CaseWrite::OpenTicket(Box::new(ticket))],
+            cases: vec![CaseWrite::OpenTicket(Box::new(ticket))],
         };
         let pending = turn.note(note, &mut None)?;
         case.ticket_open = true;
         self.tickets.fetch_add(1, Ordering::Relaxed);
-        Ok(pending)
+        if let Some(reply) = case.reply.take() {
+            let _ = reply.send(Decided::Ticket(identity.id, pending));
+        }
+        Ok(())
     }
 
-    /// The key for an object that has none: the claimed one, or what the policy says, asked once.
-    fn key_for(&self, case: &mut Case) -> Option<ShardKey> {
-        if case.new_key.is_none() {
-            case.new_key = case.perform.target.shard_key.or_else(|| self.place(case).ok());
-        }
-        case.new_key
+    /// The recorded key; for an object that has none the claimed one, or what the policy says, asked once.
+    fn key_of(&self, turn: &Turn<'_>, case: &mut Case) -> Option<ShardKey> {
+        let told = turn.tip().shard_key().or(case.new_key).or(case.perform.target.shard_key);
+        told.or_else(|| {
+            case.new_key = self.place(case).ok();
+            case.new_key
+        })
     }
 
     /// Decides what a case comes to on the tip. `holds`: its condition does.
     fn decide(&self, turn: &Turn<'_>, case: &mut Case, holds: bool) -> Outcomes {
-        let base = if holds { None } else { self.base(turn, case.condition) };
-        let latest = turn.tip().live().map(|live| live.payload.clone());
         let action = case.perform.action.clone();
-        let patches = || reconcile::patches(&action, base.as_ref(), latest.as_ref());
-        let patches = if holds { None } else { patches() };
+        let latest = turn.tip().live().map(|live| live.payload.clone());
+        let (base, patches) = if holds {
+            (None, None)
+        } else {
+            let base = self.base(turn, case);
+            let patches = reconcile::patches(&action, base.as_ref(), latest.as_ref());
+            (base, patches)
+        };
         let asked = match reconcile::first(action.kind(), holds, patches.is_some()) {
             First::Apply => return apply(turn, &action),
             First::Judge => patches,
             First::Reconcile => None,
         };
         case.tries += 1;
-        let known = case.condition.known().is_some();
         let judged = Judged {
             kind: action.kind(),
-            conditional: known,
+            conditional: case.perform.known.is_some(),
             tries: case.tries,
             tries_max: self.tries_max,
             seed: case.perform.action_id.map_or(met_seed(turn), |id| id.bits() as u64) ^ u64::from(case.tries),
@@ -208,8 +207,8 @@ impl Shared {
     }
 
     /// The object at the version that a case was made for, if history holds it.
-    fn base(&self, turn: &Turn<'_>, condition: Condition) -> Option<Payload> {
-        let (known, place) = (condition.known()?, turn.tip().place?);
+    fn base(&self, turn: &Turn<'_>, case: &Case) -> Option<Payload> {
+        let (known, place) = (case.perform.known?, turn.tip().place?);
         if known == Version::ABSENT {
             return None;
         }
@@ -220,13 +219,7 @@ impl Shared {
         row.inspect_err(|error| tracing::error!(%error, "a version cannot be read")).ok()??.payload
     }
 
-    fn judge(
-        &self,
-        turn: &Turn<'_>,
-        case: &mut Case,
-        ours: &[u8],
-        theirs: &[u8],
-    ) -> Result<Verdict, ostrakon_core::policy::PolicyFault> {
+    fn judge(&self, turn: &Turn<'_>, case: &mut Case, ours: &[u8], theirs: &[u8]) -> Result<Verdict, PolicyFault> {
         let decision =
             with_brief(turn, case, true, |brief| self.policies.reconciliation.judge(brief, ours, Some(theirs)));
         self.decided(case, decision)
@@ -238,7 +231,7 @@ impl Shared {
         case: &mut Case,
         base: Option<&Payload>,
         latest: Option<&Payload>,
-    ) -> Result<Verdict, ostrakon_core::policy::PolicyFault> {
+    ) -> Result<Verdict, PolicyFault> {
         let body = case.perform.action.payload().map_or(Vec::new(), reconcile::to_policy);
         let (base, latest) = (base.map(reconcile::to_policy), latest.map(reconcile::to_policy));
         let decision = with_brief(turn, case, base.is_some(), |brief| {
@@ -247,11 +240,7 @@ impl Shared {
         self.decided(case, decision)
     }
 
-    fn decided(
-        &self,
-        case: &mut Case,
-        decision: Decision<Verdict>,
-    ) -> Result<Verdict, ostrakon_core::policy::PolicyFault> {
+    fn decided(&self, case: &mut Case, decision: Decision<Verdict>) -> Result<Verdict, PolicyFault> {
         self.counters.verdicts.add();
         case.generations.reconciliation = Some(decision.generation);
         decision.result.inspect_err(|fault| {
@@ -347,12 +336,12 @@ impl Shared {
         let made = turn.tip().version.next();
         let (outcome, text, cases, came_to) = match outcome {
             Outcomes::Write(payload, reply) => {
-                let new_key = turn.tip().shard_key().or_else(|| self.key_for(case));
+                let new_key = self.key_of(turn, case);
                 let cases = case.ends(made, self.to_drop(case));
                 let beside = case::beside(reply.as_ref(), cases);
                 self.counters.tried.add();
-                let writing = Writing { kind, payload, new_key, timestamp, claim, beside };
-                let (made, pending) = turn.write(writing)?;
+                let writing = Writing { kind, payload, new_key, timestamp, beside };
+                let (made, pending) = turn.write(writing, claim)?;
                 return Ok((pending, CameTo::Made { made, reply }));
             }
             Outcomes::Applied(reply) => {
@@ -372,7 +361,7 @@ impl Shared {
                 }
                 let mut cases = case.ends(None, None);
                 let escalation = self.escalation(turn, case, words.clone());
-                cases.push(ostrakon_store::CaseWrite::OpenEscalation(Box::new(escalation)));
+                cases.push(CaseWrite::OpenEscalation(Box::new(escalation)));
                 (Outcome::Escalated, words.clone().into_bytes(), cases, CameTo::Escalated { words, shard_key })
             }
             Outcomes::Again(_) => unreachable!("what comes again is not queued"),
@@ -389,7 +378,7 @@ impl Shared {
         Ok((pending, came_to))
     }
 
-    fn to_drop(&self, case: &Case) -> Option<ostrakon_wire::Revision> {
+    fn to_drop(&self, case: &Case) -> Option<Revision> {
         case.settles.as_ref().and_then(|_| self.escalations.lock().to_drop())
     }
 
@@ -398,7 +387,7 @@ impl Shared {
             opened: now(),
             timestamp: case.timestamp,
             perform: case.perform.clone(),
-            base: self.base(turn, case.condition),
+            base: self.base(turn, case),
             latest: turn.tip().version,
             latest_payload: turn.tip().live().map(|live| live.payload.clone()),
             tries: case.tries,
@@ -427,7 +416,7 @@ fn apply(turn: &Turn<'_>, action: &Action) -> Outcomes {
 
 /// Whether the version that a case was made for has been: it can be told from what stands there now.
 fn is_past(case: &Case, met: Version) -> bool {
-    case.condition.known().is_none_or(|known| known <= met)
+    case.perform.known.is_none_or(|known| known <= met)
 }
 
 fn met_seed(turn: &Turn<'_>) -> u64 {
@@ -447,7 +436,7 @@ fn with_brief<T>(turn: &Turn<'_>, case: &Case, base_kept: bool, ask: impl FnOnce
             Action::Custom { kind, .. } => kind,
             _ => "",
         },
-        known: case::known(case.condition),
+        known: case.perform.known.map_or(0, Version::get),
         base_kept,
         latest: tip.version.get(),
         exists: tip.is_live(),

@@ -41,6 +41,11 @@ pub(super) enum Judged {
 }
 
 impl Condition {
+    /// That of an action which was made for a version, or for none.
+    pub(crate) fn of(known: Option<Version>) -> Self {
+        known.map_or(Self::None, Self::Known)
+    }
+
     /// The version that the client acts upon, where it says one.
     pub(crate) fn known(self) -> Option<Version> {
         match self {

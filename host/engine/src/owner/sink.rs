@@ -13,8 +13,8 @@ use crate::action_ids::{ActionIds, Claim, Done};
 
 /// What travels with a change through the commit queue.
 pub(crate) struct Token {
-    pub(crate) claim: Option<Claim>,
-    pub(crate) reply: oneshot::Sender<Result<Durable, CommitError>>,
+    pub(super) claim: Option<Claim>,
+    pub(super) reply: oneshot::Sender<Result<Durable, CommitError>>,
 }
 
 /// Up to which revision the owner's durable heads are those of the newest read view.

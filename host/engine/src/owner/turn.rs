@@ -1,30 +1,25 @@
 //! A turn at an object: its writers wait, and one after the other is done on the tip that the one before made.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 
-use ostrakon_store::{Beside, Change, CommitError, Durable, Note, Place, ReadError, Unit};
+use ostrakon_store::{Beside, Note, ReadError};
 use ostrakon_wire::bounds::{RECENT_BYTES_MAX, VERSION_MAX};
 use ostrakon_wire::{Action, ActionKind, ObjectId, Payload, ShardKey, TimestampMs, Version};
+use parking_lot::MutexGuard;
 use tokio::sync::oneshot;
 
-use super::entry::Look;
+use super::entry::{Look, Stripe};
 use super::judge;
-use super::sink::Token;
-use super::{Known, Made, NotWritten, Owner, Refusal, read_head};
+use super::{Known, Made, Making, NotWritten, Owner, Pending, Refusal, read_head};
 use crate::action_ids::Claim;
 
-/// What tells whether a unit is durable.
-pub(crate) type Pending = oneshot::Receiver<Result<Durable, CommitError>>;
-
 /// What is written in a turn.
-pub(crate) struct Writing<'a> {
+pub(crate) struct Writing {
     pub(crate) kind: ActionKind,
     pub(crate) payload: Option<Payload>,
     /// The key for an object that has none recorded.
     pub(crate) new_key: Option<ShardKey>,
     pub(crate) timestamp: TimestampMs,
-    pub(crate) claim: &'a mut Option<Claim>,
     pub(crate) beside: Option<Box<Beside>>,
 }
 
@@ -120,91 +115,48 @@ impl<'a> Turn<'a> {
     }
 
     /// Queues a change on top of the tip.
-    pub(crate) fn write(&mut self, writing: Writing<'_>) -> Result<(Made, Pending), NotWritten> {
-        let Writing { kind, payload, new_key, timestamp, claim, beside } = writing;
-        let refused = |refusal| NotWritten::Refused { refusal, stands: self.tip.clone() };
+    pub(crate) fn write(&mut self, writing: Writing, claim: &mut Option<Claim>) -> Result<(Made, Pending), NotWritten> {
+        let Writing { kind, payload, new_key, timestamp, beside } = writing;
         let version = self.tip.version.next().filter(|version| version.get() <= VERSION_MAX);
-        let version = version.ok_or_else(|| refused(Refusal::VersionsSpent))?;
+        let spent = || NotWritten::Refused { refusal: Refusal::VersionsSpent, stands: self.tip.clone() };
+        let version = version.ok_or_else(spent)?;
         let shard_key = self.tip.shard_key().or(new_key).ok_or(NotWritten::NoKey)?;
-        let number = self.tip.place.map(|place| place.number).or_else(|| self.owner.numbers.draw());
-        let number = number.ok_or(NotWritten::Full)?;
-        let map = self.owner.views.map();
-        let shard = map.shard_of(shard_key);
-        let created = self.tip.place.is_none();
-        if created {
-            self.owner.views.serves(shard).map_err(NotWritten::Read)?;
-        }
-        let change = Change {
-            object: self.tip.object().unwrap_or(&self.object).clone(),
-            place: Place { shard_key, number },
-            shard,
-            epoch: map.epoch(),
-            version,
-            kind,
-            payload,
-            timestamp,
-            identity: claim.as_ref().map(Claim::identity),
-            new_object: created,
-            beside,
-        };
+        let making = Making { shard_key, version, kind, payload, timestamp, beside };
+        let change = self.owner.change(&self.object, &self.tip, making, claim.as_ref())?;
         let tip = Known::of_change(&change);
-        let pending = self.submit(Unit::Change(change), claim, Some(&tip))?;
+        let mut stripe = self.lock().map_err(NotWritten::Read)?;
+        let queued = self.owner.queue(&mut stripe, change, self.durable.clone(), tip.clone(), claim)?;
         self.recent.made(version, tip.live().map(|live| live.payload));
         self.tip = tip;
-        Ok((Made { shard_key, version, created }, pending))
+        Ok(queued)
     }
 
     /// Queues a note behind what made the tip.
-    pub(crate) fn note(&mut self, note: Note, claim: &mut Option<Claim>) -> Result<Pending, NotWritten> {
-        self.submit(Unit::Note(Box::new(note)), claim, None)
+    pub(crate) fn note(&self, note: Note, claim: &mut Option<Claim>) -> Result<Pending, NotWritten> {
+        self.owner.note(note, claim)
     }
 
-    fn submit(&mut self, unit: Unit, claim: &mut Option<Claim>, makes: Option<&Known>) -> Result<Pending, NotWritten> {
-        // Nothing is built on a tip that never became durable.
-        if self.owner.committer.stats().failed.load(Ordering::Relaxed) {
-            return Err(NotWritten::Commit(CommitError::Failed));
-        }
-        let (reply, pending) = oneshot::channel();
-        let token = Token { claim: claim.take(), reply };
-        let mut stripe = loop {
-            let mut stripe = self.owner.stripe(&self.object).lock();
-            let waiting = match stripe.look(&self.object) {
-                _ if makes.is_none() => break stripe,
-                Look::Tip(_) => break stripe,
+    /// The object's lock, once nobody loads the object and its durable head is known, or a tip is on its way.
+    fn lock(&mut self) -> Result<MutexGuard<'a, Stripe>, ReadError> {
+        let owner = self.owner;
+        loop {
+            let mut stripe = owner.stripe(&self.object).lock();
+            let loading = match stripe.look(&self.object) {
+                Look::Tip(_) => return Ok(stripe),
                 Look::Known(known) if known.version == self.tip.version => {
                     self.durable = known.clone();
-                    break stripe;
+                    return Ok(stripe);
                 }
+                Look::Known(_) | Look::Nothing if self.durable.version == self.tip.version => return Ok(stripe),
                 // What was queued is durable, and no longer kept: what is told of the object is read again.
-                Look::Known(_) | Look::Nothing if self.durable.version == self.tip.version => break stripe,
                 Look::Known(_) | Look::Nothing => None,
                 // A reader that loads the object must not find a tip in its place.
                 Look::Loading => Some(stripe.wait(&self.object)),
             };
             drop(stripe);
-            match waiting {
+            match loading {
                 Some(loaded) => drop(loaded.blocking_recv()),
-                None => match read_head(&self.owner.views().latest(), &self.object) {
-                    Ok(durable) => self.durable = durable,
-                    Err(error) => {
-                        *claim = token.claim;
-                        return Err(NotWritten::Read(error));
-                    }
-                },
-            }
-        };
-        match self.owner.committer.submit(unit, token) {
-            Ok(()) => {
-                if let Some(tip) = makes {
-                    let object = tip.object().unwrap_or(&self.object).clone();
-                    stripe.advance(object, self.durable.clone(), tip.clone());
-                }
-                Ok(pending)
-            }
-            Err((token, _full)) => {
-                *claim = token.claim;
-                let failed = self.owner.committer.stats().failed.load(Ordering::Relaxed);
-                Err(if failed { NotWritten::Commit(CommitError::Failed) } else { NotWritten::Full })
+                None => self.durable = read_head(&owner.views().latest(), &self.object)?,
             }
         }
     }
