@@ -8,158 +8,15 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 use ostrakon_wire::bounds::{GROUP_BYTES_MAX, GROUP_CHANGES_MAX};
-use ostrakon_wire::{
-    ActionId, ActionKind, MapEpoch, ObjectId, Payload, Revision, ShardId, ShardKey, TimestampMs, Version,
-};
+use ostrakon_wire::{ActionId, ObjectId, Revision, TimestampMs, Version};
 
 use crate::error::CommitError;
 use crate::floors::Floors;
 use crate::flush::Flusher;
 use crate::open::{LogWindow, Store};
 use crate::queue::{Queue, QueueFull};
-use crate::record::case::{Escalation, Ticket};
-use crate::record::locator::Place;
-use crate::record::log::{Identity, Outcome};
-use crate::record::{case, locator, log, meta, row};
-
-/// One change of one object: one row, and its part of the group's log record.
-#[derive(Debug, Clone)]
-pub struct Change {
-    /// The object.
-    pub object: ObjectId,
-    /// Where its rows stand, or from now on stand.
-    pub place: Place,
-    /// The shard that its key falls in.
-    pub shard: ShardId,
-    /// The map that says so; a change of an older map is fenced.
-    pub epoch: MapEpoch,
-    /// The version that is made.
-    pub version: Version,
-    /// What makes it.
-    pub kind: ActionKind,
-    /// What is stored; `None` for a tombstone.
-    pub payload: Option<Payload>,
-    /// When, as the client or else the host told.
-    pub timestamp: TimestampMs,
-    /// The action's id.
-    pub identity: Option<Identity>,
-    /// Whether the object has no locator yet.
-    pub new_object: bool,
-    /// What else is written with it.
-    pub beside: Option<Box<Beside>>,
-}
-
-/// What is written beside a change.
-#[derive(Debug, Clone, Default)]
-pub struct Beside {
-    /// The policy's reply to the caller.
-    pub reply: Vec<u8>,
-    /// Cases that the change opens or ends.
-    pub cases: Vec<CaseWrite>,
-}
-
-/// A commit unit that makes no version: its part of the group's log record, and cases.
-#[derive(Debug, Clone)]
-pub struct Note {
-    /// The object.
-    pub object: ObjectId,
-    /// The key it is recorded under; 0 for an object that never was.
-    pub shard_key: ShardKey,
-    /// The version that stands there.
-    pub version: Version,
-    /// What the action would have done.
-    pub kind: ActionKind,
-    /// The action's id, where this is what it came to.
-    pub identity: Option<Identity>,
-    /// What it came to.
-    pub outcome: Outcome,
-    /// What is to be said of it; see [`Outcome`].
-    pub text: Vec<u8>,
-    /// Cases that it opens or ends.
-    pub cases: Vec<CaseWrite>,
-}
-
-/// How a case is changed.
-#[derive(Debug, Clone)]
-pub enum CaseWrite {
-    /// A detached action waits from now on.
-    OpenTicket(Box<Ticket>),
-    /// It is done.
-    CloseTicket {
-        /// The client of its object.
-        client: String,
-        /// Its id.
-        id: ActionId,
-    },
-    /// An escalation is opened; its number is the revision of its unit.
-    OpenEscalation(Box<Escalation>),
-    /// An escalation is settled.
-    SettleEscalation(Revision, Box<Escalation>),
-    /// A settled escalation is forgotten.
-    DropEscalation(Revision),
-}
-
-/// One atomic step: what takes one revision.
-#[derive(Debug, Clone)]
-pub enum Unit {
-    /// A version of an object.
-    Change(Change),
-    /// None.
-    Note(Box<Note>),
-}
-
-impl Unit {
-    fn bytes(&self) -> usize {
-        let (object, payload, cases) = match self {
-            Self::Change(change) => {
-                let beside = change.beside.as_ref();
-                let payload = change.payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
-                let reply = beside.map_or(0, |beside| beside.reply.len());
-                (&change.object, payload + reply, beside.map_or(&[][..], |beside| &beside.cases[..]))
-            }
-            Self::Note(note) => (&note.object, note.text.len(), &note.cases[..]),
-        };
-        payload + cases.iter().map(CaseWrite::bytes).sum::<usize>() + 2 * object.as_text().len() + CHANGE_OVERHEAD_BYTES
-    }
-
-    fn cases(&self) -> &[CaseWrite] {
-        match self {
-            Self::Change(change) => change.beside.as_ref().map_or(&[], |beside| &beside.cases[..]),
-            Self::Note(note) => &note.cases[..],
-        }
-    }
-}
-
-impl CaseWrite {
-    fn bytes(&self) -> usize {
-        let of = |payload: Option<&Payload>| payload.map_or(0, |payload| payload.as_bytes().len());
-        match self {
-            Self::OpenTicket(ticket) => of(ticket.perform.action.payload()),
-            Self::OpenEscalation(case) | Self::SettleEscalation(_, case) => {
-                of(case.perform.action.payload()) + of(case.base.as_ref()) + of(case.latest_payload.as_ref())
-            }
-            Self::CloseTicket { .. } | Self::DropEscalation(_) => 0,
-        }
-    }
-
-    /// `revision`: that of the unit it belongs to.
-    fn write(&self, batch: &mut OwnedWriteBatch, meta: &Keyspace, revision: Revision) {
-        match self {
-            Self::OpenTicket(ticket) => {
-                let id = ticket.perform.action_id.expect("a ticket's action has an id");
-                batch.insert(meta, case::ticket_key(ticket.perform.target.object.client(), id), ticket.encode());
-            }
-            Self::CloseTicket { client, id } => batch.remove(meta, case::ticket_key(client, *id)),
-            Self::OpenEscalation(escalation) => {
-                batch.insert(meta, case::escalation_key(revision), escalation.encode());
-            }
-            Self::SettleEscalation(number, escalation) => {
-                batch.insert(meta, case::escalation_key(*number), escalation.encode());
-            }
-            Self::DropEscalation(number) => batch.remove(meta, case::escalation_key(*number)),
-        }
-    }
-}
+use crate::record::{locator, log, meta, row};
+use crate::unit::{Change, Unit};
 
 /// A change is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -277,9 +134,6 @@ const TRIM_CHANGES_MIN: u64 = 2 * GROUP_CHANGES_MAX as u64;
 /// What most groups write beside their rows: the log record, and now and then a mark.
 const ITEMS_BESIDE_ROWS: usize = 3;
 
-/// What a change weighs beside its payload and its object's text: keys, headers, its part of the log.
-const CHANGE_OVERHEAD_BYTES: usize = 160;
-
 struct Thread<S: Sink> {
     queue: Arc<Queue<Queued<S::Token>>>,
     stats: Arc<CommitStats>,
@@ -385,59 +239,32 @@ impl<S: Sink> Thread<S> {
         let (mut written, mut numbered) = (0, 0);
         let mut value = Vec::new();
         for Queued { unit, .. } in group {
-            let change = match unit {
-                Unit::Change(change) => change,
-                Unit::Note(note) => {
-                    let noted = (note.outcome, &note.text[..]);
-                    record.push_noted(
-                        &note.object,
-                        note.shard_key,
-                        note.version,
-                        note.kind,
-                        false,
-                        note.identity,
-                        noted,
-                    );
-                    self.write_cases(unit, &mut batch, revision);
-                    written += 1;
-                    revision += 1;
-                    continue;
+            if let Unit::Change(change) = unit {
+                let Some(keyspace) = self.keyspace_of(change) else { continue };
+                row::encode(
+                    &mut value,
+                    Revision::new(revision),
+                    change.timestamp,
+                    change.identity.map(|identity| identity.id),
+                    &change.object,
+                    change.payload.as_ref(),
+                );
+                batch.insert(keyspace, row::key(change.place, change.version), &value[..]);
+                if change.new_object {
+                    let value = locator::encode(change.place);
+                    batch.insert(&self.store.keyspaces.locator, locator::key(&change.object), value);
+                    numbered = numbered.max(change.place.number.get());
                 }
-            };
-            let Some(keyspace) = self.keyspace_of(change) else { continue };
-            row::encode(
-                &mut value,
-                Revision::new(revision),
-                change.timestamp,
-                change.identity.map(|identity| identity.id),
-                &change.object,
-                change.payload.as_ref(),
-            );
-            batch.insert(keyspace, row::key(change.place, change.version), &value[..]);
-            if change.new_object {
-                let value = locator::encode(change.place);
-                batch.insert(&self.store.keyspaces.locator, locator::key(&change.object), value);
-                numbered = numbered.max(change.place.number.get());
+                let kept = u64::from(self.store.facts.history_versions);
+                if change.version.get() > kept {
+                    let oldest = Version::new(change.version.get() - kept);
+                    batch.remove(keyspace, row::key(change.place, oldest));
+                }
             }
-            let kept = u64::from(self.store.facts.history_versions);
-            if change.version.get() > kept {
-                let oldest = Version::new(change.version.get() - kept);
-                batch.remove(keyspace, row::key(change.place, oldest));
+            record.push(&unit.told());
+            for case in unit.cases() {
+                case.write(&mut batch, &self.store.keyspaces.meta, Revision::new(revision));
             }
-            let tombstone = change.payload.is_none();
-            let shard_key = change.place.shard_key;
-            let reply = change.beside.as_ref().map_or(&[][..], |beside| &beside.reply[..]);
-            let noted = (Outcome::Made, reply);
-            record.push_noted(
-                &change.object,
-                shard_key,
-                change.version,
-                change.kind,
-                tombstone,
-                change.identity,
-                noted,
-            );
-            self.write_cases(unit, &mut batch, revision);
             written += 1;
             revision += 1;
         }
@@ -464,12 +291,6 @@ impl<S: Sink> Thread<S> {
             self.sink.dropped(&trim.dropped);
         }
         Ok(first)
-    }
-
-    fn write_cases(&self, unit: &Unit, batch: &mut OwnedWriteBatch, revision: u64) {
-        for case in unit.cases() {
-            case.write(batch, &self.store.keyspaces.meta, Revision::new(revision));
-        }
     }
 
     /// Once the log is long enough over its bound, drops its oldest records and raises the floors for the ids in them.

@@ -19,10 +19,11 @@ mod queue;
 pub mod record;
 mod survey;
 mod sweep;
+mod unit;
 mod view;
 
 pub use check::{CheckReport, Finding, check};
-pub use commit::{Beside, CaseWrite, Change, CommitStats, Committer, Durable, Note, Settled, Sink, Unit};
+pub use commit::{CommitStats, Committer, Durable, Settled, Sink};
 pub use error::{CommitError, OpenError, ReadError};
 pub use floors::Floors;
 pub use open::{Numbers, Recovered, Remembered, Store, StoreConfig, Verify};
@@ -32,6 +33,7 @@ pub use record::locator::{ObjectNumber, Place};
 pub use record::log::{Identity, Outcome};
 #[cfg(feature = "fuzzing")]
 pub use survey::fuzzed;
+pub use unit::{Beside, CaseWrite, Change, Note, Unit};
 pub use view::{Head, ListItem, ReadView, Views};
 
 #[cfg(test)]

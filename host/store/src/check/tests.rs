@@ -88,7 +88,16 @@ fn row(name: &str, at: u64, id: u128, payload: Option<&str>) -> Vec<u8> {
 fn record(name: &str, key: ShardKey, version: u64, id: u128, tombstone: bool) -> Vec<u8> {
     let mut builder = log::Builder::with_capacity(TimestampMs::new(5), 1);
     let identity = Some(Identity { id: ActionId::from_bits(id << 80), intent: 1 });
-    builder.push(&object(name), key, Version::new(version), ActionKind::Put, tombstone, identity);
+    builder.push(&log::Told {
+        object: &object(name),
+        shard_key: key,
+        version: Version::new(version),
+        kind: ActionKind::Put,
+        tombstone,
+        identity,
+        outcome: log::Outcome::Made,
+        note: &[],
+    });
     builder.finish()
 }
 

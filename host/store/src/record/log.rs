@@ -73,6 +73,44 @@ pub struct Entry {
     pub note: Vec<u8>,
 }
 
+/// One change, as it is told to the log; see [`Entry`].
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// The object.
+    pub object: &'a ObjectId,
+    /// The key it is recorded under.
+    pub shard_key: ShardKey,
+    /// The version that was made, or stood there.
+    pub version: Version,
+    /// What made it.
+    pub kind: ActionKind,
+    /// Whether that version is a tombstone.
+    pub tombstone: bool,
+    /// The action's id, where it had one.
+    pub identity: Option<Identity>,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// What is to be said of it.
+    pub note: &'a [u8],
+}
+
+impl Entry {
+    /// The entry, to be told again.
+    pub fn told(&self) -> Told<'_> {
+        let Self { object, shard_key, version, kind, tombstone, identity, outcome, note } = self;
+        Told {
+            object,
+            shard_key: *shard_key,
+            version: *version,
+            kind: *kind,
+            tombstone: *tombstone,
+            identity: *identity,
+            outcome: *outcome,
+            note,
+        }
+    }
+}
+
 /// One commit group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -114,31 +152,9 @@ impl Builder {
         Self { value, count: 0 }
     }
 
-    /// Appends a change that made a version and has no note.
-    pub fn push(
-        &mut self,
-        object: &ObjectId,
-        shard_key: ShardKey,
-        version: Version,
-        kind: ActionKind,
-        tombstone: bool,
-        identity: Option<Identity>,
-    ) {
-        self.push_noted(object, shard_key, version, kind, tombstone, identity, (Outcome::Made, &[]));
-    }
-
-    /// Appends a change, with what it came to and its note.
-    #[allow(clippy::too_many_arguments)]
-    pub fn push_noted(
-        &mut self,
-        object: &ObjectId,
-        shard_key: ShardKey,
-        version: Version,
-        kind: ActionKind,
-        tombstone: bool,
-        identity: Option<Identity>,
-        (outcome, note): (Outcome, &[u8]),
-    ) {
+    /// Appends a change.
+    pub fn push(&mut self, entry: &Told<'_>) {
+        let Told { object, shard_key, version, kind, tombstone, identity, outcome, note } = *entry;
         self.count += 1;
         let noted = outcome != Outcome::Made || !note.is_empty();
         let flag = |on: bool, flag: u8| if on { flag } else { 0 };
@@ -202,7 +218,11 @@ fn decode_entry(cut: &mut Cut<'_>) -> Result<Entry, DamagedRecord> {
     } else {
         let outcome = Outcome::from_number(cut.u8()?).ok_or(cut.damaged("no such outcome"))?;
         let len = cut.u32()? as usize;
-        (outcome, cut.bytes(len)?.to_vec())
+        let note = cut.bytes(len)?.to_vec();
+        if outcome == Outcome::Made && note.is_empty() {
+            return Err(cut.damaged("it is flagged to say more, and says nothing"));
+        }
+        (outcome, note)
     };
     let len = cut.u16()?;
     let text = cut.text(len.into())?;
@@ -238,8 +258,7 @@ mod tests {
         fn a_record_reads_back(at: u64, entries in proptest::collection::vec(entry(), 0..9)) {
             let mut builder = Builder::with_capacity(TimestampMs::new(at), entries.len());
             for e in &entries {
-                let noted = (e.outcome, &e.note[..]);
-                builder.push_noted(&e.object, e.shard_key, e.version, e.kind, e.tombstone, e.identity, noted);
+                builder.push(&e.told());
             }
             let record = Record { committed: TimestampMs::new(at), entries };
             prop_assert_eq!(Record::decode(&builder.finish()), Ok(record));

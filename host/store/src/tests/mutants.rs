@@ -81,7 +81,7 @@ fn a_mutant_of_a_record_is_read_as_something_that_it_is_not() {
         let Ok(record) = log::Record::decode(bytes) else { return };
         let mut builder = log::Builder::with_capacity(record.committed, record.entries.len());
         for e in &record.entries {
-            builder.push(&e.object, e.shard_key, e.version, e.kind, e.tombstone, e.identity);
+            builder.push(&e.told());
         }
         assert_eq!(builder.finish(), bytes);
     });

@@ -1,0 +1,182 @@
+//! What is committed: a version of an object, or a note that none was made, and the cases that it opens or ends.
+
+use fjall::{Keyspace, OwnedWriteBatch};
+use ostrakon_wire::{
+    ActionId, ActionKind, MapEpoch, ObjectId, Payload, Revision, ShardId, ShardKey, TimestampMs, Version,
+};
+
+use crate::record::case::{self, Escalation, Ticket};
+use crate::record::locator::Place;
+use crate::record::log::{self, Identity, Outcome};
+
+/// One change of one object: one row, and its part of the group's log record.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The object.
+    pub object: ObjectId,
+    /// Where its rows stand, or from now on stand.
+    pub place: Place,
+    /// The shard that its key falls in.
+    pub shard: ShardId,
+    /// The map that says so; a change of an older map is fenced.
+    pub epoch: MapEpoch,
+    /// The version that is made.
+    pub version: Version,
+    /// What makes it.
+    pub kind: ActionKind,
+    /// What is stored; `None` for a tombstone.
+    pub payload: Option<Payload>,
+    /// When, as the client or else the host told.
+    pub timestamp: TimestampMs,
+    /// The action's id.
+    pub identity: Option<Identity>,
+    /// Whether the object has no locator yet.
+    pub new_object: bool,
+    /// What else is written with it.
+    pub beside: Option<Box<Beside>>,
+}
+
+/// What is written beside a change.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// The policy's reply to the caller.
+    pub reply: Vec<u8>,
+    /// Cases that the change opens or ends.
+    pub cases: Vec<CaseWrite>,
+}
+
+/// A commit unit that makes no version: its part of the group's log record, and cases.
+#[derive(Debug, Clone)]
+pub struct Note {
+    /// The object.
+    pub object: ObjectId,
+    /// The key it is recorded under; 0 for an object that never was.
+    pub shard_key: ShardKey,
+    /// The version that stands there.
+    pub version: Version,
+    /// What the action would have done.
+    pub kind: ActionKind,
+    /// The action's id, where this is what it came to.
+    pub identity: Option<Identity>,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// What is to be said of it; see [`Outcome`].
+    pub text: Vec<u8>,
+    /// Cases that it opens or ends.
+    pub cases: Vec<CaseWrite>,
+}
+
+/// How a case is changed.
+#[derive(Debug, Clone)]
+pub enum CaseWrite {
+    /// A detached action waits from now on.
+    OpenTicket(Box<Ticket>),
+    /// It is done.
+    CloseTicket {
+        /// The client of its object.
+        client: String,
+        /// Its id.
+        id: ActionId,
+    },
+    /// An escalation is opened; its number is the revision of its unit.
+    OpenEscalation(Box<Escalation>),
+    /// An escalation is settled.
+    SettleEscalation(Revision, Box<Escalation>),
+    /// A settled escalation is forgotten.
+    DropEscalation(Revision),
+}
+
+/// One atomic step: what takes one revision.
+#[derive(Debug, Clone)]
+pub enum Unit {
+    /// A version of an object.
+    Change(Change),
+    /// None.
+    Note(Box<Note>),
+}
+
+impl Unit {
+    /// What it weighs in the queue.
+    pub(crate) fn bytes(&self) -> usize {
+        let (object, payload, cases) = match self {
+            Self::Change(change) => {
+                let beside = change.beside.as_ref();
+                let payload = change.payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
+                let reply = beside.map_or(0, |beside| beside.reply.len());
+                (&change.object, payload + reply, beside.map_or(&[][..], |beside| &beside.cases[..]))
+            }
+            Self::Note(note) => (&note.object, note.text.len(), &note.cases[..]),
+        };
+        payload + cases.iter().map(CaseWrite::bytes).sum::<usize>() + 2 * object.as_text().len() + CHANGE_OVERHEAD_BYTES
+    }
+
+    /// The cases that it opens or ends.
+    pub(crate) fn cases(&self) -> &[CaseWrite] {
+        match self {
+            Self::Change(change) => change.beside.as_ref().map_or(&[], |beside| &beside.cases[..]),
+            Self::Note(note) => &note.cases[..],
+        }
+    }
+}
+
+impl Unit {
+    /// Its part of the group's log record.
+    pub(crate) fn told(&self) -> log::Told<'_> {
+        match self {
+            Self::Change(change) => log::Told {
+                object: &change.object,
+                shard_key: change.place.shard_key,
+                version: change.version,
+                kind: change.kind,
+                tombstone: change.payload.is_none(),
+                identity: change.identity,
+                outcome: Outcome::Made,
+                note: change.beside.as_ref().map_or(&[], |beside| &beside.reply),
+            },
+            Self::Note(note) => log::Told {
+                object: &note.object,
+                shard_key: note.shard_key,
+                version: note.version,
+                kind: note.kind,
+                tombstone: false,
+                identity: note.identity,
+                outcome: note.outcome,
+                note: &note.text,
+            },
+        }
+    }
+}
+
+impl CaseWrite {
+    fn bytes(&self) -> usize {
+        let of = |payload: Option<&Payload>| payload.map_or(0, |payload| payload.as_bytes().len());
+        match self {
+            Self::OpenTicket(ticket) => of(ticket.perform.action.payload()),
+            Self::OpenEscalation(case) | Self::SettleEscalation(_, case) => {
+                of(case.perform.action.payload()) + of(case.base.as_ref()) + of(case.latest_payload.as_ref())
+            }
+            Self::CloseTicket { .. } | Self::DropEscalation(_) => 0,
+        }
+    }
+
+    /// `revision`: that of the unit it belongs to.
+    pub(crate) fn write(&self, batch: &mut OwnedWriteBatch, meta: &Keyspace, revision: Revision) {
+        match self {
+            Self::OpenTicket(ticket) => {
+                let id = ticket.perform.action_id.expect("a ticket's action has an id");
+                batch.insert(meta, case::ticket_key(ticket.perform.target.object.client(), id), ticket.encode());
+            }
+            Self::CloseTicket { client, id } => batch.remove(meta, case::ticket_key(client, *id)),
+            Self::OpenEscalation(escalation) => {
+                batch.insert(meta, case::escalation_key(revision), escalation.encode());
+            }
+            Self::SettleEscalation(number, escalation) => {
+                batch.insert(meta, case::escalation_key(*number), escalation.encode());
+            }
+            Self::DropEscalation(number) => batch.remove(meta, case::escalation_key(*number)),
+        }
+    }
+}
+
+/// What a change weighs beside its payload and its object's text: keys, headers, its part of the log.
+const CHANGE_OVERHEAD_BYTES: usize = 160;
