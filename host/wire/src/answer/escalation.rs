@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{Decided, need};
+use super::Decided;
+use super::codec::need;
 use crate::cbor::{self, FieldReader, FieldWriter, Reader};
 use crate::error::{Code, WireError};
 use crate::field;
