@@ -6,40 +6,30 @@
 //! `predicted` the host reconciles: tried first, or sent to the queue where a conflict is foreseen. At the end the folder
 //! is checked: every version must be in history.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
-use std::time::{Duration, Instant};
+mod clients;
+mod predictions;
+
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use ostrakon_client::HostFile;
 use ostrakon_policy::testing::{Recipe, snippets};
-use ostrakon_wire::bounds::RETRY_AFTER_MS;
 use ostrakon_wire::value::{Map as Fields, Value as Field};
-use ostrakon_wire::{
-    Action, ActionId, Answer, Code, ObjectId, OnConflict, Operation, Payload, Perform, PolicyKind, Reply, Target,
-    Version,
-};
+use ostrakon_wire::{Action, OnConflict, Operation, PolicyKind, Reply};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::host::Host;
-use crate::load::{self, Random, Tally, Window};
-use crate::pipe::{self, Caller};
+use crate::load::{self, Tally, Window};
+use crate::pipe;
 use crate::report::Report;
 use crate::rounds::{self, median};
 use crate::{Options, folder};
+use clients::{CLIENTS, CONNECTIONS, MEMBERS, drive, fields, object, perform};
+pub(crate) use predictions::run as predictions;
 
-const CONNECTIONS: usize = 32;
-const CLIENTS: usize = 256;
 const KEYS: [usize; 3] = [1, 16, 100_000];
-/// A version that was seen longer ago is asked for before it is acted on.
-const TRUSTED: Duration = Duration::from_millis(100);
-/// The first wait of the client's own loop is drawn below this; every further one below twice as much.
-const BACK_OFF: Duration = Duration::from_micros(500);
-const BACK_OFF_DOUBLINGS: u32 = 7;
-/// Members of an object that merges set.
-const MEMBERS: usize = 16;
 const CREATE_IN_FLIGHT: usize = 64;
 /// All versions that a round makes.
 const HISTORY: &str = "1000000";
@@ -114,67 +104,6 @@ fn row(mode: Mode, keys: usize, rounds: &[Outcome]) -> Map<String, Value> {
         ("p50_us", of(|round| round.p50_us).into()),
         ("p99_us", of(|round| round.p99_us).into()),
         ("slowest_client_share", (of(|round| round.slowest_client_share) as f64 / 1_000.0).into()),
-    ]
-    .map(|(name, figure): (&str, Value)| (name.to_owned(), figure))
-    .into_iter()
-    .collect()
-}
-
-/// Ages of what predictions see, in milliseconds, that they are judged at.
-const LAGS_MS: [u64; 3] = [0, 1, 10];
-/// Objects that the forecasts are about.
-const FORETOLD_KEYS: usize = 16;
-
-const FORETOLD_COLUMNS: &[&str] =
-    &["lag_ms", "rule", "precision", "recall", "aborts_wrong", "conflicts_missed", "versions_right"];
-
-/// Scenario `predictions`: what forecasts are worth beside two simple rules, on what a front end saw so long ago.
-pub(crate) fn predictions(options: &Options) -> anyhow::Result<Report> {
-    let rounds = rounds::alternate(&LAGS_MS, options.rounds, |lag_ms| {
-        round(Mode::Predicted, FORETOLD_KEYS, options.seconds, *lag_ms).map(|outcome| outcome.scoreboard)
-    })?;
-    let mut rows = Vec::new();
-    for (lag_ms, boards) in LAGS_MS.iter().zip(&rounds) {
-        for rule in ["predictor", "known-is-cached", "always-write"] {
-            rows.push(foretold_row(*lag_ms, rule, boards));
-        }
-    }
-    let of = |lag_ms: u64, rule: &str, name: &str| {
-        let row = rows.iter().find(|row| row["lag_ms"] == lag_ms && row["rule"] == rule);
-        row.map_or(Value::Null, |row| row[name].clone())
-    };
-    let summary = [
-        ("precision", of(10, "predictor", "precision")),
-        ("recall", of(10, "predictor", "recall")),
-        ("precision_known_is_cached", of(10, "known-is-cached", "precision")),
-        ("recall_known_is_cached", of(10, "known-is-cached", "recall")),
-    ];
-    let summary = summary.map(|(name, figure)| (name.to_owned(), figure)).into_iter().collect();
-    Ok(Report { summary, columns: FORETOLD_COLUMNS, rows })
-}
-
-fn foretold_row(lag_ms: u64, rule: &str, boards: &[Fields]) -> Map<String, Value> {
-    let of = |board: &Fields, name: &str| {
-        let board = match board.get(rule) {
-            Some(Field::Map(of_rule)) => of_rule,
-            _ => board,
-        };
-        match board.get(name) {
-            Some(Field::Integer(count)) => *count as u64,
-            _ => 0,
-        }
-    };
-    let middle = |name: &str| median(boards, |board| of(board, name));
-    let share = |name: &str| Value::from(middle(name) as f64 / 1e6);
-    let versions = if rule == "predictor" { share("versions-right-ppm") } else { Value::Null };
-    [
-        ("lag_ms", lag_ms.into()),
-        ("rule", rule.into()),
-        ("precision", share("precision-ppm")),
-        ("recall", share("recall-ppm")),
-        ("aborts_wrong", middle("aborts-wrong").into()),
-        ("conflicts_missed", middle("conflicts-missed").into()),
-        ("versions_right", versions),
     ]
     .map(|(name, figure): (&str, Value)| (name.to_owned(), figure))
     .into_iter()
@@ -285,15 +214,6 @@ async fn measure(host: &HostFile, mode: Mode, keys: usize, seconds: u64) -> anyh
     Ok((outcome, committed))
 }
 
-fn object(key: usize) -> anyhow::Result<ObjectId> {
-    Ok(ObjectId::new("contention", "counter", &format!("key-{key:06}"))?)
-}
-
-fn fields(pairs: impl IntoIterator<Item = (String, i64)>) -> anyhow::Result<Payload> {
-    let map: Fields = pairs.into_iter().map(|(name, number)| (name, Field::Integer(number))).collect();
-    Ok(Payload::from_value(&Field::Map(map))?)
-}
-
 /// Makes every object, with all its members.
 async fn create(host: &HostFile, keys: usize) -> anyhow::Result<()> {
     let mut wires = pipe::dial(host, 1, 0).await?;
@@ -316,198 +236,4 @@ async fn create(host: &HostFile, keys: usize) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-fn perform(object: ObjectId, action: Action, known: Option<u64>, on_conflict: OnConflict, seed: u128) -> Perform {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
-    Perform {
-        target: Target { object, shard_key: None },
-        action,
-        known: known.map(Version::new),
-        action_id: Some(ActionId::from_bits(now << 80 | seed & ((1 << 80) - 1))),
-        on_conflict,
-    }
-}
-
-/// A client: one action under way.
-struct Client {
-    number: usize,
-    key: usize,
-    action: Option<Action>,
-    /// The action's id, the same for every try.
-    seed: u128,
-    begun: Instant,
-    tries: u32,
-    made: u64,
-    /// Commits inside the window.
-    counted: u64,
-    reading: bool,
-}
-
-struct Driven {
-    tally: Tally,
-    /// Commits of each client inside the window.
-    clients: Vec<u64>,
-    requests: u64,
-    committed: u64,
-}
-
-struct Driver {
-    wire: Caller,
-    mode: Mode,
-    keys: usize,
-    random: Random,
-    clients: Vec<Client>,
-    /// The version of each object that came by last, and when.
-    seen: HashMap<usize, (u64, Instant)>,
-    later: BinaryHeap<Reverse<(Instant, usize)>>,
-    driven: Driven,
-    window: Window,
-    under_way: usize,
-}
-
-async fn drive(wire: Caller, place: usize, mode: Mode, keys: usize, window: Window) -> anyhow::Result<Driven> {
-    let of_connection = CLIENTS / CONNECTIONS;
-    let clients = (0..of_connection).map(|client| Client {
-        number: place * of_connection + client,
-        key: 0,
-        action: None,
-        seed: 0,
-        begun: Instant::now(),
-        tries: 0,
-        made: 0,
-        counted: 0,
-        reading: false,
-    });
-    let mut driver = Driver {
-        wire,
-        mode,
-        keys,
-        random: Random::seeded(place as u64 + 1),
-        clients: clients.collect(),
-        seen: HashMap::new(),
-        later: BinaryHeap::new(),
-        driven: Driven { tally: Tally::new(window), clients: Vec::new(), requests: 0, committed: 0 },
-        window,
-        under_way: 0,
-    };
-    for client in 0..of_connection {
-        driver.begin(client)?;
-    }
-    loop {
-        driver.wire.flush().await?;
-        if driver.under_way == 0 && driver.later.is_empty() {
-            driver.driven.clients = driver.clients.iter().map(|client| client.counted).collect();
-            return Ok(driver.driven);
-        }
-        let due = driver.later.peek().map(|Reverse((at, _))| *at);
-        tokio::select! {
-            filled = driver.wire.fill() => filled?,
-            () = sleep_until(due) => {}
-        }
-        let now = Instant::now();
-        while driver.later.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            let Some(Reverse((_, client))) = driver.later.pop() else { break };
-            driver.act(client)?;
-        }
-        while let Some(answer) = driver.wire.answer()? {
-            driver.answered(answer)?;
-        }
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-impl Driver {
-    /// The client's next action, unless the window is over.
-    fn begin(&mut self, place: usize) -> anyhow::Result<()> {
-        let now = Instant::now();
-        if self.window.is_over(now) {
-            return Ok(());
-        }
-        let key = self.random.below(self.keys as u64) as usize;
-        let client = &mut self.clients[place];
-        client.made += 1;
-        client.action = Some(if client.made.is_multiple_of(2) {
-            Action::Add(fields([("/n".to_owned(), 1)])?)
-        } else {
-            // No other client sets the same: nothing is found to be done already.
-            let value = (client.number as i64) << 32 | client.made as i64;
-            Action::Merge(fields([(format!("f{}", client.number % MEMBERS), value)])?)
-        });
-        client.seed = u128::from(self.random.next());
-        (client.key, client.begun, client.tries) = (key, now, 0);
-        self.act(place)
-    }
-
-    /// Tries the client's action on the version that it knows, or asks for one.
-    fn act(&mut self, place: usize) -> anyhow::Result<()> {
-        let client = &mut self.clients[place];
-        let object = object(client.key)?;
-        let known = self.seen.get(&client.key).filter(|(_, at)| at.elapsed() < TRUSTED).map(|(version, _)| *version);
-        client.reading = known.is_none();
-        let operation = match known {
-            None => Operation::ReadVersion(Target { object, shard_key: None }),
-            Some(_) => {
-                let choice = if self.mode == Mode::CasLoop { OnConflict::Reject } else { OnConflict::Reconcile };
-                let action = client.action.clone().context("a client has an action")?;
-                client.tries += 1;
-                Operation::Perform(perform(object, action, known, choice, client.seed))
-            }
-        };
-        self.driven.requests += 1;
-        self.under_way += 1;
-        self.wire.ask(place as u64, operation);
-        Ok(())
-    }
-
-    fn saw(&mut self, key: usize, version: u64) {
-        let seen = self.seen.entry(key).or_insert((version, Instant::now()));
-        *seen = (seen.0.max(version), Instant::now());
-    }
-
-    fn answered(&mut self, answer: Answer) -> anyhow::Result<()> {
-        let place = answer.id as usize;
-        self.under_way -= 1;
-        let now = Instant::now();
-        let (key, begun, tries) = {
-            let client = &self.clients[place];
-            (client.key, client.begun, client.tries)
-        };
-        match answer.outcome {
-            Ok(Reply::Version(stored)) => {
-                self.saw(key, stored.version.get());
-                self.act(place)
-            }
-            Ok(Reply::Committed(committed)) => {
-                self.saw(key, committed.version.get());
-                self.driven.committed += 1;
-                self.driven.tally.committed(begun, now);
-                if self.window.counts(now) {
-                    self.clients[place].counted += 1;
-                }
-                self.begin(place)
-            }
-            Err(error) if error.code == Code::Conflict && self.mode == Mode::CasLoop => {
-                let winner = error.winner.context("a conflict names the winner")?;
-                self.saw(key, winner.version.get());
-                let spread = BACK_OFF * (1 << tries.min(BACK_OFF_DOUBLINGS));
-                let wait = Duration::from_nanos(self.random.below(spread.as_nanos() as u64));
-                self.later.push(Reverse((now + wait, place)));
-                Ok(())
-            }
-            Err(error) if error.code == Code::Overloaded => {
-                let wait = error.retry_after_ms.unwrap_or(RETRY_AFTER_MS);
-                self.later.push(Reverse((now + Duration::from_millis(wait.into()), place)));
-                Ok(())
-            }
-            Err(error) => Err(error).context("an action was refused"),
-            Ok(other) => bail!("answer {} to an action", other.number()),
-        }
-    }
 }
