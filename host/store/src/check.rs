@@ -11,12 +11,12 @@ mod rows;
 use std::collections::HashMap;
 use std::path::Path;
 
-use fjall::{Readable, Snapshot};
 use ostrakon_core::ShardMap;
 use ostrakon_wire::bounds::CHECK_FINDINGS_MAX;
 use ostrakon_wire::{ObjectId, Revision};
 
 use crate::Verify;
+use crate::disk::Snapshot;
 use crate::error::OpenError;
 use crate::keyspaces::{Keyspaces, LOCATOR, META};
 use crate::open;
@@ -116,7 +116,7 @@ impl Folder {
         open::hold_keyspaces(&database, path)?;
         let keyspaces =
             Keyspaces::open(&database, map.ranges().iter().map(|range| range.shard), entered.lock).map_err(engine)?;
-        let snapshot = database.snapshot();
+        let snapshot = Snapshot::Fjall(database.snapshot());
         let fact = |key| snapshot.get(&keyspaces.meta, key).map_err(engine);
         let start = fact(meta::FLOORS_KEY)?.map(|value| LogStart::decode(&value).map_err(damaged)).transpose()?;
         let mark = fact(meta::NUMBERS_KEY)?.map(|value| meta::decode_numbers(&value).map_err(damaged)).transpose()?;
@@ -126,14 +126,14 @@ impl Folder {
 
     /// Holds that tickets and escalations can be read: a start reads them all.
     fn cases(&self, report: &mut CheckReport) -> fjall::Result<()> {
-        for guard in self.snapshot.prefix(&self.keyspaces.meta, case::TICKET_PREFIX) {
-            let (key, value) = guard.into_inner()?;
+        for pair in self.snapshot.prefix(&self.keyspaces.meta, case::TICKET_PREFIX) {
+            let (key, value) = pair?;
             if let Err(damage) = case::Ticket::decode(&value) {
                 report.found(Finding::damaged(META, &key, &damage));
             }
         }
-        for guard in self.snapshot.prefix(&self.keyspaces.meta, case::ESCALATION_PREFIX) {
-            let (key, value) = guard.into_inner()?;
+        for pair in self.snapshot.prefix(&self.keyspaces.meta, case::ESCALATION_PREFIX) {
+            let (key, value) = pair?;
             if let Err(damage) = case::parse_escalation_key(&key).and(case::Escalation::decode(&value).map(drop)) {
                 report.found(Finding::damaged(META, &key, &damage));
             }
@@ -143,8 +143,8 @@ impl Folder {
 
     fn locators(&self, report: &mut CheckReport) -> fjall::Result<Locators> {
         let mut all = Locators::default();
-        for guard in self.snapshot.iter(&self.keyspaces.locator) {
-            let (key, value) = guard.into_inner()?;
+        for pair in self.snapshot.iter(&self.keyspaces.locator) {
+            let (key, value) = pair?;
             report.objects += 1;
             let read = locator::object(&key).and_then(|object| Ok((object, locator::decode(&value)?)));
             let (object, place) = match read {

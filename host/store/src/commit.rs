@@ -4,16 +4,19 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
+use fjall::PersistMode;
 use ostrakon_wire::bounds::{GROUP_BYTES_MAX, GROUP_CHANGES_MAX};
-use ostrakon_wire::{ActionId, ObjectId, Revision, TimestampMs, Version};
+use ostrakon_wire::{ActionId, ObjectId, Revision, Version};
 
+use crate::acknowledged::Acknowledged;
+use crate::disk::{Batch, Disk, Table};
 use crate::error::CommitError;
 use crate::floors::Floors;
 use crate::flush::Flusher;
 use crate::open::{LogWindow, Store};
+use crate::planted::{self, Fault};
 use crate::queue::{Queue, QueueFull};
 use crate::record::{locator, log, meta, row};
 use crate::unit::{Change, Unit};
@@ -82,9 +85,25 @@ pub struct Committer<S: Sink> {
 impl<S: Sink> Committer<S> {
     /// Starts the thread on a store.
     pub fn start(store: Store, sink: S) -> std::io::Result<Self> {
-        let queue = Arc::new(Queue::new());
-        let stats = Arc::new(CommitStats::default());
-        let flusher = Flusher::start(store.database.clone(), Arc::clone(&store.keyspaces))?;
+        let (mut committer, thread) = Self::new(store, sink, Queue::new())?;
+        committer.thread = Some(std::thread::Builder::new().name("commit".into()).spawn(move || thread.run())?);
+        Ok(committer)
+    }
+
+    /// The same without a thread: what is queued, at most so many changes, waits for the driver.
+    #[cfg(feature = "simulation")]
+    pub fn driven(store: Store, sink: S, changes_max: usize) -> std::io::Result<(Self, Driver<S>)> {
+        let (committer, thread) = Self::new(store, sink, Queue::of(changes_max))?;
+        Ok((committer, Driver { thread, backlog: VecDeque::new() }))
+    }
+
+    fn new(store: Store, sink: S, queue: Queue<Queued<S::Token>>) -> std::io::Result<(Self, Thread<S>)> {
+        let (queue, stats) = (Arc::new(queue), Arc::new(CommitStats::default()));
+        let flusher = match &store.disk {
+            Disk::Fjall(database) => Some(Flusher::start(database.clone(), Arc::clone(&store.keyspaces))?),
+            #[cfg(feature = "simulation")]
+            Disk::Simulated(_) => None,
+        };
         let thread = Thread {
             queue: Arc::clone(&queue),
             stats: Arc::clone(&stats),
@@ -92,9 +111,9 @@ impl<S: Sink> Committer<S> {
             store,
             flusher,
             sink,
+            group_max: GROUP_CHANGES_MAX,
         };
-        let thread = std::thread::Builder::new().name("commit".into()).spawn(move || thread.run())?;
-        Ok(Self { queue, stats, thread: Some(thread) })
+        Ok((Self { queue, stats, thread: None }, thread))
     }
 
     /// Queues a unit. Calls for one object must come in the order of its versions.
@@ -124,6 +143,27 @@ impl<S: Sink> Drop for Committer<S> {
     }
 }
 
+/// Commits a group when it is told to.
+#[cfg(feature = "simulation")]
+pub struct Driver<S: Sink> {
+    thread: Thread<S>,
+    backlog: VecDeque<Queued<S::Token>>,
+}
+
+#[cfg(feature = "simulation")]
+impl<S: Sink> Driver<S> {
+    /// Commits the next group, of at most so many changes. `false` where nothing waits.
+    pub fn commit(&mut self, changes_max: usize) -> bool {
+        self.thread.queue.take_now(&mut self.backlog);
+        self.thread.group_max = changes_max.clamp(1, GROUP_CHANGES_MAX);
+        let waits = !self.backlog.is_empty();
+        if waits {
+            self.thread.round(&mut self.backlog, &mut Vec::new());
+        }
+        waits
+    }
+}
+
 /// How far the mark of the object numbers runs ahead of them: so many new objects go by before it is written again.
 const NUMBERS_AHEAD: u64 = 1 << 16;
 
@@ -139,8 +179,11 @@ struct Thread<S: Sink> {
     stats: Arc<CommitStats>,
     store: Store,
     log: LogWindow,
-    flusher: Flusher,
+    /// What is simulated is not flushed.
+    flusher: Option<Flusher>,
     sink: S,
+    /// Most changes of a group.
+    group_max: usize,
 }
 
 impl<S: Sink> Thread<S> {
@@ -148,48 +191,53 @@ impl<S: Sink> Thread<S> {
         let mut backlog = VecDeque::new();
         let mut group = Vec::new();
         while self.queue.take(&mut backlog) {
-            self.pick(&mut backlog, &mut group);
-            if group.is_empty() {
-                // Only shards that are held back have work: give their flushes a moment. One that failed ends them all.
-                std::thread::sleep(crate::flush::POLL);
-                if let Err(error) = self.store.database.persist(PersistMode::Buffer) {
-                    self.fail(&error);
-                }
-                continue;
-            }
-            self.stats.in_group.store(group.len() as u32, Ordering::Relaxed);
-            let started = Instant::now();
-            #[cfg(feature = "planted-faults")]
-            if crate::planted::fault() == Some(crate::planted::Fault::AnswerEarly) {
-                self.answer_early(&mut group);
-                continue;
-            }
-            let outcome = self.commit(&group);
-            self.measure(started, group.len());
-            self.settle(&mut group, outcome);
+            self.round(&mut backlog, &mut group);
         }
-        if !self.stats.failed.load(Ordering::Relaxed) {
-            self.flusher.flush_all();
+        if let Some(flusher) = self.flusher.as_ref().filter(|_| !self.stats.failed.load(Ordering::Relaxed)) {
+            flusher.flush_all();
         }
-        if let Err(error) = self.store.acknowledged.sync() {
+        if let Some(Err(error)) = self.store.acknowledged.as_ref().map(Acknowledged::sync) {
             tracing::warn!(%error, "the mark of what is acknowledged cannot be synced");
         }
+    }
+
+    /// Commits one group of what waits.
+    fn round(&mut self, backlog: &mut VecDeque<Queued<S::Token>>, group: &mut Vec<Queued<S::Token>>) {
+        self.pick(backlog, group);
+        if group.is_empty() {
+            // Only shards that are held back have work: give their flushes a moment. One that failed ends them all.
+            std::thread::sleep(crate::flush::POLL);
+            if let Err(error) = self.store.disk.is_well() {
+                self.fail(&error);
+            }
+            return;
+        }
+        self.stats.in_group.store(group.len() as u32, Ordering::Relaxed);
+        let started = self.store.clock.instant();
+        #[cfg(feature = "planted-faults")]
+        if planted::is(Fault::AnswerEarly) {
+            return self.answer_early(group);
+        }
+        let outcome = self.commit(group);
+        self.measure(started, group.len());
+        self.settle(group, outcome);
     }
 
     /// Moves the next group's changes over, in order; those of a shard that is held back stay, all of them.
     fn pick(&self, backlog: &mut VecDeque<Queued<S::Token>>, group: &mut Vec<Queued<S::Token>>) {
         let mut bytes = 0;
-        let fits = |bytes: usize, group: &Vec<_>| bytes < GROUP_BYTES_MAX && group.len() < GROUP_CHANGES_MAX;
+        let fits = |bytes: usize, group: &Vec<_>| bytes < GROUP_BYTES_MAX && group.len() < self.group_max;
         // Nobody is held back from being told that nothing is written any more, nor when the host stops.
         let hold = !self.stats.failed.load(Ordering::Relaxed) && !self.queue.is_closed();
-        if !hold || !self.flusher.any_held() {
+        let held = self.flusher.as_ref().filter(|flusher| hold && flusher.any_held());
+        let Some(flusher) = held else {
             while fits(bytes, group) {
                 let Some(queued) = backlog.pop_front() else { break };
                 bytes += queued.bytes;
                 group.push(queued);
             }
             return;
-        }
+        };
         // Whether a shard is held can change at any moment: once one of its changes is kept, all later ones are.
         let mut skipped = HashSet::new();
         let mut kept = VecDeque::with_capacity(backlog.len());
@@ -199,7 +247,7 @@ impl<S: Sink> Thread<S> {
                 Unit::Change(change) => change.shard,
                 Unit::Note(note) => self.store.map.shard_of(note.shard_key),
             };
-            if fits(bytes, group) && !skipped.contains(&shard) && !self.flusher.is_held(shard) {
+            if fits(bytes, group) && !skipped.contains(&shard) && !flusher.is_held(shard) {
                 bytes += queued.bytes;
                 group.push(queued);
             } else {
@@ -211,7 +259,7 @@ impl<S: Sink> Thread<S> {
     }
 
     /// Where a change's row belongs; `None` where the map that placed it is no longer in force.
-    fn keyspace_of(&self, change: &Change) -> Option<&Keyspace> {
+    fn keyspace_of(&self, change: &Change) -> Option<&Table> {
         let current = change.epoch == self.store.map.epoch();
         self.store.keyspaces.shards.get(&change.shard).filter(|_| current)
     }
@@ -230,10 +278,8 @@ impl<S: Sink> Thread<S> {
             return Err(CommitError::Failed);
         }
         let first = self.log.next;
-        let now = now();
-        let database = self.store.database.clone();
-        let mut batch =
-            OwnedWriteBatch::with_capacity(database, group.len() + ITEMS_BESIDE_ROWS).durability(Some(durability()));
+        let now = self.store.clock.now();
+        let mut batch = self.store.disk.batch(group.len() + ITEMS_BESIDE_ROWS, durability());
         let mut record = log::Builder::with_capacity(now, group.len());
         let mut revision = first.get();
         let (mut written, mut numbered) = (0, 0);
@@ -277,7 +323,9 @@ impl<S: Sink> Thread<S> {
             batch.insert(&self.store.keyspaces.meta, meta::NUMBERS_KEY, meta::encode_numbers(mark));
         }
         let trim = self.trim(&mut batch);
-        if let Err(error) = batch.commit() {
+        if let Err(error) = batch.commit()
+            && !planted::is(Fault::TrustFailedPersist)
+        {
             self.fail(&error);
             return Err(CommitError::Failed);
         }
@@ -294,9 +342,9 @@ impl<S: Sink> Thread<S> {
     }
 
     /// Once the log is long enough over its bound, drops its oldest records and raises the floors for the ids in them.
-    fn trim(&self, batch: &mut OwnedWriteBatch) -> Option<Trim> {
+    fn trim(&self, batch: &mut Batch) -> Option<Trim> {
         let kept = self.store.config.action_ids as u64;
-        let slack = (kept / 64).max(GROUP_CHANGES_MAX as u64);
+        let slack = (kept / 64).max(self.group_max as u64);
         let length = self.log.next.get() - self.log.start.first.get();
         length.checked_sub(kept + slack)?;
         let excess = length - kept;
@@ -314,7 +362,9 @@ impl<S: Sink> Thread<S> {
             batch.remove(&self.store.keyspaces.log, log::key(first));
             for entry in &record.entries {
                 let Some(identity) = entry.identity else { continue };
-                trim.start.floors.drop_id(entry.object.client(), identity.id, record.committed);
+                if !planted::is(Fault::NoFloor) {
+                    trim.start.floors.drop_id(entry.object.client(), identity.id, record.committed);
+                }
                 trim.dropped.push((entry.object.clone(), identity.id));
             }
             trim.start.first = Revision::new(first.get() + record.entries.len() as u64);
@@ -330,7 +380,7 @@ impl<S: Sink> Thread<S> {
     /// Says beside the store how far it is durable. Without it a log that lost its end could not be told; nothing else
     /// depends on it.
     fn mark(&mut self, revision: Revision) {
-        if let Err(error) = self.store.acknowledged.mark(revision) {
+        if let Some(Err(error)) = self.store.acknowledged.as_mut().map(|acknowledged| acknowledged.mark(revision)) {
             tracing::warn!(%error, "what is acknowledged cannot be marked");
         }
     }
@@ -339,11 +389,13 @@ impl<S: Sink> Thread<S> {
     fn fail(&self, error: &fjall::Error) {
         tracing::error!(%error, "a persist failed: the host takes no more writes");
         self.stats.failed.store(true, Ordering::Relaxed);
-        self.flusher.give_up();
+        if let Some(flusher) = &self.flusher {
+            flusher.give_up();
+        }
     }
 
     fn measure(&self, started: Instant, changes: usize) {
-        let took = started.elapsed().as_micros().min(u128::from(u32::MAX)) as u32;
+        let took = self.store.clock.instant().duration_since(started).as_micros().min(u128::from(u32::MAX)) as u32;
         let before = self.stats.commit_us.load(Ordering::Relaxed);
         let average = if before == 0 { took } else { (before / 8 * 7).saturating_add(took / 8) };
         self.stats.commit_us.store(average, Ordering::Relaxed);
@@ -384,8 +436,7 @@ impl<S: Sink> Drop for Thread<S> {
 
 /// A group is on the disk when its commit returns.
 fn durability() -> PersistMode {
-    #[cfg(feature = "planted-faults")]
-    if crate::planted::fault() == Some(crate::planted::Fault::NoSync) {
+    if planted::is(Fault::NoSync) {
         return PersistMode::Buffer;
     }
     PersistMode::SyncData
@@ -394,9 +445,4 @@ fn durability() -> PersistMode {
 struct Trim {
     start: meta::LogStart,
     dropped: Vec<(ObjectId, ActionId)>,
-}
-
-fn now() -> TimestampMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    TimestampMs::new(since.as_millis() as u64)
 }

@@ -16,6 +16,7 @@ use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::{JOURNALS_MAX, MEMTABLE_BYTES_MAX, SHARD_MEMTABLE_BYTES_MAX};
 use parking_lot::RwLock;
 
+use crate::disk::Table;
 use crate::keyspaces::Keyspaces;
 
 /// How often the thread looks.
@@ -66,7 +67,7 @@ impl Flusher {
     /// Flushes everything, so that the next start has no journal to replay; gives up after a while.
     pub(crate) fn flush_all(&self) {
         let deadline = Instant::now() + FLUSH_ALL_DEADLINE;
-        for keyspace in self.shared.keyspaces.all() {
+        for keyspace in self.shared.keyspaces.all().map(Table::keyspace) {
             while self.shared.database.outstanding_flushes() >= FLUSHES_MAX && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -151,7 +152,8 @@ impl Shared {
         if total < SHARD_MEMTABLE_BYTES_MAX && journals <= JOURNALS_MAX && !waiting.looks.is_multiple_of(LOOKS_AT_ALL) {
             return;
         }
-        let mut unflushed: Vec<Unflushed<'_>> = self.keyspaces.all().map(|keyspace| waiting.look(keyspace)).collect();
+        let all = self.keyspaces.all().map(Table::keyspace);
+        let mut unflushed: Vec<Unflushed<'_>> = all.map(|keyspace| waiting.look(keyspace)).collect();
         match journals > JOURNALS_MAX {
             true => unflushed.sort_by_key(|one| one.since),
             false => unflushed.sort_by_key(|one| std::cmp::Reverse(one.bytes)),
@@ -176,8 +178,8 @@ impl Shared {
     }
 
     fn hold_back(&self) {
-        let pressed = |keyspace: &Keyspace| {
-            let tree = &keyspace.tree;
+        let pressed = |table: &Table| {
+            let tree = &table.keyspace().tree;
             tree.l0_run_count() >= RUNS_MAX
                 || tree.sealed_memtable_count() >= SEALED_MAX
                     && tree.active_memtable().size() > 2 * SHARD_MEMTABLE_BYTES_MAX
@@ -185,7 +187,7 @@ impl Shared {
         let Keyspaces { meta, log, locator, .. } = &*self.keyspaces;
         self.all_held.store([meta, log, locator].into_iter().any(pressed), Ordering::Relaxed);
         let shards = self.keyspaces.shards.iter();
-        let held: HashSet<_> = shards.filter(|(_, keyspace)| pressed(keyspace)).map(|(shard, _)| *shard).collect();
+        let held: HashSet<_> = shards.filter(|(_, table)| pressed(table)).map(|(shard, _)| *shard).collect();
         if held.len() != self.held_count.load(Ordering::Relaxed) || !held.is_empty() {
             self.held_count.store(held.len(), Ordering::Relaxed);
             *self.held.write() = held;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::{Database, KeyspaceCreateOptions};
 use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::SHARD_MEMTABLE_BYTES_MAX;
 
+use crate::disk::Table;
 use crate::error::ReadError;
 use crate::survey::Roster;
 
@@ -16,10 +17,10 @@ pub(crate) const LOCATOR: &str = "locator";
 
 /// Every keyspace, by what stands in it.
 pub(crate) struct Keyspaces {
-    pub(crate) meta: Keyspace,
-    pub(crate) log: Keyspace,
-    pub(crate) locator: Keyspace,
-    pub(crate) shards: BTreeMap<ShardId, Keyspace>,
+    pub(crate) meta: Table,
+    pub(crate) log: Table,
+    pub(crate) locator: Table,
+    pub(crate) shards: BTreeMap<ShardId, Table>,
     /// No other host looks at the folder while anything of it is open. Given up last.
     _lock: Option<File>,
 }
@@ -44,13 +45,12 @@ fn options() -> KeyspaceCreateOptions {
 impl Keyspaces {
     /// Makes those of a new folder; one that an earlier try has made is taken as it is.
     pub(crate) fn create(database: &Database, shards: impl Iterator<Item = ShardId>) -> fjall::Result<Self> {
+        let table = |name: &str| database.keyspace(name, options).map(Table::Fjall);
         Ok(Self {
-            meta: database.keyspace(META, options)?,
-            log: database.keyspace(LOG, options)?,
-            locator: database.keyspace(LOCATOR, options)?,
-            shards: shards
-                .map(|shard| Ok((shard, database.keyspace(&shard_name(shard), options)?)))
-                .collect::<fjall::Result<_>>()?,
+            meta: table(META)?,
+            log: table(LOG)?,
+            locator: table(LOCATOR)?,
+            shards: shards.map(|shard| Ok((shard, table(&shard_name(shard))?))).collect::<fjall::Result<_>>()?,
             _lock: None,
         })
     }
@@ -61,16 +61,25 @@ impl Keyspaces {
         Ok(Self { _lock: Some(lock), ..opened })
     }
 
-    /// Which keyspace has which name.
-    pub(crate) fn roster(&self) -> Roster {
-        Roster(self.all().map(|keyspace| (keyspace.id(), keyspace.name().to_string())).collect())
+    /// Those of a simulated disk.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn simulated(shards: impl Iterator<Item = ShardId>) -> Self {
+        let [meta, log, locator] = [0, 1, 2].map(Table::Simulated);
+        let shards = shards.zip(3..).map(|(shard, number)| (shard, Table::Simulated(number))).collect();
+        Self { meta, log, locator, shards, _lock: None }
     }
 
-    pub(crate) fn shard(&self, shard: ShardId) -> Result<&Keyspace, ReadError> {
+    /// Which keyspace has which name.
+    pub(crate) fn roster(&self) -> Roster {
+        let named = |table: &Table| (table.keyspace().id(), table.keyspace().name().to_string());
+        Roster(self.all().map(named).collect())
+    }
+
+    pub(crate) fn shard(&self, shard: ShardId) -> Result<&Table, ReadError> {
         self.shards.get(&shard).ok_or(ReadError::NoShard(shard))
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Keyspace> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Table> {
         [&self.meta, &self.log, &self.locator].into_iter().chain(self.shards.values())
     }
 }

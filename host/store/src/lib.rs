@@ -6,23 +6,29 @@
 mod acknowledged;
 mod background;
 mod check;
+mod clock;
 mod commit;
+mod disk;
 mod error;
 mod files;
 mod floors;
 mod flush;
 mod keyspaces;
 mod open;
-#[cfg(feature = "planted-faults")]
-mod planted;
+pub mod planted;
 mod queue;
 pub mod record;
+#[cfg(feature = "simulation")]
+mod simulated;
 mod survey;
 mod sweep;
 mod unit;
 mod view;
 
 pub use check::{CheckReport, Finding, check};
+pub use clock::Clock;
+#[cfg(feature = "simulation")]
+pub use commit::Driver;
 pub use commit::{CommitStats, Committer, Durable, Settled, Sink};
 pub use error::{CommitError, OpenError, ReadError};
 pub use floors::Floors;
@@ -31,6 +37,8 @@ pub use queue::QueueFull;
 pub use record::case::{Escalation, Ticket};
 pub use record::locator::{ObjectNumber, Place};
 pub use record::log::{Identity, Outcome};
+#[cfg(feature = "simulation")]
+pub use simulated::{PersistFault, SimulatedClock, SimulatedDisk};
 #[cfg(feature = "fuzzing")]
 pub use survey::fuzzed;
 pub use unit::{Beside, CaseWrite, Change, Note, Unit};

@@ -15,6 +15,8 @@ use ostrakon_wire::{LogId, Revision};
 
 use crate::acknowledged::Acknowledged;
 use crate::background;
+use crate::clock::Clock;
+use crate::disk::{Disk, Snapshot, Table};
 use crate::error::{OpenError, ReadError};
 use crate::files;
 use crate::floors::Floors;
@@ -82,7 +84,8 @@ impl StoreConfig {
 /// An open data folder.
 pub struct Store {
     pub(crate) config: StoreConfig,
-    pub(crate) database: Database,
+    pub(crate) disk: Disk,
+    pub(crate) clock: Clock,
     pub(crate) keyspaces: Arc<Keyspaces>,
     pub(crate) map: Arc<ShardMap>,
     pub(crate) facts: StoreFacts,
@@ -90,7 +93,8 @@ pub struct Store {
     pub(crate) views: Views,
     /// Object numbers from here on were never given out, before or in this run.
     pub(crate) numbers_mark: u64,
-    pub(crate) acknowledged: Acknowledged,
+    /// Kept beside what is on a real disk.
+    pub(crate) acknowledged: Option<Acknowledged>,
 }
 
 /// Which part of the log is there.
@@ -155,33 +159,80 @@ impl Store {
         if format <= FORMAT_WITHOUT_ROSTER {
             keyspaces.roster().write(&path).map_err(io)?;
         }
+        let disk = Disk::Fjall(database);
+        let mut store = Self::on(disk, Clock::default(), config, keyspaces, facts, map);
+        store.acknowledged = Some(acknowledged);
+        let recovered = store.recover(&path, mark)?;
+        if format < FORMAT {
+            write_format(&path).map_err(io)?;
+        }
+        store.settle(&path)?;
+        // By now they run, and have their names.
+        background::give_way();
+        Ok((store, recovered))
+    }
+
+    /// Opens what a simulated disk holds, or makes it, at the time that these clocks show.
+    #[cfg(feature = "simulation")]
+    pub fn simulated(
+        config: StoreConfig,
+        disk: &crate::simulated::SimulatedDisk,
+        clock: &Arc<crate::simulated::SimulatedClock>,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let path = config.path.clone();
+        let disk = Disk::Simulated(disk.clone());
+        let meta = Keyspaces::simulated(std::iter::empty()).meta;
+        let (facts, map) = match read_facts(&disk.snapshot(), &meta, &path)? {
+            Some(found) => found,
+            None => write_facts(&disk, &meta, &config)?,
+        };
+        let keyspaces = Arc::new(Keyspaces::simulated(map.ranges().iter().map(|range| range.shard)));
+        let mut store = Self::on(disk, Clock::simulated(clock), config, keyspaces, facts, map);
+        let recovered = store.recover(&path, None)?;
+        store.settle(&path)?;
+        Ok((store, recovered))
+    }
+
+    /// A store of which nothing is known yet but its facts and its map.
+    fn on(
+        disk: Disk,
+        clock: Clock,
+        config: StoreConfig,
+        keyspaces: Arc<Keyspaces>,
+        facts: StoreFacts,
+        map: ShardMap,
+    ) -> Self {
         let view = ReadView {
-            snapshot: database.snapshot(),
+            snapshot: disk.snapshot(),
             keyspaces: Arc::clone(&keyspaces),
             map: Arc::new(map),
             log: facts.log,
             revision: Revision::default(),
         };
-        let mut store = Self {
+        Self {
             config,
-            database,
+            disk,
+            clock,
             keyspaces,
             map: Arc::clone(&view.map),
             facts,
             log: LogWindow { start: LogStart::default(), next: Revision::new(1) },
             views: Views(Arc::new(ArcSwap::from_pointee(view))),
             numbers_mark: 0,
-            acknowledged,
-        };
-        let recovered = store.recover(&path, mark)?;
-        if format < FORMAT {
-            write_format(&path).map_err(io)?;
+            acknowledged: None,
         }
-        store.settle_history().map_err(|error| read_error(&path, error))?;
-        store.publish_at(store.log.next);
-        // By now they run, and have their names.
-        background::give_way();
-        Ok((store, recovered))
+    }
+
+    /// What is done once all is read, before anything is served.
+    fn settle(&mut self, path: &Path) -> Result<(), OpenError> {
+        self.settle_history().map_err(|error| read_error(path, error))?;
+        self.publish_at(self.log.next);
+        Ok(())
+    }
+
+    /// The clocks that the store goes by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The newest read view, now and from now on.
@@ -203,17 +254,19 @@ impl Store {
     fn recover(&mut self, path: &Path, acknowledged: Option<Revision>) -> Result<Recovered, OpenError> {
         let damaged = |source| OpenError::Damaged { path: path.into(), source };
         let wrap = |source: fjall::Error| engine_error(path, source);
-        self.log.start = match self.keyspaces.meta.get(meta::FLOORS_KEY).map_err(wrap)? {
+        let view = self.views.latest();
+        let fact = |key| view.snapshot.get(&self.keyspaces.meta, key).map_err(wrap);
+        self.log.start = match fact(meta::FLOORS_KEY)? {
             Some(value) => LogStart::decode(&value).map_err(damaged)?,
             None => LogStart { first: Revision::new(1), floors: Floors::default() },
         };
-        self.numbers_mark = match self.keyspaces.meta.get(meta::NUMBERS_KEY).map_err(wrap)? {
+        self.numbers_mark = match fact(meta::NUMBERS_KEY)? {
             Some(value) => meta::decode_numbers(&value).map_err(damaged)?,
             None => 0,
         };
         let mut next = self.log.start.first;
         let mut remembered = Vec::new();
-        for record in self.views.latest().log_from(Revision::default()) {
+        for record in view.log_from(Revision::default()) {
             let (first, record) = record.map_err(|error| read_error(path, error))?;
             if first != next {
                 return Err(OpenError::LogHole { path: path.into(), expected: next, found: first });
@@ -253,7 +306,7 @@ impl Store {
     /// Publishes what is durable now; `next` is the revision to come.
     pub(crate) fn publish_at(&self, next: Revision) {
         self.views.publish(ReadView {
-            snapshot: self.database.snapshot(),
+            snapshot: self.disk.snapshot(),
             keyspaces: Arc::clone(&self.keyspaces),
             map: Arc::clone(&self.map),
             log: self.facts.log,
@@ -268,10 +321,10 @@ impl Store {
             return Ok(());
         }
         if now < before {
-            sweep::history(&self.database, &self.keyspaces, &self.map, now)?;
+            sweep::history(&self.disk, &self.keyspaces, &self.map, now)?;
         }
         self.facts.history_versions = now;
-        let mut batch = self.database.batch().durability(Some(PersistMode::SyncAll));
+        let mut batch = self.disk.batch(1, PersistMode::SyncAll);
         batch.insert(&self.keyspaces.meta, meta::STORE_KEY, self.facts.encode());
         batch.commit()?;
         Ok(())
@@ -380,14 +433,10 @@ pub(crate) fn find_facts(database: &Database, path: &Path) -> Result<Option<(Sto
             Err(OpenError::MissingKeyspace { path: path.into(), name: META })
         };
     }
-    let meta = database.keyspace(META, Default::default).map_err(wrap)?;
-    let (facts, map) = (meta.get(meta::STORE_KEY).map_err(wrap)?, meta.get(meta::MAP_KEY).map_err(wrap)?);
-    match (facts, map) {
-        (Some(facts), Some(map)) => {
-            let facts = StoreFacts::decode(&facts).map_err(damaged)?;
-            Ok(Some((facts, meta::decode_map(&map).map_err(damaged)?)))
-        }
-        _ => {
+    let meta = Table::Fjall(database.keyspace(META, Default::default).map_err(wrap)?);
+    match read_facts(&Snapshot::Fjall(database.snapshot()), &meta, path)? {
+        Some(found) => Ok(Some(found)),
+        None => {
             let fresh = |name| -> fjall::Result<bool> {
                 Ok(!database.keyspace_exists(name) || database.keyspace(name, Default::default)?.is_empty()?)
             };
@@ -400,13 +449,30 @@ pub(crate) fn find_facts(database: &Database, path: &Path) -> Result<Option<(Sto
     }
 }
 
+fn read_facts(snapshot: &Snapshot, meta: &Table, path: &Path) -> Result<Option<(StoreFacts, ShardMap)>, OpenError> {
+    let damaged = |source| OpenError::Damaged { path: path.into(), source };
+    let fact = |key| snapshot.get(meta, key).map_err(|source| engine_error(path, source));
+    let (Some(facts), Some(map)) = (fact(meta::STORE_KEY)?, fact(meta::MAP_KEY)?) else { return Ok(None) };
+    let facts = StoreFacts::decode(&facts).map_err(damaged)?;
+    Ok(Some((facts, meta::decode_map(&map).map_err(damaged)?)))
+}
+
+fn write_facts(disk: &Disk, meta: &Table, config: &StoreConfig) -> Result<(StoreFacts, ShardMap), OpenError> {
+    let facts = StoreFacts { log: config.new_log, history_versions: config.history_versions.max(1) };
+    let map = ShardMap::equal(config.shards);
+    let mut batch = disk.batch(2, PersistMode::SyncAll);
+    batch.insert(meta, meta::STORE_KEY, facts.encode());
+    batch.insert(meta, meta::MAP_KEY, meta::encode_map(&map));
+    batch.commit().map_err(|source| engine_error(&config.path, source))?;
+    Ok((facts, map))
+}
+
 /// Makes the keyspaces, then the roster of them, then the facts, in one batch at the end: a crash before it leaves a
 /// folder that is made anew.
 fn create(database: &Database, config: &StoreConfig) -> Result<(StoreFacts, ShardMap), OpenError> {
     let path = &config.path;
     let wrap = |source: fjall::Error| engine_error(path, source);
     let io = |source| OpenError::Io { path: path.clone(), source };
-    let facts = StoreFacts { log: config.new_log, history_versions: config.history_versions.max(1) };
     let map = ShardMap::equal(config.shards);
     let keyspaces = Keyspaces::create(database, map.ranges().iter().map(|range| range.shard)).map_err(wrap)?;
     // The engine syncs what it puts into these folders, not that they are there.
@@ -414,11 +480,7 @@ fn create(database: &Database, config: &StoreConfig) -> Result<(StoreFacts, Shar
         files::sync(&folder).map_err(io)?;
     }
     keyspaces.roster().write(path).map_err(io)?;
-    let mut batch = database.batch().durability(Some(PersistMode::SyncAll));
-    batch.insert(&keyspaces.meta, meta::STORE_KEY, facts.encode());
-    batch.insert(&keyspaces.meta, meta::MAP_KEY, meta::encode_map(&map));
-    batch.commit().map_err(wrap)?;
-    Ok((facts, map))
+    write_facts(&Disk::Fjall(database.clone()), &keyspaces.meta, config)
 }
 
 /// Holds that the keyspaces of the whole store are there before any is opened: opening one that is gone would make it

@@ -1,26 +1,111 @@
 //! Faults planted on purpose, in builds with the feature `planted-faults` alone: a test that does not notice them proves
-//! nothing.
+//! nothing. In all other builds every question is answered with no, and nothing of them is left.
 //!
-//! `OSTRAKON_PLANTED_FAULT` chooses one: `no-sync` commits a group without its sync, `answer-early` answers the writers of
-//! a group before it is committed.
+//! `OSTRAKON_PLANTED_FAULT` chooses one for a process; a simulation chooses one for its thread.
 
-use std::sync::OnceLock;
+#[cfg(feature = "planted-faults")]
+pub use planting::plant;
 
-/// A fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// A group is committed without its sync.
-    NoSync,
-    /// Writers are answered before their group is committed.
-    AnswerEarly,
+macro_rules! faults {
+    ($($(#[$doc:meta])* $fault:ident = $name:literal,)*) => {
+        /// A fault.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Fault {
+            $($(#[$doc])* $fault,)*
+        }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$fault),*];
+
+            /// What it is called where it is chosen.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$fault => $name,)*
+                }
+            }
+        }
+    };
 }
 
-/// The fault that was chosen for this process.
-pub(crate) fn fault() -> Option<Fault> {
-    static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
-    *FAULT.get_or_init(|| match std::env::var("OSTRAKON_PLANTED_FAULT").ok()?.as_str() {
-        "no-sync" => Some(Fault::NoSync),
-        "answer-early" => Some(Fault::AnswerEarly),
-        other => panic!("there is no planted fault {other:?}"),
-    })
+faults! {
+    /// A group is committed without its sync.
+    NoSync = "no-sync",
+    /// Writers are answered before their group is committed.
+    AnswerEarly = "answer-early",
+    /// A read is answered with what is not durable yet.
+    ReadTheTip = "read-the-tip",
+    /// A refused writer is told of a winner that is not durable yet.
+    TellTheTip = "tell-the-tip",
+    /// An action is applied to what is durable, though changes are on their way.
+    IgnoreTheTip = "ignore-the-tip",
+    /// The id of an action that is done is not remembered.
+    ForgetId = "forget-id",
+    /// The ids that the log holds are not remembered after a restart.
+    ForgetIdsAtRestart = "forget-ids-at-restart",
+    /// Ids that leave the log leave no floor behind.
+    NoFloor = "no-floor",
+    /// A repeat does not wait for the first, but runs.
+    RaceTheFirst = "race-the-first",
+    /// A put that was made for another version is written over what stands there.
+    BlindReapply = "blind-reapply",
+    /// A write's condition is not looked at.
+    SkipPrecondition = "skip-precondition",
+    /// Patches are taken for disjoint, and never judged.
+    SkipJudgement = "skip-judgement",
+    /// The ticket of a detached action is not written.
+    DropTicket = "drop-ticket",
+    /// The ticket of an action that is done stays open.
+    KeepTicket = "keep-ticket",
+    /// What is to be tried again is dropped.
+    DropRetry = "drop-retry",
+    /// What did not fit into the commit queue counts as written.
+    DropWhenFull = "drop-when-full",
+    /// An escalation is told of and not kept.
+    DropEscalation = "drop-escalation",
+    /// A ticket is told of before it is durable.
+    TellTicketEarly = "tell-ticket-early",
+    /// A failed persist is taken for a commit.
+    TrustFailedPersist = "trust-failed-persist",
+}
+
+/// Whether this fault is planted here.
+#[cfg(not(feature = "planted-faults"))]
+#[inline(always)]
+pub fn is(_fault: Fault) -> bool {
+    false
+}
+
+#[cfg(feature = "planted-faults")]
+pub use planting::is;
+
+#[cfg(feature = "planted-faults")]
+mod planting {
+    use std::cell::Cell;
+    use std::sync::OnceLock;
+
+    use super::Fault;
+
+    thread_local! {
+        static OF_THREAD: Cell<Option<Fault>> = const { Cell::new(None) };
+    }
+
+    /// Plants a fault into what runs on this thread from now on; `None` takes it out again.
+    pub fn plant(fault: Option<Fault>) {
+        OF_THREAD.set(fault);
+    }
+
+    /// Whether this fault is planted here.
+    pub fn is(fault: Fault) -> bool {
+        OF_THREAD.get() == Some(fault) || of_process() == Some(fault)
+    }
+
+    fn of_process() -> Option<Fault> {
+        static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
+        *FAULT.get_or_init(|| {
+            let name = std::env::var("OSTRAKON_PLANTED_FAULT").ok()?;
+            let fault = Fault::ALL.iter().copied().find(|fault| fault.name() == name);
+            Some(fault.unwrap_or_else(|| panic!("there is no planted fault {name:?}")))
+        })
+    }
 }

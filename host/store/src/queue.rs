@@ -16,6 +16,7 @@ pub(crate) struct Queue<T> {
     /// What is queued or in the open group; read without the lock.
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
+    items_max: usize,
 }
 
 struct State<T> {
@@ -26,18 +27,24 @@ struct State<T> {
 
 impl<T> Queue<T> {
     pub(crate) fn new() -> Self {
+        Self::of(COMMIT_QUEUE_CHANGES_MAX)
+    }
+
+    /// A queue of so many items.
+    pub(crate) fn of(items_max: usize) -> Self {
         Self {
             state: Mutex::new(State { items: VecDeque::new(), asleep: false, closed: false }),
             filled: Condvar::new(),
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
+            items_max,
         }
     }
 
     /// Appends an item of a size. The order of calls is the order of commits.
     pub(crate) fn push(&self, item: T, bytes: usize) -> Result<(), (T, QueueFull)> {
         let mut state = self.state.lock();
-        let full = self.waiting.load(Ordering::Relaxed) >= COMMIT_QUEUE_CHANGES_MAX
+        let full = self.waiting.load(Ordering::Relaxed) >= self.items_max
             || self.waiting_bytes.load(Ordering::Relaxed) + bytes > COMMIT_QUEUE_BYTES_MAX;
         if full || state.closed {
             return Err((item, QueueFull));
@@ -70,6 +77,12 @@ impl<T> Queue<T> {
             into.append(&mut state.items);
         }
         true
+    }
+
+    /// Moves everything that is queued to `into`.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn take_now(&self, into: &mut VecDeque<T>) {
+        into.append(&mut self.state.lock().items);
     }
 
     /// Counts items as done with.

@@ -1,21 +1,23 @@
 //! Brings history to fewer versions, once, when the setting was lowered.
 
-use fjall::{Database, Readable};
+use fjall::PersistMode;
 use ostrakon_core::ShardMap;
 use ostrakon_wire::bounds::GROUP_CHANGES_MAX;
 
+use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::keyspaces::Keyspaces;
 use crate::record::row;
 
 /// Removes every version but the newest `kept` of each object.
-pub(crate) fn history(database: &Database, keyspaces: &Keyspaces, map: &ShardMap, kept: u32) -> Result<(), ReadError> {
+pub(crate) fn history(disk: &Disk, keyspaces: &Keyspaces, map: &ShardMap, kept: u32) -> Result<(), ReadError> {
     for range in map.ranges() {
         let Ok(keyspace) = keyspaces.shard(range.shard) else { continue };
-        let mut batch = database.batch();
+        let fresh = || disk.batch(GROUP_CHANGES_MAX, PersistMode::Buffer);
+        let mut batch = fresh();
         let (mut object_prefix, mut seen) = (Vec::new(), 0);
-        for guard in database.snapshot().iter(keyspace) {
-            let key = guard.key()?;
+        for pair in disk.snapshot().iter(keyspace) {
+            let (key, _) = pair?;
             row::parse_key(&key)?;
             let prefix = &key[..row::PREFIX_BYTES];
             if object_prefix != prefix {
@@ -27,7 +29,7 @@ pub(crate) fn history(database: &Database, keyspaces: &Keyspaces, map: &ShardMap
                 batch.remove(keyspace, key);
             }
             if batch.len() >= GROUP_CHANGES_MAX {
-                std::mem::replace(&mut batch, database.batch()).commit()?;
+                std::mem::replace(&mut batch, fresh()).commit()?;
             }
         }
         batch.commit()?;

@@ -193,7 +193,7 @@ fn a_hole_in_the_log_is_refused_by_name() {
         put(&config, &[("a", version, Some("x"))]);
     }
     let (store, _) = Store::open(config.clone()).unwrap();
-    store.keyspaces.log.remove(crate::record::log::key(Revision::new(2))).unwrap();
+    store.keyspaces.log.keyspace().remove(crate::record::log::key(Revision::new(2))).unwrap();
     drop(store);
     let Err(OpenError::LogHole { expected, found, .. }) = Store::open(config) else { panic!("the hole was not seen") };
     assert_eq!((expected, found), (Revision::new(2), Revision::new(3)));

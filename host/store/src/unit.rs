@@ -1,10 +1,11 @@
 //! What is committed: a version of an object, or a note that none was made, and the cases that it opens or ends.
 
-use fjall::{Keyspace, OwnedWriteBatch};
 use ostrakon_wire::{
     ActionId, ActionKind, MapEpoch, ObjectId, Payload, Revision, ShardId, ShardKey, TimestampMs, Version,
 };
 
+use crate::disk::{Batch, Table};
+use crate::planted::{self, Fault};
 use crate::record::case::{self, Escalation, Ticket};
 use crate::record::locator::Place;
 use crate::record::log::{self, Identity, Outcome};
@@ -160,8 +161,11 @@ impl CaseWrite {
     }
 
     /// `revision`: that of the unit it belongs to.
-    pub(crate) fn write(&self, batch: &mut OwnedWriteBatch, meta: &Keyspace, revision: Revision) {
+    pub(crate) fn write(&self, batch: &mut Batch, meta: &Table, revision: Revision) {
         match self {
+            Self::OpenTicket(_) if planted::is(Fault::DropTicket) => {}
+            Self::CloseTicket { .. } if planted::is(Fault::KeepTicket) => {}
+            Self::OpenEscalation(_) if planted::is(Fault::DropEscalation) => {}
             Self::OpenTicket(ticket) => {
                 let id = ticket.perform.action_id.expect("a ticket's action has an id");
                 batch.insert(meta, case::ticket_key(ticket.perform.target.object.client(), id), ticket.encode());

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use fjall::{Keyspace, Readable, Snapshot};
 use ostrakon_core::ShardMap;
 use ostrakon_wire::{LogId, ObjectId, Position, Revision, ShardId, ShardKey, Version};
 
+use crate::disk::{Pairs, Snapshot};
 use crate::error::ReadError;
 use crate::keyspaces::Keyspaces;
 use crate::record::case::{self, Escalation, Ticket};
@@ -97,10 +97,10 @@ impl ReadView {
     /// The newest version of the object whose rows stand there.
     pub fn head(&self, place: Place) -> Result<Option<Head>, ReadError> {
         let keyspace = self.keyspaces.shard(self.map.shard_of(place.shard_key))?;
-        let Some(guard) = self.snapshot.prefix(keyspace, row::prefix(place)).next() else {
+        let Some(pair) = self.snapshot.prefix(keyspace, row::prefix(place)).next() else {
             return Ok(None);
         };
-        let (key, value) = guard.into_inner()?;
+        let (key, value) = pair?;
         let (_, version) = row::parse_key(&key)?;
         Ok(Some(Head { version, row: Row::decode(&value)? }))
     }
@@ -127,7 +127,6 @@ impl ReadView {
         };
         self.snapshot
             .range(&self.keyspaces.locator, start..)
-            .map(|guard| guard.into_inner())
             .take_while(move |pair| pair.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)))
             .map(move |pair| self.list_item(pair))
     }
@@ -143,27 +142,25 @@ impl ReadView {
 
     /// The log's records from a revision on, in order.
     pub fn log_from(&self, first: Revision) -> impl Iterator<Item = Result<(Revision, log::Record), ReadError>> {
-        self.snapshot.range(&self.keyspaces.log, log::key(first)..).map(|guard| {
-            let (key, value) = guard.into_inner()?;
+        self.snapshot.range(&self.keyspaces.log, log::key(first)..).map(|pair| {
+            let (key, value) = pair?;
             Ok((log::parse_key(&key)?, log::Record::decode(&value)?))
         })
     }
 
     /// What the log says of one commit unit; `None` where it no longer reaches back so far.
     pub fn logged(&self, revision: Revision) -> Result<Option<log::Entry>, ReadError> {
-        let Some(guard) = self.snapshot.range(&self.keyspaces.log, ..=log::key(revision)).next_back() else {
+        let Some(pair) = self.snapshot.range(&self.keyspaces.log, ..=log::key(revision)).next_back() else {
             return Ok(None);
         };
-        let (key, value) = guard.into_inner()?;
+        let (key, value) = pair?;
         let (first, record) = (log::parse_key(&key)?, log::Record::decode(&value)?);
         Ok(record.entries.into_iter().nth((revision.get() - first.get()) as usize))
     }
 
     /// The detached actions that are not done.
     pub fn tickets(&self) -> impl Iterator<Item = Result<Ticket, ReadError>> {
-        self.snapshot
-            .prefix(&self.keyspaces.meta, case::TICKET_PREFIX)
-            .map(|guard| Ok(Ticket::decode(&guard.into_inner()?.1)?))
+        self.snapshot.prefix(&self.keyspaces.meta, case::TICKET_PREFIX).map(|pair| Ok(Ticket::decode(&pair?.1)?))
     }
 
     /// One escalation.
@@ -177,29 +174,28 @@ impl ReadView {
     /// The escalations from a number on, in order.
     pub fn escalations(&self, from: Revision) -> impl Iterator<Item = Result<(Revision, Escalation), ReadError>> {
         let (first, last) = (case::escalation_key(from), case::escalation_key(Revision::new(u64::MAX)));
-        self.snapshot.range(&self.keyspaces.meta, first..=last).map(|guard| {
-            let (key, value) = guard.into_inner()?;
+        self.snapshot.range(&self.keyspaces.meta, first..=last).map(|pair| {
+            let (key, value) = pair?;
             Ok((case::parse_escalation_key(&key)?, Escalation::decode(&value)?))
         })
     }
 
     /// Every row of a shard, in order of key, for checks of the whole.
     pub fn rows(&self, shard: ShardId) -> Result<RowIter, ReadError> {
-        let keyspace: &Keyspace = self.keyspaces.shard(shard)?;
-        Ok(RowIter(self.snapshot.iter(keyspace)))
+        Ok(RowIter(self.snapshot.iter(self.keyspaces.shard(shard)?)))
     }
 }
 
 /// The rows of a shard.
-pub struct RowIter(fjall::Iter);
+pub struct RowIter(Pairs);
 
 impl Iterator for RowIter {
     type Item = Result<(Place, Version, Row), ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let guard = self.0.next()?;
+        let pair = self.0.next()?;
         Some((|| {
-            let (key, value) = guard.into_inner()?;
+            let (key, value) = pair?;
             let (place, version) = row::parse_key(&key)?;
             Ok((place, version, Row::decode(&value)?))
         })())

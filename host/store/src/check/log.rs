@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use fjall::Readable;
 use ostrakon_wire::{ActionId, ObjectId, Revision, ShardKey, Version};
 
 use super::{CheckReport, Finding, Folder, Locators};
@@ -44,8 +43,8 @@ impl Log {
         let first = Revision::new(folder.start.first.get().max(1));
         let mut all = Self { first, changes: Vec::new(), strangers: HashMap::new() };
         let mut ids = HashSet::new();
-        for guard in folder.snapshot.iter(&folder.keyspaces.log) {
-            let (key, value) = guard.into_inner()?;
+        for pair in folder.snapshot.iter(&folder.keyspaces.log) {
+            let (key, value) = pair?;
             report.log_records += 1;
             let read = log::parse_key(&key).and_then(|found| Ok((found, log::Record::decode(&value)?)));
             let (found, record) = match read {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use fjall::Readable;
 use ostrakon_wire::{ObjectId, ShardId, Version};
 
 use super::log::{Log, Span};
@@ -66,8 +65,8 @@ impl Reader<'_> {
             return Ok(());
         };
         let mut run: Option<Run> = None;
-        for guard in self.folder.snapshot.iter(keyspace) {
-            let (key, value) = guard.into_inner()?;
+        for pair in self.folder.snapshot.iter(keyspace) {
+            let (key, value) = pair?;
             self.report.rows += 1;
             let read = row::parse_key(&key).and_then(|(place, version)| Ok((place, version, Row::decode(&value)?)));
             match read {

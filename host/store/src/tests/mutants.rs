@@ -74,8 +74,8 @@ fn on_mutants(samples: &[Vec<u8>], cases: u32, check: impl Fn(&[u8])) {
 fn a_mutant_of_a_record_is_read_as_something_that_it_is_not() {
     let (_keep, config) = killed();
     let (store, _) = Store::open(config).unwrap();
-    let values = |keyspace: &fjall::Keyspace| -> Vec<Vec<u8>> {
-        keyspace.iter().map(|guard| guard.into_inner().unwrap().1.to_vec()).collect()
+    let values = |table: &crate::disk::Table| -> Vec<Vec<u8>> {
+        table.keyspace().iter().map(|guard| guard.into_inner().unwrap().1.to_vec()).collect()
     };
     on_mutants(&values(&store.keyspaces.log), 20_000, |bytes| {
         let Ok(record) = log::Record::decode(bytes) else { return };

@@ -1,0 +1,178 @@
+//! What keeps the bytes: fjall; and in builds with the feature `simulation` also maps in memory, which a simulation drives.
+
+use std::ops::RangeBounds;
+
+use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Readable, Slice};
+
+#[cfg(feature = "simulation")]
+use crate::simulated;
+
+/// All tables of a store.
+#[derive(Clone)]
+pub(crate) enum Disk {
+    Fjall(Database),
+    #[cfg(feature = "simulation")]
+    Simulated(simulated::SimulatedDisk),
+}
+
+/// One table of it.
+#[derive(Clone)]
+pub(crate) enum Table {
+    Fjall(Keyspace),
+    #[cfg(feature = "simulation")]
+    Simulated(usize),
+}
+
+/// All tables at one moment.
+pub(crate) enum Snapshot {
+    Fjall(fjall::Snapshot),
+    #[cfg(feature = "simulation")]
+    Simulated(simulated::Tables),
+}
+
+/// Writes that are made together or not at all.
+pub(crate) enum Batch {
+    Fjall(OwnedWriteBatch),
+    #[cfg(feature = "simulation")]
+    Simulated(simulated::Batch),
+}
+
+/// Pairs of key and value, in order of key.
+pub(crate) enum Pairs {
+    Fjall(fjall::Iter),
+    #[cfg(feature = "simulation")]
+    Simulated(simulated::Pairs),
+}
+
+impl Disk {
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        match self {
+            Self::Fjall(database) => Snapshot::Fjall(database.snapshot()),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(disk) => Snapshot::Simulated(disk.tables()),
+        }
+    }
+
+    /// A batch for about so many writes.
+    pub(crate) fn batch(&self, capacity: usize, durability: PersistMode) -> Batch {
+        match self {
+            Self::Fjall(database) => {
+                let batch = OwnedWriteBatch::with_capacity(database.clone(), capacity);
+                Batch::Fjall(batch.durability(Some(durability)))
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(disk) => Batch::Simulated(simulated::Batch::new(disk, durability != PersistMode::Buffer)),
+        }
+    }
+
+    /// Whether a flush or a compaction has failed, after which nothing may be written any more.
+    pub(crate) fn is_well(&self) -> fjall::Result<()> {
+        match self {
+            Self::Fjall(database) => database.persist(PersistMode::Buffer),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => Ok(()),
+        }
+    }
+}
+
+impl Table {
+    /// The keyspace that it is, for what only fjall's tables need: flushes.
+    pub(crate) fn keyspace(&self) -> &Keyspace {
+        match self {
+            Self::Fjall(keyspace) => keyspace,
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => unreachable!("what is simulated is not flushed"),
+        }
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn get(&self, table: &Table, key: impl AsRef<[u8]>) -> fjall::Result<Option<Slice>> {
+        match self {
+            Self::Fjall(snapshot) => snapshot.get(table.keyspace(), key),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(tables) => Ok(tables.get(table, key.as_ref())),
+        }
+    }
+
+    pub(crate) fn range<K: AsRef<[u8]>>(&self, table: &Table, range: impl RangeBounds<K>) -> Pairs {
+        match self {
+            Self::Fjall(snapshot) => Pairs::Fjall(snapshot.range(table.keyspace(), range)),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(tables) => {
+                let owned = |bound: std::ops::Bound<&K>| bound.map(|key| key.as_ref().to_vec());
+                let (from, to) = (owned(range.start_bound()), owned(range.end_bound()));
+                Pairs::Simulated(tables.range(table, from, to))
+            }
+        }
+    }
+
+    pub(crate) fn prefix(&self, table: &Table, prefix: impl AsRef<[u8]>) -> Pairs {
+        match self {
+            Self::Fjall(snapshot) => Pairs::Fjall(snapshot.prefix(table.keyspace(), prefix)),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(tables) => Pairs::Simulated(tables.prefix(table, prefix.as_ref())),
+        }
+    }
+
+    pub(crate) fn iter(&self, table: &Table) -> Pairs {
+        self.range::<&[u8]>(table, ..)
+    }
+}
+
+impl Iterator for Pairs {
+    type Item = fjall::Result<(Slice, Slice)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Fjall(pairs) => pairs.next().map(|guard| guard.into_inner()),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(pairs) => pairs.next().map(Ok),
+        }
+    }
+}
+
+impl DoubleEndedIterator for Pairs {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Fjall(pairs) => pairs.next_back().map(|guard| guard.into_inner()),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(pairs) => pairs.next_back().map(Ok),
+        }
+    }
+}
+
+impl Batch {
+    pub(crate) fn insert(&mut self, table: &Table, key: impl Into<Slice>, value: impl Into<Slice>) {
+        match self {
+            Self::Fjall(batch) => batch.insert(table.keyspace(), key, value),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(batch) => batch.write(table, key.into(), Some(value.into())),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, table: &Table, key: impl Into<Slice>) {
+        match self {
+            Self::Fjall(batch) => batch.remove(table.keyspace(), key),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(batch) => batch.write(table, key.into(), None),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Fjall(batch) => batch.len(),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(batch) => batch.len(),
+        }
+    }
+
+    /// Makes the writes, and makes them durable as the batch was asked to.
+    pub(crate) fn commit(self) -> fjall::Result<()> {
+        match self {
+            Self::Fjall(batch) => batch.commit(),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(batch) => batch.commit(),
+        }
+    }
+}
