@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{Floors, Identity, Outcome, Remembered as Stored};
 use ostrakon_wire::bounds::ACTION_ID_AHEAD_MS;
 use ostrakon_wire::{ActionId, ObjectId, Revision, ShardKey, TimestampMs, Version};
@@ -173,6 +174,10 @@ impl ActionIds {
                     Entry::Occupied(running) if running.get().intent != identity.intent => {
                         return Err(IdRefused::Reused);
                     }
+                    Entry::Occupied(_) if planted::is(Fault::RaceTheFirst) => {
+                        let ids = Arc::clone(self);
+                        return Ok(Begun::Fresh(Claim { ids, key, identity, recorded: false }));
+                    }
                     Entry::Occupied(running) if !wait && running.get().ticket => return Ok(Begun::Running),
                     Entry::Occupied(mut running) => {
                         let (ended, waiting) = oneshot::channel();
@@ -264,7 +269,9 @@ impl Claim {
         self.recorded = true;
         let mut stripe = self.ids.stripe(self.key).lock();
         stripe.running.remove(&self.key);
-        stripe.remembered.push(self.key, done);
+        if !planted::is(Fault::ForgetId) {
+            stripe.remembered.push(self.key, done);
+        }
     }
 }
 

@@ -13,8 +13,9 @@ mod run;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use ostrakon_store::{CaseWrite, Identity, Note, Outcome, ReadError, Recovered, Ticket, Views};
+use ostrakon_store::{CaseWrite, Clock, Identity, Note, Outcome, ReadError, Recovered, Ticket, Views};
 use ostrakon_wire::bounds::{RECONCILER_THREADS, TICKETS_MAX};
 use ostrakon_wire::{ActionId, ObjectId, Revision, ShardKey, Version, WireError};
 use parking_lot::Mutex;
@@ -26,7 +27,7 @@ use crate::owner::{NotWritten, Owner};
 use crate::{Policies, place};
 pub(crate) use case::{CameTo, Case, Decided, Done, Settles};
 use escalations::Escalations;
-use queues::Queues;
+use queues::{Batch, Queues};
 
 /// The threads, and what they share. Dropping it stops them; what waits is told so.
 pub(crate) struct Agent {
@@ -50,17 +51,17 @@ struct Shared {
 pub(crate) struct Full;
 
 impl Agent {
-    /// Starts the threads, and takes up what was detached in an earlier run.
-    pub(crate) fn start(
+    /// Takes up what was detached in an earlier run.
+    pub(crate) fn new(
         owner: Arc<Owner>,
         policies: Arc<Policies>,
         counters: Arc<Counters>,
         ids: &Arc<ActionIds>,
         recovered: Recovered,
         tries_max: u32,
-    ) -> std::io::Result<Self> {
+    ) -> Self {
         let shared = Arc::new(Shared {
-            queues: Queues::new(),
+            queues: Queues::new(owner.clock().clone()),
             views: owner.views().clone(),
             owner,
             policies,
@@ -81,11 +82,29 @@ impl Agent {
             case.ticket_open = true;
             shared.queues.push(case, false).unwrap_or_else(|_| unreachable!("what was taken once is not refused"));
         }
-        let threads = (0..RECONCILER_THREADS).map(|_| {
-            let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name("reconcile".into()).spawn(move || shared.work())
-        });
-        Ok(Self { threads: threads.collect::<std::io::Result<_>>()?, shared })
+        Self { shared, threads: Vec::new() }
+    }
+
+    /// Starts the threads.
+    pub(crate) fn start(&mut self) -> std::io::Result<()> {
+        for _ in 0..RECONCILER_THREADS {
+            let shared = Arc::clone(&self.shared);
+            let thread = std::thread::Builder::new().name("reconcile".into());
+            self.threads.push(thread.spawn(move || shared.work())?);
+        }
+        Ok(())
+    }
+
+    /// Works on the next object whose turn has come; `false` where there is none.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn work_once(&self) -> bool {
+        self.shared.queues.take_now().map(|batch| self.shared.turn(batch)).is_some()
+    }
+
+    /// When the next object's turn comes, if none has come and one will.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn next_turn(&self) -> Option<std::time::Instant> {
+        self.shared.queues.next_turn()
     }
 
     /// Whether cases wait for this object, or are being worked on.
@@ -150,11 +169,20 @@ impl Drop for Settling {
 
 impl Shared {
     fn work(&self) {
-        while let Some(mut batch) = self.queues.take() {
-            // A turn that panics has said so; the case that it was at tells who waits by being dropped.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(&mut batch)));
-            self.queues.give_back(batch);
+        while let Some(batch) = self.queues.take() {
+            self.turn(batch);
         }
+    }
+
+    fn turn(&self, mut batch: Batch) {
+        // A turn that panics has said so; the case that it was at tells who waits by being dropped.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(&mut batch)));
+        self.queues.give_back(batch);
+    }
+
+    /// The clocks that the host goes by.
+    fn clock(&self) -> &Clock {
+        self.owner.clock()
     }
 
     fn close_ticket(&self, ticket: &Ticket, id: ActionId) {
@@ -178,10 +206,15 @@ impl Shared {
     /// Tells a case that its object cannot be read. A detached one waits until it can.
     fn unreadable(&self, case: Case, error: &ReadError) -> Option<Case> {
         if case.ticket_open {
-            return Some(case.again_after(UNREADABLE_WAIT_MS));
+            return Some(self.again_after(case, UNREADABLE_WAIT_MS));
         }
         case.tell(Decided::Failed(NotWritten::Read(error.clone())));
         None
+    }
+
+    /// The same case, to come again.
+    fn again_after(&self, case: Case, ms: u64) -> Case {
+        Case { not_before: Some(self.clock().instant() + Duration::from_millis(ms)), ..case }
     }
 
     fn place(&self, case: &mut Case) -> Result<ShardKey, WireError> {

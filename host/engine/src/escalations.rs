@@ -9,9 +9,9 @@ use ostrakon_wire::{
     WireError,
 };
 
+use crate::Engine;
 use crate::agent::{Case, Settles};
 use crate::owner::durable;
-use crate::{Engine, now};
 
 /// What page tokens of escalations begin with, so that none of another list is taken for one.
 const TOKEN_TAG: u8 = 2;
@@ -78,7 +78,7 @@ impl Engine {
             how: settle.how,
             by: settle.by.clone(),
             reason: settle.reason.clone(),
-            at: now(),
+            at: self.clock.now(),
             version: None,
         };
         match settle.how {

@@ -16,6 +16,8 @@ mod owner;
 mod reads;
 mod reconciled;
 mod scoreboard;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -23,11 +25,12 @@ mod tickets;
 mod writes;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use ostrakon_core::keys;
 use ostrakon_core::policy::{Heat, Placing, PredictionPolicy, ReconciliationPolicy, ShardKeyPolicy};
-use ostrakon_store::{OpenError, Store, StoreConfig, Views};
+use ostrakon_store::planted::{self, Fault};
+use ostrakon_store::{Clock, OpenError, Recovered, Store, StoreConfig, Views};
 use ostrakon_wire::bounds::RECONCILE_TRIES_DEFAULT;
 use ostrakon_wire::value::Map;
 use ostrakon_wire::{Code, Generations, LogId, ObjectId, Operation, Reply, ShardKey, TimestampMs, WireError};
@@ -92,6 +95,7 @@ pub struct Engine {
     // Stopped before the owner.
     agent: Agent,
     owner: Arc<Owner>,
+    clock: Clock,
     views: Views,
     log: LogId,
     ids: Arc<ActionIds>,
@@ -106,25 +110,39 @@ impl Engine {
     pub fn start(config: impl Into<EngineConfig>, policies: Policies) -> Result<Self, StartError> {
         let EngineConfig { store, tries_max, observe_lag } = config.into();
         let (store, mut recovered) = Store::open(store)?;
-        let floors = std::mem::take(&mut recovered.floors);
-        let ids = Arc::new(ActionIds::new(floors, std::mem::take(&mut recovered.remembered)));
-        let (views, log) = (store.views(), store.log());
+        let ids = remembered(&mut recovered);
         let owner = Arc::new(Owner::start(store, Arc::clone(&ids))?);
+        let mut engine = Self::of(owner, ids, policies, recovered, tries_max, observe_lag);
+        engine.agent.start()?;
+        Ok(engine)
+    }
+
+    /// An engine whose agent does not work yet.
+    fn of(
+        owner: Arc<Owner>,
+        ids: Arc<ActionIds>,
+        policies: Policies,
+        recovered: Recovered,
+        tries_max: u32,
+        observe_lag: Duration,
+    ) -> Self {
         let (policies, counters) = (Arc::new(policies), Arc::new(Counters::default()));
         let (of_owner, of_policies, of_counters) = (Arc::clone(&owner), Arc::clone(&policies), Arc::clone(&counters));
-        let agent = Agent::start(of_owner, of_policies, of_counters, &ids, recovered, tries_max.max(1))?;
-        Ok(Self {
+        let agent = Agent::new(of_owner, of_policies, of_counters, &ids, recovered, tries_max.max(1));
+        let (clock, views) = (owner.clock().clone(), owner.views().clone());
+        Self {
             policies,
             agent,
+            log: views.position().log,
             owner,
             views,
-            log,
             ids,
-            observed: Observed::new(observe_lag),
+            observed: Observed::new(clock.clone(), observe_lag),
             scoreboard: Scoreboard::default(),
             counters,
-            started: Instant::now(),
-        })
+            started: clock.instant(),
+            clock,
+        }
     }
 
     /// The log's own number.
@@ -190,8 +208,11 @@ fn place(
     }
 }
 
-/// The host's clock.
-fn now() -> TimestampMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    TimestampMs::new(since.as_millis() as u64)
+/// The action ids that the log holds.
+fn remembered(recovered: &mut Recovered) -> Arc<ActionIds> {
+    let (floors, mut actions) = (std::mem::take(&mut recovered.floors), std::mem::take(&mut recovered.remembered));
+    if planted::is(Fault::ForgetIdsAtRestart) {
+        actions.clear();
+    }
+    Arc::new(ActionIds::new(floors, actions))
 }

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use ostrakon_store::Clock;
 use ostrakon_wire::Version;
 use ostrakon_wire::bounds::OBSERVED_OBJECTS;
 use parking_lot::Mutex;
@@ -43,6 +44,7 @@ const LN_2: f32 = std::f32::consts::LN_2;
 /// The table.
 pub(crate) struct Observed {
     slots: Box<[Mutex<Slot>]>,
+    clock: Clock,
     started: Instant,
     /// What is told is at least so old.
     lag_us: u64,
@@ -55,13 +57,13 @@ pub(crate) struct OnItsWay<'a> {
 }
 
 impl Observed {
-    pub(crate) fn new(lag: Duration) -> Self {
+    pub(crate) fn new(clock: Clock, lag: Duration) -> Self {
         let slots = (0..OBSERVED_OBJECTS).map(|_| Mutex::default()).collect();
-        Self { slots, started: Instant::now(), lag_us: lag.as_micros() as u64 }
+        Self { slots, started: clock.instant(), clock, lag_us: lag.as_micros() as u64 }
     }
 
     fn now_us(&self) -> u64 {
-        self.started.elapsed().as_micros() as u64
+        self.clock.instant().duration_since(self.started).as_micros() as u64
     }
 
     fn slot(&self, object: u64) -> &Mutex<Slot> {
@@ -174,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_front_end_remembers_the_newest_version_and_who_is_on_the_way() {
-        let observed = Observed::new(Duration::ZERO);
+        let observed = Observed::new(Clock::default(), Duration::ZERO);
         let (seen, first) = observed.look(5);
         assert_eq!((seen.version, seen.queued), (None, 0));
         first.ended(Version::new(7), true, false);

@@ -15,9 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ostrakon_core::ShardMap;
+use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{
-    Beside, Change, CommitError, CommitStats, Committer, Durable, Note, Numbers, Place, ReadError, ReadView, Store,
-    Unit, Views,
+    Beside, Change, Clock, CommitError, CommitStats, Committer, Durable, Note, Numbers, Place, ReadError, ReadView,
+    Store, Unit, Views,
 };
 use ostrakon_wire::{Action, ActionKind, ObjectId, Payload, ShardKey, TimestampMs, Version};
 use parking_lot::Mutex;
@@ -29,7 +30,8 @@ use entry::{Look, Stripe};
 pub(crate) use judge::{Condition, Refusal};
 use judge::{Judged, check, judge};
 use readers::{Readers, TooMany};
-use sink::{OwnerSink, SettledUpTo, Token};
+pub(crate) use sink::OwnerSink;
+use sink::{SettledUpTo, Token};
 pub(crate) use turn::{Recent, Turn, Writing};
 
 const STRIPES: usize = 64;
@@ -93,6 +95,7 @@ pub(crate) enum NotWritten {
 pub(crate) struct Owner {
     stripes: Arc<[Mutex<Stripe>]>,
     committer: Committer<OwnerSink>,
+    clock: Clock,
     views: Views,
     settled: Arc<SettledUpTo>,
     numbers: Numbers,
@@ -144,16 +147,52 @@ enum Purpose<'c> {
 
 impl Owner {
     pub(crate) fn start(store: Store, ids: Arc<ActionIds>) -> std::io::Result<Self> {
+        let start = |store, sink| Committer::start(store, sink).map(|committer| (committer, ()));
+        Self::on(store, ids, Readers::start()?, start).map(|(owner, ())| owner)
+    }
+
+    /// The same without threads: the driver commits, [`Self::read_one`] reads.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn driven(
+        store: Store,
+        ids: Arc<ActionIds>,
+        changes_max: usize,
+    ) -> std::io::Result<(Self, ostrakon_store::Driver<OwnerSink>)> {
+        Self::on(store, ids, Readers::driven(), |store, sink| Committer::driven(store, sink, changes_max))
+    }
+
+    fn on<T>(
+        store: Store,
+        ids: Arc<ActionIds>,
+        readers: Readers,
+        start: impl FnOnce(Store, OwnerSink) -> std::io::Result<(Committer<OwnerSink>, T)>,
+    ) -> std::io::Result<(Self, T)> {
         let stripes: Arc<[_]> = (0..STRIPES).map(|_| Mutex::new(Stripe::new(STRIPES))).collect();
-        let (views, numbers) = (store.views(), store.numbers());
+        let (clock, views, numbers) = (store.clock().clone(), store.views(), store.numbers());
         let settled = Arc::new(SettledUpTo::new(views.position().revision));
         let sink = OwnerSink::new(Arc::clone(&stripes), Arc::clone(&settled), ids);
-        let committer = Committer::start(store, sink)?;
-        Ok(Self { stripes, committer, views, settled, numbers, readers: Readers::start()? })
+        let (committer, more) = start(store, sink)?;
+        Ok((Self { stripes, committer, clock, views, settled, numbers, readers }, more))
+    }
+
+    /// Does one of the reads that wait; `false` where there is none.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn read_one(&self, choice: usize) -> bool {
+        self.readers.run_one(choice)
+    }
+
+    /// The clocks that the host goes by.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(crate) fn commit_stats(&self) -> &Arc<CommitStats> {
         self.committer.stats()
+    }
+
+    /// Whether a persist has failed: nothing is written any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.committer.stats().failed.load(Ordering::Relaxed)
     }
 
     /// Changes that are queued or in the open group.
@@ -181,6 +220,7 @@ impl Owner {
         let mut stripe = self.stripe(object).lock();
         match stripe.look(object) {
             Look::Known(known) if !whole || known.is_whole() => HeadStep::Known(known.clone()),
+            Look::Tip(tip) if planted::is(Fault::ReadTheTip) => HeadStep::Known(tip.head.clone()),
             // Between the publishing of a view and the settling of its last change, the view alone is right: a list may have
             // shown it already.
             Look::Tip(tip) if self.is_settled() && (!whole || tip.durable.is_whole()) => {
@@ -224,7 +264,12 @@ impl Owner {
                 }
                 Step::Clear => return Ok(None),
                 Step::Refused { refusal, stands } => {
+                    let on_a_tip = stands.is_err();
                     let stands = self.what_stands(intent.object, stands).await.map_err(NotWritten::Read)?;
+                    // Where a persist has failed, the tip may never have become durable.
+                    if on_a_tip && self.has_failed() {
+                        continue;
+                    }
                     return Err(NotWritten::Refused { refusal, stands });
                 }
                 Step::NotWritten(reason) => return Err(reason),
@@ -282,7 +327,8 @@ impl Owner {
         };
         match (judged, purpose) {
             (Judged::Refused(refusal), _) => {
-                let stands = if in_flight { Err(stripe.wait_settled(intent.object)) } else { Ok(head) };
+                let wait = in_flight && !planted::is(Fault::TellTheTip);
+                let stands = if wait { Err(stripe.wait_settled(intent.object)) } else { Ok(head) };
                 Step::Refused { refusal, stands }
             }
             (Judged::Write { shard_key, version, payload }, Purpose::Write(claim)) => {
@@ -357,15 +403,14 @@ impl Owner {
     /// Puts a unit into the commit queue. The claim goes with it, or stays where it cannot be queued.
     fn submit(&self, unit: Unit, claim: &mut Option<Claim>) -> Result<Pending, NotWritten> {
         // Nothing is built on a tip that never becomes durable.
-        let failed = || self.committer.stats().failed.load(Ordering::Relaxed);
-        if failed() {
+        if self.has_failed() {
             return Err(NotWritten::Commit(CommitError::Failed));
         }
         let (reply, pending) = oneshot::channel();
         let token = Token { claim: claim.take(), reply };
         self.committer.submit(unit, token).map(|()| pending).map_err(|(token, _full)| {
             *claim = token.claim;
-            if failed() { NotWritten::Commit(CommitError::Failed) } else { NotWritten::Full }
+            if self.has_failed() { NotWritten::Commit(CommitError::Failed) } else { NotWritten::Full }
         })
     }
 

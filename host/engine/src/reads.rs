@@ -4,7 +4,7 @@ use ostrakon_wire::answer::{Object, Placed, ShardMap, ShardRange, Stored};
 use ostrakon_wire::{Decided, Generations, Position, ShardKey, Target, WireError};
 
 use crate::owner::Known;
-use crate::{Context, Engine, now};
+use crate::{Context, Engine};
 
 impl Engine {
     /// The durable head, once the key that the client believes in is held against the recorded one.
@@ -26,7 +26,7 @@ impl Engine {
         let (shard_key, recorded): (ShardKey, bool) = match known.shard_key() {
             Some(recorded) => (recorded, true),
             None => {
-                let timestamp = context.timestamp.unwrap_or_else(now);
+                let timestamp = self.timestamp(context);
                 (self.place(&target.object, timestamp, &mut generations)?, false)
             }
         };

@@ -1,6 +1,7 @@
 //! Actions that go to the reconciliation agent, and what their ids are remembered to have come to.
 
-use ostrakon_store::Outcome;
+use ostrakon_store::planted::{self, Fault};
+use ostrakon_store::{CommitError, Outcome};
 use ostrakon_wire::answer::Committed;
 use ostrakon_wire::{
     Code, Decided as Place, Generations, Payload, Perform, Reply, Revision, ShardKey, TimestampMs, Version, WireError,
@@ -10,7 +11,9 @@ use crate::Engine;
 use crate::action_ids::{Claim, Recorded};
 use crate::agent::{CameTo, Case, Decided, Done, Full};
 use crate::answers::overloaded;
-use crate::owner::{NotWritten, durable};
+use tokio::sync::oneshot;
+
+use crate::owner::{NotWritten, Owner, durable};
 
 /// What became of an action that was reconciled.
 pub(crate) struct Reconciled {
@@ -56,28 +59,28 @@ impl Engine {
         match decided {
             Decided::Done(done) => self.done(*done).await,
             Decided::Ticket(id, pending) => {
+                if planted::is(Fault::TellTicketEarly) {
+                    return Ok(self.ticket(id)).into();
+                }
                 let taken = durable(pending).await;
                 let taken = taken.map_err(|reason| self.not_written(reason, position, Generations::default()));
                 taken.map(|_| self.ticket(id)).into()
             }
             Decided::Refused { refusal, settled, generations } => {
-                if let Some(settled) = settled {
-                    let _ = settled.await;
-                }
-                let stands = self.owner.head(&object, true).await;
-                let reason = match stands {
-                    Ok(stands) => NotWritten::Refused { refusal, stands },
-                    Err(error) => NotWritten::Read(error),
+                let reason = match tip_is_durable(&self.owner, settled).await {
+                    Ok(()) => match self.owner.head(&object, true).await {
+                        Ok(stands) => NotWritten::Refused { refusal, stands },
+                        Err(error) => NotWritten::Read(error),
+                    },
+                    Err(reason) => reason,
                 };
                 Err(self.not_written(reason, position, generations)).into()
             }
             Decided::Failed(reason) => Err(self.not_written(reason, position, Generations::default())).into(),
-            Decided::Error(error, settled) => {
-                if let Some(settled) = settled {
-                    let _ = settled.await;
-                }
-                Err(error).into()
-            }
+            Decided::Error(error, settled) => match tip_is_durable(&self.owner, settled).await {
+                Ok(()) => Err(error).into(),
+                Err(reason) => Err(self.not_written(reason, position, Generations::default())).into(),
+            },
         }
     }
 
@@ -137,6 +140,15 @@ impl Engine {
             None => Err(WireError::new(Code::ActionExpired, "what the action came to is no longer remembered")),
         }
     }
+}
+
+/// Waits for the tip that something was judged on, where it is on its way. Where a persist has failed, it may never have
+/// become durable.
+async fn tip_is_durable(owner: &Owner, settled: Option<oneshot::Receiver<()>>) -> Result<(), NotWritten> {
+    if let Some(settled) = settled {
+        let _ = settled.await;
+    }
+    if owner.has_failed() { Err(NotWritten::Commit(CommitError::Failed)) } else { Ok(()) }
 }
 
 fn repeated(version: Version, revision: Revision, shard_key: ShardKey, note: &[u8], decided: Place) -> Committed {

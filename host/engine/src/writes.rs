@@ -17,7 +17,7 @@ use crate::answers::id_refused;
 use crate::observed::OnItsWay;
 use crate::owner::{Condition, Intent, NotWritten, Written};
 use crate::scoreboard::Judged;
-use crate::{Context, Engine, now};
+use crate::{Context, Engine};
 
 /// One write, whichever request it came with.
 struct Write<'a> {
@@ -51,14 +51,14 @@ impl Foretold {
 }
 
 impl<'a> Write<'a> {
-    fn of(perform: &'a Perform, context: Context) -> Self {
+    fn of(perform: &'a Perform, timestamp: TimestampMs) -> Self {
         Self {
             target: &perform.target,
             action: &perform.action,
             condition: Condition::of(perform.known),
             action_id: perform.action_id,
             choice: perform.on_conflict,
-            timestamp: context.timestamp.unwrap_or_else(now),
+            timestamp,
         }
     }
 }
@@ -79,7 +79,7 @@ impl Engine {
             condition: Condition::Makes(write.new_version),
             action_id: write.action_id,
             choice: OnConflict::Reject,
-            timestamp: context.timestamp.unwrap_or_else(now),
+            timestamp: self.timestamp(context),
         };
         let mut claim = match self.identify(&write).await? {
             Break(answered) => return Ok(answered),
@@ -89,7 +89,7 @@ impl Engine {
     }
 
     pub(crate) async fn perform(&self, perform: &Perform, context: Context) -> Result<Reply, WireError> {
-        let write = Write::of(perform, context);
+        let write = Write::of(perform, self.timestamp(context));
         let mut claim = match self.identify(&write).await? {
             Break(answered) => return Ok(answered),
             Continue(claim) => claim,
@@ -113,12 +113,17 @@ impl Engine {
             choice => choice,
         };
         let perform = &Perform { on_conflict, ..perform.clone() };
-        let write = Write::of(perform, context);
+        let write = Write::of(perform, self.timestamp(context));
         let mut claim = match self.identify(&write).await? {
             Break(answered) => return Ok(answered),
             Continue(claim) => claim,
         };
         self.reconciled(perform, write.timestamp, &mut claim, Generations::default()).await.reply
+    }
+
+    /// When a request was made.
+    pub(crate) fn timestamp(&self, context: Context) -> TimestampMs {
+        context.timestamp.unwrap_or_else(|| self.clock.now())
     }
 
     /// Claims the action's id, where it has one; or answers what came of it. Whoever detaches an action does not wait for
@@ -138,7 +143,7 @@ impl Engine {
         let kind = write.action.kind() as u64 | format << 4 | custom;
         let identity = Identity { id, intent: intent(&write.target.object, kind, body) };
         let client = write.target.object.client();
-        match self.ids.begin(client, identity, now(), !detached).await.map_err(id_refused)? {
+        match self.ids.begin(client, identity, self.clock.now(), !detached).await.map_err(id_refused)? {
             Begun::Fresh(claim) => Ok(Continue(Some(claim))),
             Begun::Repeat(recorded) => self.recall(recorded).await.map(|answered| Break(Reply::Committed(answered))),
             Begun::Running => Ok(Break(self.ticket(id))),

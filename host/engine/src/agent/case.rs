@@ -1,6 +1,6 @@
 //! A case: an action that waits for its turn, and what it comes to.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ostrakon_store::{Beside, CaseWrite, Escalation};
 use ostrakon_wire::answer::Settlement;
@@ -105,12 +105,6 @@ impl Case {
     /// Whether its time has come.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.not_before.is_none_or(|at| at <= now)
-    }
-
-    /// The same case, to come again.
-    pub(super) fn again_after(mut self, ms: u64) -> Self {
-        self.not_before = Some(Instant::now() + Duration::from_millis(ms));
-        self
     }
 
     /// Tells the one who waits, if there is one and it is not told yet.

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use ostrakon_store::Clock;
 use ostrakon_wire::ObjectId;
 use ostrakon_wire::bounds::{
     RECENT_OBJECTS_MAX, RECONCILE_RUN_MAX, RECONCILING_BYTES_MAX, RECONCILING_MAX, RECONCILING_PER_OBJECT_MAX,
@@ -16,6 +17,7 @@ use crate::owner::Recent;
 pub(super) struct Queues {
     state: Mutex<State>,
     filled: Condvar,
+    clock: Clock,
 }
 
 #[derive(Default)]
@@ -64,14 +66,14 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Keeps the object from its next turn for so long.
-    pub(super) fn stall(&mut self, wait: Duration) {
-        self.stalled = Some(Instant::now() + wait).max(self.stalled);
+    pub(super) fn stall(&mut self, now: Instant, wait: Duration) {
+        self.stalled = Some(now + wait).max(self.stalled);
     }
 }
 
 impl Queues {
-    pub(super) fn new() -> Self {
-        Self { state: Mutex::default(), filled: Condvar::new() }
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { state: Mutex::default(), filled: Condvar::new(), clock }
     }
 
     /// Puts a case behind the others of its object; hands it back where there is no room.
@@ -121,13 +123,8 @@ impl Queues {
             if state.closed {
                 return None;
             }
-            let now = Instant::now();
-            state.wake(now);
-            if let Some(object) = state.ready.pop_front() {
-                match state.take(object, now) {
-                    Some(batch) => return Some(batch),
-                    None => continue,
-                }
+            if let Some(batch) = state.next(self.clock.instant()) {
+                return Some(batch);
             }
             match state.later.peek() {
                 Some(Reverse((at, _))) => {
@@ -137,6 +134,18 @@ impl Queues {
                 None => self.filled.wait(&mut state),
             }
         }
+    }
+
+    /// The next object's cases, if there are some that are due.
+    #[cfg(feature = "simulation")]
+    pub(super) fn take_now(&self) -> Option<Batch> {
+        self.state.lock().next(self.clock.instant())
+    }
+
+    /// When the next object's turn comes, if it has not come.
+    #[cfg(feature = "simulation")]
+    pub(super) fn next_turn(&self) -> Option<Instant> {
+        self.state.lock().later.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Ends a turn: what is left stays at the head, what comes again joins the tail.
@@ -157,7 +166,7 @@ impl Queues {
             state.objects.remove(&object);
             return;
         }
-        let now = Instant::now();
+        let now = self.clock.instant();
         let next = queue.cases.iter().map(|case| case.not_before.unwrap_or(now)).min();
         match (stalled.filter(|at| *at > now), next.filter(|at| *at > now)) {
             (Some(at), _) => {
@@ -218,6 +227,17 @@ impl State {
                 Place::Ready | Place::Running => {}
             }
         }
+    }
+
+    /// The cases of the next object that has some which are due.
+    fn next(&mut self, now: Instant) -> Option<Batch> {
+        self.wake(now);
+        while let Some(object) = self.ready.pop_front() {
+            if let Some(batch) = self.take(object, now) {
+                return Some(batch);
+            }
+        }
+        None
     }
 
     fn take(&mut self, object: ObjectId, now: Instant) -> Option<Batch> {

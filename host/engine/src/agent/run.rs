@@ -1,20 +1,22 @@
 //! A turn of one object: its cases, one after the other.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ostrakon_core::policy::{Brief, Decision, PolicyFault, Verdict};
 use ostrakon_core::reconcile::{self, First, Judged, Make, Next};
+use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{CaseWrite, Escalation, Note, Outcome, Ticket};
 use ostrakon_wire::bounds::RECONCILE_RUN_MS;
-use ostrakon_wire::{Action, Code, OnConflict, Payload, Revision, ShardKey, Version, WireError};
+use ostrakon_wire::{
+    Action, ActionKind, Code, OnConflict, Payload, Revision, ShardKey, TimestampMs, Version, WireError,
+};
 
 use super::Shared;
 use super::case::{self, CameTo, Case, Decided, Done};
 use super::queues::Batch;
 use crate::action_ids::Claim;
 use crate::answers;
-use crate::now;
 use crate::owner::{NotWritten, Pending, Refusal, Turn, Writing};
 
 /// The commit queue is full: how long an object waits before its next turn.
@@ -64,23 +66,24 @@ impl Shared {
         let (recent, others_wait) = turn.end();
         batch.recent = recent;
         if others_wait {
-            batch.stall(OTHERS_WAIT);
+            batch.stall(self.clock().instant(), OTHERS_WAIT);
         }
     }
 
     fn cases(&self, turn: &mut Turn<'_>, batch: &mut Batch) {
-        let end = Instant::now() + Duration::from_millis(RECONCILE_RUN_MS);
+        let end = self.clock().instant() + Duration::from_millis(RECONCILE_RUN_MS);
         while let Some(case) = batch.cases.pop_front() {
             match self.case(turn, case) {
                 Worked::Gone => {}
+                Worked::Again(_) if planted::is(Fault::DropRetry) => {}
                 Worked::Again(case) => batch.again.push(case),
                 Worked::Full(case) => {
                     batch.cases.push_front(case);
-                    batch.stall(FULL_WAIT);
+                    batch.stall(self.clock().instant(), FULL_WAIT);
                     return;
                 }
             }
-            if Instant::now() >= end {
+            if self.clock().instant() >= end {
                 return;
             }
         }
@@ -166,8 +169,10 @@ impl Shared {
             let patches = reconcile::patches(&action, base.as_ref(), latest.as_ref());
             (base, patches)
         };
+        let holds = holds || action.kind() == ActionKind::Put && planted::is(Fault::BlindReapply);
         let asked = match reconcile::first(action.kind(), holds, patches.is_some()) {
             First::Apply => return apply(turn, &action),
+            First::Judge if planted::is(Fault::SkipJudgement) => return apply(turn, &action),
             First::Judge => patches,
             First::Reconcile => None,
         };
@@ -220,8 +225,9 @@ impl Shared {
     }
 
     fn judge(&self, turn: &Turn<'_>, case: &mut Case, ours: &[u8], theirs: &[u8]) -> Result<Verdict, PolicyFault> {
-        let decision =
-            with_brief(turn, case, true, |brief| self.policies.reconciliation.judge(brief, ours, Some(theirs)));
+        let decision = with_brief(self.clock().now(), turn, case, true, |brief| {
+            self.policies.reconciliation.judge(brief, ours, Some(theirs))
+        });
         self.decided(case, decision)
     }
 
@@ -234,7 +240,7 @@ impl Shared {
     ) -> Result<Verdict, PolicyFault> {
         let body = case.perform.action.payload().map_or(Vec::new(), reconcile::to_policy);
         let (base, latest) = (base.map(reconcile::to_policy), latest.map(reconcile::to_policy));
-        let decision = with_brief(turn, case, base.is_some(), |brief| {
+        let decision = with_brief(self.clock().now(), turn, case, base.is_some(), |brief| {
             self.policies.reconciliation.reconcile(brief, &body, base.as_deref(), latest.as_deref())
         });
         self.decided(case, decision)
@@ -252,7 +258,7 @@ impl Shared {
     /// Queues what a case comes to, and tells it.
     fn end(&self, turn: &mut Turn<'_>, mut case: Case, outcome: Outcomes, met: Version, conflict: bool) -> Worked {
         if let Outcomes::Again(ms) = outcome {
-            return Worked::Again(case.again_after(ms));
+            return Worked::Again(self.again_after(case, ms));
         }
         // What settles an escalation makes a version, or leaves it open.
         if case.settles.is_some() {
@@ -281,13 +287,14 @@ impl Shared {
                 case.tell(Decided::Done(Box::new(done)));
                 Worked::Gone
             }
+            Err(NotWritten::Full) if planted::is(Fault::DropWhenFull) => Worked::Gone,
             Err(NotWritten::Full) => Worked::Full(case),
             Err(NotWritten::Refused { refusal, .. }) if case.ticket_open => {
                 self.end(turn, case, rejected(&refusal), met, conflict)
             }
             // What stands on disk is not dropped here; a store that has failed is restarted.
             Err(reason) if case.ticket_open && !matches!(reason, NotWritten::Commit(_)) => {
-                Worked::Again(case.again_after(NO_ROOM_WAIT_MS))
+                Worked::Again(self.again_after(case, NO_ROOM_WAIT_MS))
             }
             Err(reason) => failed(case, reason),
         }
@@ -384,7 +391,7 @@ impl Shared {
 
     fn escalation(&self, turn: &Turn<'_>, case: &Case, words: String) -> Escalation {
         Escalation {
-            opened: now(),
+            opened: self.clock().now(),
             timestamp: case.timestamp,
             perform: case.perform.clone(),
             base: self.base(turn, case),
@@ -423,7 +430,13 @@ fn met_seed(turn: &Turn<'_>) -> u64 {
     turn.tip().version.get().wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-fn with_brief<T>(turn: &Turn<'_>, case: &Case, base_kept: bool, ask: impl FnOnce(&Brief<'_>) -> T) -> T {
+fn with_brief<T>(
+    now: TimestampMs,
+    turn: &Turn<'_>,
+    case: &Case,
+    base_kept: bool,
+    ask: impl FnOnce(&Brief<'_>) -> T,
+) -> T {
     let tip = turn.tip();
     let object = &case.perform.target.object;
     let latest_bytes = tip.live().map_or(0, |live| live.payload.as_bytes().len());
@@ -441,7 +454,7 @@ fn with_brief<T>(turn: &Turn<'_>, case: &Case, base_kept: bool, ask: impl FnOnce
         latest: tip.version.get(),
         exists: tip.is_live(),
         attempt: case.tries - 1,
-        now_ms: now().get(),
+        now_ms: now.get(),
         shard_key: case::key_of(tip).get(),
         latest_bytes: latest_bytes as u32,
     })

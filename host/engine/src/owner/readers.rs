@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use ostrakon_wire::bounds::{COLD_READS_MAX, READER_THREADS};
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -39,6 +40,37 @@ impl Readers {
             std::thread::Builder::new().name("read".into()).spawn(move || shared.work())
         });
         Ok(Self { threads: threads.collect::<std::io::Result<_>>()?, shared })
+    }
+
+    /// None: what is to be read waits for [`Self::run_one`].
+    #[cfg(feature = "simulation")]
+    pub(super) fn driven() -> Self {
+        Self { shared: Arc::default(), threads: Vec::new() }
+    }
+
+    /// Runs one of the jobs that wait.
+    #[cfg(feature = "simulation")]
+    pub(super) fn run_one(&self, choice: usize) -> bool {
+        let mut state = self.shared.state.lock();
+        let waiting = state.jobs.len();
+        let job = choice.checked_rem(waiting).and_then(|at| state.jobs.remove(at));
+        drop(state);
+        job.map(|job| job()).is_some()
+    }
+
+    /// Waits for the end of a read, on a thread that may block.
+    pub(super) fn wait(
+        &self,
+        #[cfg_attr(not(feature = "simulation"), allow(unused_mut))] mut ended: oneshot::Receiver<()>,
+    ) {
+        #[cfg(feature = "simulation")]
+        if self.threads.is_empty() {
+            while ended.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
+                assert!(self.run_one(0), "nothing reads what is waited for");
+            }
+            return;
+        }
+        let _ = ended.blocking_recv();
     }
 
     /// Runs a job on one of the threads, after those that wait.

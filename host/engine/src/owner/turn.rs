@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use ostrakon_store::{Beside, Note, ReadError};
+use ostrakon_store::planted::{self, Fault};
+use ostrakon_store::{Beside, CommitError, Note, ReadError};
 use ostrakon_wire::bounds::{RECENT_BYTES_MAX, VERSION_MAX};
 use ostrakon_wire::{Action, ActionKind, ObjectId, Payload, ShardKey, TimestampMs, Version};
 use parking_lot::MutexGuard;
@@ -87,7 +88,7 @@ impl<'a> Turn<'a> {
                     Look::Known(_) | Look::Nothing => break,
                 }
             };
-            let _ = waiting.blocking_recv();
+            self.owner.readers.wait(waiting);
         }
         read_head(&self.owner.views().latest(), &self.object)
     }
@@ -111,7 +112,7 @@ impl<'a> Turn<'a> {
 
     /// What a built-in action makes of it.
     pub(crate) fn apply(&self, action: &Action) -> Result<Option<Payload>, Refusal> {
-        judge::apply(action, &self.tip)
+        judge::apply(action, if planted::is(Fault::IgnoreTheTip) { &self.durable } else { &self.tip })
     }
 
     /// Queues a change on top of the tip.
@@ -124,7 +125,7 @@ impl<'a> Turn<'a> {
         let making = Making { shard_key, version, kind, payload, timestamp, beside };
         let change = self.owner.change(&self.object, &self.tip, making, claim.as_ref())?;
         let tip = Known::of_change(&change);
-        let mut stripe = self.lock().map_err(NotWritten::Read)?;
+        let mut stripe = self.lock()?;
         let queued = self.owner.queue(&mut stripe, change, self.durable.clone(), tip.clone(), claim)?;
         self.recent.made(version, tip.live().map(|live| live.payload));
         self.tip = tip;
@@ -137,7 +138,7 @@ impl<'a> Turn<'a> {
     }
 
     /// The object's lock, once nobody loads the object and its durable head is known, or a tip is on its way.
-    fn lock(&mut self) -> Result<MutexGuard<'a, Stripe>, ReadError> {
+    fn lock(&mut self) -> Result<MutexGuard<'a, Stripe>, NotWritten> {
         let owner = self.owner;
         loop {
             let mut stripe = owner.stripe(&self.object).lock();
@@ -155,8 +156,14 @@ impl<'a> Turn<'a> {
             };
             drop(stripe);
             match loading {
-                Some(loaded) => drop(loaded.blocking_recv()),
-                None => self.durable = read_head(&owner.views().latest(), &self.object)?,
+                Some(loaded) => owner.readers.wait(loaded),
+                None => {
+                    self.durable = read_head(&owner.views().latest(), &self.object).map_err(NotWritten::Read)?;
+                    // It is not on its way and not there: it never will be.
+                    if self.durable.version != self.tip.version {
+                        return Err(NotWritten::Commit(CommitError::Failed));
+                    }
+                }
             }
         }
     }
