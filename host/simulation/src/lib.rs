@@ -1,0 +1,18 @@
+//! A deterministic simulation: front end, owner, reconciliation agent and committing thread, as they are, on one thread,
+//! over a simulated disk and simulated clocks. From one seed follow the clients, what they do, the order of all steps, what
+//! policies answer, and every fault; so a run can be had again, byte for byte.
+//!
+//! What the host does is held against what it may do, step by step: see [`oracle`]. A fault can be planted into the host
+//! at run time; a simulation that does not find it proves nothing.
+
+mod actions;
+mod answers;
+mod client;
+mod oracle;
+mod policies;
+mod run;
+mod trace;
+mod world;
+
+pub use ostrakon_store::planted::Fault;
+pub use run::{Settings, Summary, Violation, run};

@@ -1,0 +1,416 @@
+//! What the host may do: every commit unit is held against the actions that were asked for, as soon as it is durable.
+//!
+//! - A version is made by an action that was asked for, whose effect nothing else has been, and that is still on its way.
+//! - It is what the built-in action makes of the version before, where the condition holds; else what the policy's last
+//!   verdict on that version makes of it. Nothing is written over a version that it was not judged on.
+//! - What no version was made of has a reason: a verdict, or a refusal that anybody can repeat.
+//! - After a crash everything that was seen is still there, and nothing is on its way but what has a ticket.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ostrakon_core::policy::Verdict;
+use ostrakon_store::record::log::Entry;
+use ostrakon_store::{Outcome, ReadView};
+use ostrakon_wire::value::Value;
+use ostrakon_wire::{ActionId, ActionKind, ObjectId, OnConflict, Payload, Revision, Version};
+
+use crate::actions::{Condition, Sent, tag_of};
+
+/// One object: its versions, from 1 on, each with its revision and what stands there.
+pub(crate) struct Object {
+    pub(crate) id: ObjectId,
+    pub(crate) versions: Vec<(u64, Option<Payload>)>,
+}
+
+/// An escalation, by the action that it is of.
+pub(crate) struct Escalated {
+    pub(crate) action: usize,
+    pub(crate) settled: bool,
+    /// Requests to run the action again, or to write in its place, that may still do so.
+    pub(crate) loose: u32,
+}
+
+/// A commit unit that was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unit {
+    pub(crate) object: usize,
+    pub(crate) version: u64,
+    pub(crate) outcome: Outcome,
+    pub(crate) action: Option<usize>,
+}
+
+#[derive(Default)]
+pub(crate) struct Oracle {
+    pub(crate) objects: Vec<Object>,
+    pub(crate) actions: Vec<Sent>,
+    /// By revision, from 1 on.
+    pub(crate) units: Vec<Unit>,
+    pub(crate) escalations: BTreeMap<u64, Escalated>,
+    pub(crate) ids: HashMap<(String, ActionId), usize>,
+    /// The first thing that must not be.
+    pub(crate) violation: Option<String>,
+}
+
+impl Object {
+    /// The newest version.
+    pub(crate) fn version(&self) -> u64 {
+        self.versions.len() as u64
+    }
+
+    /// What stands at a version; `None` for a tombstone and for version 0.
+    pub(crate) fn at(&self, version: u64) -> Option<&Payload> {
+        self.versions.get((version as usize).checked_sub(1)?)?.1.as_ref()
+    }
+
+    /// The newest version at a revision.
+    pub(crate) fn version_at(&self, revision: u64) -> u64 {
+        self.versions.partition_point(|(made, _)| *made <= revision) as u64
+    }
+
+    pub(crate) fn live(&self) -> Option<&Payload> {
+        self.at(self.version())
+    }
+}
+
+type Wrong = Result<(), String>;
+
+/// Verdicts after which nothing is written.
+fn found_there(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::AlreadyApplied(_) | Verdict::Remove(_))
+}
+
+impl Oracle {
+    /// The newest revision that was seen.
+    pub(crate) fn revision(&self) -> u64 {
+        self.units.len() as u64
+    }
+
+    pub(crate) fn wrong(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+
+    /// Takes in what is durable since the last time.
+    pub(crate) fn observe(&mut self, view: &ReadView) {
+        if let Err(what) = self.try_observe(view) {
+            self.wrong(what);
+        }
+    }
+
+    fn try_observe(&mut self, view: &ReadView) -> Wrong {
+        if view.position().revision.get() < self.revision() {
+            return Err(format!(
+                "lost: the store ends at revision {}, and {} had been seen",
+                view.position().revision,
+                self.revision()
+            ));
+        }
+        let mut detached = false;
+        for record in view.log_from(Revision::new(self.revision() + 1)) {
+            let (first, record) = record.map_err(|error| error.to_string())?;
+            if first.get() != self.revision() + 1 {
+                return Err(format!("the log goes on at {first} behind {}", self.revision()));
+            }
+            for entry in record.entries {
+                detached |= entry.outcome == Outcome::Detached;
+                self.unit(view, &entry)?;
+            }
+        }
+        if detached {
+            self.see_tickets(view)?;
+        }
+        Ok(())
+    }
+
+    /// Looks which detached actions have their ticket.
+    pub(crate) fn see_tickets(&mut self, view: &ReadView) -> Result<(), String> {
+        for ticket in view.tickets() {
+            let ticket = ticket.map_err(|error| error.to_string())?;
+            let id = ticket.perform.action_id.ok_or("a ticket without an id")?;
+            let action = self.action_of(ticket.perform.target.object.client(), id)?;
+            self.actions[action].ticket_seen = true;
+        }
+        Ok(())
+    }
+
+    fn action_of(&self, client: &str, id: ActionId) -> Result<usize, String> {
+        let found = self.ids.get(&(client.to_owned(), id));
+        found.copied().ok_or_else(|| format!("invented: nobody has asked for action {:032x} of {client}", id.bits()))
+    }
+
+    fn unit(&mut self, view: &ReadView, entry: &Entry) -> Wrong {
+        let object = self.objects.iter().position(|object| object.id == entry.object);
+        let object = object.ok_or_else(|| format!("nobody has asked for {}", entry.object))?;
+        let revision = self.revision() + 1;
+        let version = entry.version.get();
+        let action = match entry.outcome {
+            Outcome::Made => Some(self.made(view, object, entry, revision)?),
+            Outcome::Applied | Outcome::Rejected | Outcome::Escalated => self.noted(view, object, entry, revision)?,
+            Outcome::Detached => None,
+            Outcome::Settled => self.discarded(entry)?,
+        };
+        self.units.push(Unit { object, version, outcome: entry.outcome, action });
+        Ok(())
+    }
+
+    /// A version was made.
+    fn made(&mut self, view: &ReadView, object: usize, entry: &Entry, revision: u64) -> Result<usize, String> {
+        let version = entry.version.get();
+        let name = self.objects[object].id.clone();
+        let before = self.objects[object].version();
+        if version != before + 1 {
+            return Err(format!("{name}: version {version} was made behind {before}"));
+        }
+        let error = |error: ostrakon_store::ReadError| error.to_string();
+        let place = view.locate(&entry.object).map_err(error)?.ok_or("an object without a place")?;
+        let row = view.version(place, Version::new(version)).map_err(error)?;
+        let payload = row.ok_or_else(|| format!("{name}: version {version} is in the log and has no row"))?.payload;
+        if payload.is_none() != entry.tombstone {
+            return Err(format!("{name}: the log and the row of version {version} differ"));
+        }
+        let stands = self.objects[object].live().cloned();
+        let action = match entry.identity {
+            Some(identity) => self.action_of(entry.object.client(), identity.id)?,
+            None => self.by_tag(object, payload.as_ref(), stands.as_ref())?,
+        };
+        let settles = match entry.identity {
+            Some(_) => None,
+            None => self.settles(action),
+        };
+        self.hold_effect(action, object, entry, settles)?;
+        self.hold_made(action, before, stands.as_ref(), payload.as_ref(), settles.is_some())?;
+        if let Some(escalation) = settles {
+            self.settle(escalation)?;
+        }
+        if settles.is_none() || self.actions[action].came_to.is_none() {
+            self.actions[action].came_to = Some((revision, Outcome::Made));
+        }
+        self.objects[object].versions.push((revision, payload));
+        Ok(action)
+    }
+
+    /// The action without an id that made a payload.
+    fn by_tag(&self, object: usize, payload: Option<&Payload>, stands: Option<&Payload>) -> Result<usize, String> {
+        let n = |payload: &Payload| match payload.value() {
+            Some(Value::Map(map)) => match map.get("n") {
+                Some(Value::Integer(n)) => Some(*n),
+                _ => None,
+            },
+            _ => None,
+        };
+        let of = |tag: u64| {
+            let at = usize::try_from(tag).ok()?.checked_sub(1)?;
+            self.actions.get(at).filter(|sent| sent.object == object).map(|_| at)
+        };
+        let tagged = payload.and_then(|payload| tag_of(payload.as_bytes()));
+        let before = stands.and_then(|stands| tag_of(stands.as_bytes()));
+        let added = || u64::try_from(n(payload?)? - n(stands?)?).ok();
+        let tag = if tagged == before { added() } else { tagged };
+        tag.and_then(of).ok_or_else(|| "invented: a version that no action has made".to_owned())
+    }
+
+    /// The escalation that an action's effect settles, where it is run again by hand or written in the place of another.
+    fn settles(&self, action: usize) -> Option<u64> {
+        let own = |of: &Escalated| of.loose > 0 && !of.settled;
+        match self.actions[action].in_place_of {
+            Some(escalation) => self.escalations.get(&escalation).filter(|of| own(of)).map(|_| escalation),
+            None => {
+                let mut all = self.escalations.iter();
+                all.find(|(_, of)| of.action == action && own(of)).map(|(number, _)| *number)
+            }
+        }
+    }
+
+    fn settle(&mut self, escalation: u64) -> Wrong {
+        let of = self.escalations.get_mut(&escalation).ok_or("an escalation that is none was settled")?;
+        if std::mem::replace(&mut of.settled, true) {
+            return Err(format!("escalation {escalation} was settled twice"));
+        }
+        Ok(())
+    }
+
+    /// Holds that an action may come to something now.
+    fn hold_effect(&self, action: usize, object: usize, entry: &Entry, settles: Option<u64>) -> Wrong {
+        let sent = &self.actions[action];
+        let number = sent.number;
+        if sent.object != object || sent.kind() != entry.kind {
+            return Err(format!("#{number} was asked for another object or is another kind"));
+        }
+        match (sent.came_to, settles) {
+            (Some((revision, Outcome::Escalated)), Some(_)) if revision > 0 => return Ok(()),
+            (Some((revision, outcome)), _) => {
+                return Err(format!("doubled: #{number} came to {outcome:?} at revision {revision} before"));
+            }
+            (None, _) => {}
+        }
+        if sent.loose == 0 {
+            return Err(format!("#{number} had its effect though nobody waits for it and it has no ticket"));
+        }
+        Ok(())
+    }
+
+    /// Holds what an action made of what stood there.
+    fn hold_made(
+        &self,
+        action: usize,
+        before: u64,
+        stands: Option<&Payload>,
+        payload: Option<&Payload>,
+        by_hand: bool,
+    ) -> Wrong {
+        let sent = &self.actions[action];
+        let number = sent.number;
+        let holds = sent.condition.holds(before, stands.is_some());
+        if holds && sent.kind() != ActionKind::Custom {
+            return match sent.applied(stands) {
+                Some(expected) if expected.as_ref() == payload => Ok(()),
+                _ => Err(format!("#{number} made something else of version {before} than it says")),
+            };
+        }
+        if !holds && sent.choice == OnConflict::Reject && !by_hand {
+            return Err(format!("#{number} was done though its condition does not hold on version {before}"));
+        }
+        if !sent.was_judged(before) {
+            return Err(format!("#{number} was written on version {before}, on which it was never judged"));
+        }
+        let makes = |verdict: &Verdict| sent.by_verdict(verdict, stands).is_some_and(|made| made.as_ref() == payload);
+        match sent.judged(before, makes) {
+            true => Ok(()),
+            false => {
+                Err(format!("#{number} made something else of version {before} than the verdicts {:?}", sent.verdicts))
+            }
+        }
+    }
+
+    /// An action came to something else than a version.
+    fn noted(&mut self, view: &ReadView, object: usize, entry: &Entry, revision: u64) -> Result<Option<usize>, String> {
+        let stored = self.objects[object].version();
+        if entry.version.get() != stored {
+            return Err(format!("a note speaks of version {} where {stored} stands", entry.version));
+        }
+        let Some(identity) = entry.identity else {
+            return self.noted_by_hand(object, entry, stored);
+        };
+        let action = self.action_of(entry.object.client(), identity.id)?;
+        self.hold_effect(action, object, entry, None)?;
+        self.hold_noted(action, entry.outcome, stored)?;
+        self.actions[action].came_to = Some((revision, entry.outcome));
+        if entry.outcome == Outcome::Escalated {
+            let kept = view.escalation(Revision::new(revision)).map_err(|error| error.to_string())?;
+            let number = self.actions[action].number;
+            let kept = kept.ok_or_else(|| format!("lost: #{number} was escalated, and the escalation is not kept"))?;
+            if kept.perform.action_id != Some(identity.id) || kept.perform.action != self.actions[action].action {
+                return Err(format!("the escalation of #{number} is of another action"));
+            }
+            self.escalations.insert(revision, Escalated { action, settled: false, loose: 0 });
+        }
+        Ok(Some(action))
+    }
+
+    /// What was run again by hand found its effect there.
+    fn noted_by_hand(&mut self, object: usize, entry: &Entry, stored: u64) -> Result<Option<usize>, String> {
+        let fits = |(_, of): &(&u64, &Escalated)| {
+            let sent = &self.actions[of.action];
+            let applied = sent.judged(stored, found_there);
+            of.loose > 0 && !of.settled && sent.object == object && sent.kind() == entry.kind && applied
+        };
+        let found = self.escalations.iter().find(fits).map(|(number, of)| (*number, of.action));
+        let (number, action) = found.ok_or("a note without an id that nobody has asked for")?;
+        self.settle(number)?;
+        Ok(Some(action))
+    }
+
+    fn hold_noted(&self, action: usize, outcome: Outcome, stored: u64) -> Wrong {
+        let sent = &self.actions[action];
+        let stands = self.objects[sent.object].live();
+        let number = sent.number;
+        let fits = match outcome {
+            Outcome::Applied => sent.judged(stored, found_there),
+            Outcome::Escalated => sent.was_judged(stored),
+            _ => {
+                let holds = sent.condition.holds(stored, stands.is_some());
+                let never_was = matches!(sent.condition, Condition::Known(known) if known > stored);
+                let refused = |verdict: &Verdict| match verdict {
+                    Verdict::Reject(_) => true,
+                    Verdict::Rerun | Verdict::Patch(_) => sent.by_verdict(verdict, stands).is_none(),
+                    _ => false,
+                };
+                never_was || holds && sent.applied(stands).is_none() || sent.judged(stored, refused)
+            }
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(format!("#{number} came to {outcome:?} on version {stored} for no reason")),
+        }
+    }
+
+    fn discarded(&mut self, entry: &Entry) -> Result<Option<usize>, String> {
+        let Ok(number) = <[u8; 8]>::try_from(&entry.note[..]) else { return Ok(None) };
+        let number = u64::from_be_bytes(number);
+        self.settle(number)?;
+        Ok(None)
+    }
+
+    /// A crash: whoever waited is gone. What has a ticket, as the newest view says, is still on its way.
+    pub(crate) fn restarted(&mut self, view: &ReadView) {
+        for sent in &mut self.actions {
+            (sent.loose, sent.ticket_seen) = (0, false);
+        }
+        for of in self.escalations.values_mut() {
+            of.loose = 0;
+        }
+        if let Err(what) = self.see_tickets(view) {
+            self.wrong(what);
+        }
+        for sent in self.actions.iter_mut().filter(|sent| sent.ticket_seen) {
+            sent.loose = 1;
+        }
+        for number in 0..self.actions.len() {
+            let sent = &self.actions[number];
+            if sent.ticket_told && !sent.ticket_seen && sent.came_to.is_none() {
+                self.wrong(format!("lost: #{} had a ticket before the crash", self.actions[number].number));
+            }
+        }
+        if let Err(what) = self.hold_again(view) {
+            self.wrong(what);
+        }
+    }
+
+    /// What the log still holds is what was seen; every object stands where it stood.
+    pub(crate) fn hold_again(&self, view: &ReadView) -> Wrong {
+        for record in view.log_from(Revision::default()) {
+            let (first, record) = record.map_err(|error| error.to_string())?;
+            for (revision, entry) in (first.get()..).zip(&record.entries) {
+                let unit = self.units.get(revision as usize - 1);
+                let same = unit.is_some_and(|unit| {
+                    self.objects[unit.object].id == entry.object
+                        && (unit.version, unit.outcome) == (entry.version.get(), entry.outcome)
+                });
+                if !same {
+                    return Err(format!("the log's unit {revision} is another than it was: {unit:?}, {entry:?}"));
+                }
+            }
+        }
+        let error = |error: ostrakon_store::ReadError| error.to_string();
+        for object in self.objects.iter().filter(|object| object.version() > 0) {
+            let place = view.locate(&object.id).map_err(error)?;
+            let place = place.ok_or_else(|| format!("lost: {} has no place", object.id))?;
+            let head = view.head(place).map_err(error)?.ok_or_else(|| format!("lost: {} has no row", object.id))?;
+            if (head.version.get(), head.row.payload.as_ref()) != (object.version(), object.live()) {
+                return Err(format!("{} stands at version {}, not {}", object.id, head.version, object.version()));
+            }
+        }
+        let mut open: Vec<u64> = Vec::new();
+        for escalation in view.escalations(Revision::default()) {
+            let (number, escalation) = escalation.map_err(error)?;
+            if escalation.settled.is_none() {
+                open.push(number.get());
+            }
+        }
+        let expected: Vec<u64> =
+            self.escalations.iter().filter(|(_, of)| !of.settled).map(|(number, _)| *number).collect();
+        match open == expected {
+            true => Ok(()),
+            false => Err(format!("{} escalations are open, not {}", open.len(), expected.len())),
+        }
+    }
+}

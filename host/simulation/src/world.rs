@@ -1,0 +1,424 @@
+//! The world: who is under way, what is on the disk, what time it is, and whose step is next.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use ostrakon_core::policy::{Brief, Verdict};
+use ostrakon_engine::simulated::Machinery;
+use ostrakon_engine::{Context as Came, Engine};
+use ostrakon_store::{PersistFault, SimulatedClock, SimulatedDisk, Store, StoreConfig, Views};
+use ostrakon_wire::{ActionKind, LogId, Reply, TimestampMs, WireError};
+
+use crate::answers::{Call, What};
+use crate::client;
+use crate::oracle::Oracle;
+use crate::policies::policies;
+use crate::trace::Trace;
+
+/// Requests that are under way at most.
+const UNDER_WAY_MAX: usize = 40;
+/// Changes that the commit queue takes: few, so that it is full now and then.
+const QUEUED_MAX: usize = 12;
+/// Changes of a group at most.
+const GROUP_MAX: u32 = 16;
+/// Changes that the log keeps: few, so that ids are forgotten while somebody may still use them.
+const LOG_KEPT: usize = 256;
+/// Versions that history keeps: more than a group makes, fewer than clients are behind now and then.
+const HISTORY_KEPT: u32 = 24;
+const TRIES_MAX: u32 = 3;
+/// How many policies think at a time, one while another one does.
+const DEPTH_MAX: u32 = 3;
+/// The time of day when it begins, in milliseconds since 1970.
+const BEGINS_MS: u64 = 1_800_000_000_000;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<World>>> = const { RefCell::new(None) };
+}
+
+/// One life of the host.
+struct Host {
+    engine: Arc<Engine>,
+    machinery: Machinery,
+    views: Views,
+}
+
+/// A request that is under way.
+struct Task {
+    call: Call,
+    future: Pin<Box<dyn Future<Output = Result<Reply, WireError>>>>,
+    woken: Arc<Woken>,
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What happened so far, counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) requests: u64,
+    pub(crate) crashes: u64,
+    pub(crate) failed_persists: u64,
+    pub(crate) vanished: u64,
+    pub(crate) jumps: u64,
+    pub(crate) conflicts: u64,
+    pub(crate) overloaded: u64,
+}
+
+pub(crate) struct World {
+    rng: RefCell<fastrand::Rng>,
+    pub(crate) clock: Arc<SimulatedClock>,
+    disk: SimulatedDisk,
+    host: RefCell<Option<Rc<Host>>>,
+    tasks: RefCell<Vec<Task>>,
+    pub(crate) oracle: RefCell<Oracle>,
+    pub(crate) trace: RefCell<Trace>,
+    pub(crate) counts: Cell<Counts>,
+    depth: Cell<u32>,
+    /// Steps for which the disk is slow: nothing is committed.
+    slow_disk: Cell<u32>,
+    /// Steps until a host whose persist has failed is restarted.
+    restart_in: Cell<Option<u32>>,
+}
+
+impl World {
+    /// A world, and a host in it, for this thread.
+    pub(crate) fn begin(seed: u64, keep_trace: bool) -> Rc<Self> {
+        let oracle = Oracle { objects: client::objects(), ..Oracle::default() };
+        let world = Rc::new(Self {
+            rng: RefCell::new(fastrand::Rng::with_seed(seed)),
+            clock: SimulatedClock::new(TimestampMs::new(BEGINS_MS)),
+            disk: SimulatedDisk::default(),
+            host: RefCell::new(None),
+            tasks: RefCell::new(Vec::new()),
+            oracle: RefCell::new(oracle),
+            trace: RefCell::new(Trace::new(keep_trace)),
+            counts: Cell::default(),
+            depth: Cell::new(0),
+            slow_disk: Cell::new(0),
+            restart_in: Cell::new(None),
+        });
+        CURRENT.set(Some(Rc::clone(&world)));
+        world.start_host();
+        world
+    }
+
+    /// The world of this thread.
+    pub(crate) fn current() -> Rc<Self> {
+        CURRENT.with_borrow(|current| current.clone()).expect("a policy is asked in a world")
+    }
+
+    /// The host is gone, and the world with it.
+    pub(crate) fn end(&self) {
+        self.tasks.take();
+        self.host.take();
+        CURRENT.set(None);
+    }
+
+    /// The time of day by clocks that do not jump: those of the clients.
+    pub(crate) fn right_time(&self) -> u64 {
+        BEGINS_MS + self.clock.passed() / 1_000
+    }
+
+    pub(crate) fn draw(&self, below: u32) -> u32 {
+        self.rng.borrow_mut().u32(..below)
+    }
+
+    pub(crate) fn one_in(&self, many: u32) -> bool {
+        self.draw(many) == 0
+    }
+
+    pub(crate) fn tell(&self, words: fmt::Arguments<'_>) {
+        self.trace.borrow_mut().line(words);
+    }
+
+    fn count(&self, count: impl FnOnce(&mut Counts)) {
+        let mut counts = self.counts.get();
+        count(&mut counts);
+        self.counts.set(counts);
+    }
+
+    fn host(&self) -> Rc<Host> {
+        Rc::clone(self.host.borrow().as_ref().expect("a host is there between crashes"))
+    }
+
+    fn start_host(&self) {
+        let config = StoreConfig {
+            shards: 4,
+            history_versions: HISTORY_KEPT,
+            action_ids: LOG_KEPT,
+            ..StoreConfig::new("simulated", LogId::new(1))
+        };
+        let opened = Store::simulated(config, &self.disk, &self.clock);
+        let opened = opened.unwrap_or_else(|error| panic!("the store does not open: {error}"));
+        let views = opened.0.views();
+        let engine = Engine::simulated(opened, policies(), TRIES_MAX, QUEUED_MAX, Duration::ZERO);
+        let (engine, machinery) = engine.unwrap_or_else(|error| panic!("the host does not start: {error}"));
+        let host = Host { engine: Arc::new(engine), machinery, views };
+        let mut oracle = self.oracle.borrow_mut();
+        oracle.observe(&host.views.latest());
+        oracle.restarted(&host.views.latest());
+        drop(oracle);
+        self.host.replace(Some(Rc::new(host)));
+    }
+
+    /// A verdict was given.
+    pub(crate) fn judged(&self, brief: &Brief<'_>, tag: Option<u64>, verdict: Option<&Verdict>) {
+        // Nothing comes of it any more, and of what was judged before something may have.
+        if self.host().machinery.has_failed() {
+            return;
+        }
+        let mut oracle = self.oracle.borrow_mut();
+        let (mut from, mut to) = (0, oracle.actions.len());
+        if let Some(tag) = tag {
+            (from, to) = (tag as usize - 1, tag as usize);
+        }
+        let known = match brief.kind {
+            // Its body says nothing: whichever it is.
+            ActionKind::Delete => brief.known,
+            _ => 0,
+        };
+        let Oracle { objects, actions, .. } = &mut *oracle;
+        for sent in &mut actions[from..to] {
+            let is_it = sent.kind() == brief.kind && objects[sent.object].id.name() == brief.name;
+            let same = brief.kind != ActionKind::Delete
+                || sent.condition == crate::actions::Condition::Known(known) && sent.came_to.is_none();
+            if is_it && same {
+                sent.verdicts.push((brief.latest, verdict.cloned()));
+            }
+        }
+    }
+
+    /// While somebody thinks, the world goes on, now and then for long.
+    pub(crate) fn meanwhile(&self) {
+        if self.depth.get() >= DEPTH_MAX || !self.one_in(3) {
+            return;
+        }
+        self.depth.set(self.depth.get() + 1);
+        for _ in 0..self.draw(6) {
+            self.step(true);
+        }
+        if self.one_in(10) {
+            self.pass(u64::from(self.draw(8_000)));
+        }
+        self.depth.set(self.depth.get() - 1);
+    }
+
+    /// One step of whoever is next. `false`: there is nothing to do for anybody. `more`: new requests may begin.
+    pub(crate) fn step(&self, more: bool) -> bool {
+        let order = match self.draw(100) {
+            0..=34 => [0, 1, 2, 3, 4],
+            35..=49 => [1, 2, 3, 4, 0],
+            50..=64 => [2, 3, 4, 0, 1],
+            65..=79 => [3, 4, 0, 1, 2],
+            80..=97 => [4, 0, 1, 2, 3],
+            _ => {
+                self.pass(u64::from(self.draw(2_000)));
+                return true;
+            }
+        };
+        order.into_iter().any(|step| match step {
+            0 => self.poll(),
+            1 => self.commit(),
+            2 => self.read(),
+            3 => self.reconcile(),
+            _ => more && self.begin_request(),
+        })
+    }
+
+    fn pass(&self, us: u64) {
+        self.tell(format_args!("time {us}"));
+        self.clock.pass_us(us);
+    }
+
+    /// Lets time pass until somebody has something to do. `false`: nobody will.
+    pub(crate) fn pass_until_next(&self) -> bool {
+        let next = self.host().engine.next_turn_us();
+        if let Some(us) = next {
+            self.pass(us.max(1));
+        }
+        next.is_some()
+    }
+
+    fn begin_request(&self) -> bool {
+        if self.tasks.borrow().len() >= UNDER_WAY_MAX {
+            return false;
+        }
+        let (what, operation) = self.next_request();
+        let number = self.counts.get().requests + 1;
+        self.count(|counts| counts.requests = number);
+        let began = self.oracle.borrow().revision();
+        if let What::Act(at) = what {
+            let oracle = self.oracle.borrow();
+            let sent = &oracle.actions[at];
+            let (kind, object, condition, choice) = (sent.kind(), sent.object, sent.condition, sent.choice);
+            self.tell(format_args!("request {number} #{} {kind:?} o{object} {condition:?} {choice:?}", at + 1));
+        } else {
+            self.tell(format_args!("request {number} {what:?}"));
+        }
+        let engine = Arc::clone(&self.host().engine);
+        let future = Box::pin(async move { engine.handle(&operation, Came::default()).await });
+        let task = Task { call: Call { number, what, began }, future, woken: Arc::default() };
+        task.woken.0.store(true, Ordering::Relaxed);
+        self.tasks.borrow_mut().push(task);
+        true
+    }
+
+    /// Lets one request go on that can.
+    fn poll(&self) -> bool {
+        let mut task = {
+            let mut tasks = self.tasks.borrow_mut();
+            let woken: Vec<usize> = (0..tasks.len()).filter(|at| tasks[*at].woken.0.load(Ordering::Relaxed)).collect();
+            let Some(at) = (!woken.is_empty()).then(|| woken[self.draw(woken.len() as u32) as usize]) else {
+                return false;
+            };
+            tasks.swap_remove(at)
+        };
+        task.woken.0.store(false, Ordering::Relaxed);
+        let waker = Waker::from(Arc::clone(&task.woken));
+        match task.future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending => self.tasks.borrow_mut().push(task),
+            Poll::Ready(outcome) => self.answer(&task.call, &outcome),
+        }
+        true
+    }
+
+    fn answer(&self, call: &Call, outcome: &Result<Reply, WireError>) {
+        match outcome {
+            Ok(Reply::Committed(told)) => {
+                self.tell(format_args!("answer {} version {} at {}", call.number, told.version, told.revision));
+            }
+            Ok(reply) => self.tell(format_args!("answer {} reply {}", call.number, reply.number())),
+            Err(error) => self.tell(format_args!("answer {} {}", call.number, error.code.name())),
+        }
+        self.count(|counts| match outcome.as_ref().map_err(|error| error.code) {
+            Err(ostrakon_wire::Code::Conflict) => counts.conflicts += 1,
+            Err(ostrakon_wire::Code::Overloaded) => counts.overloaded += 1,
+            _ => {}
+        });
+        self.oracle.borrow_mut().answered(call, outcome.as_ref());
+    }
+
+    fn commit(&self) -> bool {
+        if let Some(left) = self.slow_disk.get().checked_sub(1) {
+            self.slow_disk.set(left);
+            return false;
+        }
+        let host = self.host();
+        if !host.machinery.commit_once(self.draw(GROUP_MAX) as usize + 1) {
+            return false;
+        }
+        let view = host.views.latest();
+        self.tell(format_args!("commit up to {}", view.position().revision));
+        self.oracle.borrow_mut().observe(&view);
+        true
+    }
+
+    fn read(&self) -> bool {
+        let read = self.host().machinery.read_once(self.draw(1 << 16) as usize);
+        if read {
+            self.tell(format_args!("read"));
+        }
+        read
+    }
+
+    fn reconcile(&self) -> bool {
+        let host = self.host();
+        let worked = host.engine.reconcile_once();
+        if worked {
+            self.tell(format_args!("turn"));
+        }
+        worked
+    }
+
+    /// What nobody has asked for: crashes, failing persists, clients that are gone, clocks that jump.
+    pub(crate) fn mishap(&self) {
+        if let Some(steps) = self.restart_in.get() {
+            self.restart_in.set(steps.checked_sub(1));
+            if steps == 0 {
+                self.crash("restart");
+            }
+            return;
+        }
+        match self.draw(2_500) {
+            0 => self.crash("crash"),
+            1 => {
+                // Its group is durable, and nobody has been told.
+                self.host().machinery.commit_once(GROUP_MAX as usize);
+                self.crash("crash behind the sync");
+            }
+            2 => {
+                let fault = if self.one_in(2) { PersistFault::Lost } else { PersistFault::Made };
+                self.tell(format_args!("the next persist fails: {fault:?}"));
+                self.count(|counts| counts.failed_persists += 1);
+                self.disk.fail_next(fault);
+                self.restart_in.set(Some(self.draw(200)));
+            }
+            3..=5 => {
+                let far = if self.one_in(8) { 1_500_000 } else { 5_000 };
+                let (right, off) = (self.right_time(), u64::from(self.draw(far)));
+                let then = if self.one_in(2) { right + off } else { right - off };
+                self.tell(format_args!("the clock jumps from {} to {then}", self.clock.now()));
+                self.count(|counts| counts.jumps += 1);
+                self.clock.jump_to(TimestampMs::new(then));
+            }
+            6..=25 => self.vanish(),
+            26..=40 => self.slow_disk.set(self.draw(150)),
+            _ => {}
+        }
+    }
+
+    fn vanish(&self) {
+        let mut tasks = self.tasks.borrow_mut();
+        if tasks.is_empty() {
+            return;
+        }
+        let at = self.draw(tasks.len() as u32) as usize;
+        let task = tasks.swap_remove(at);
+        drop(tasks);
+        self.tell(format_args!("gone: who has asked {}", task.call.number));
+        self.count(|counts| counts.vanished += 1);
+    }
+
+    /// The host is gone, with all that was in its memory and all that was not synced; and is started again.
+    pub(crate) fn crash(&self, how: &str) {
+        self.tell(format_args!("{how}"));
+        self.count(|counts| counts.crashes += 1);
+        self.tasks.take();
+        self.host.take();
+        self.disk.crash();
+        self.restart_in.set(None);
+        self.slow_disk.set(0);
+        self.start_host();
+    }
+
+    /// Whether a request is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.tasks.borrow().is_empty()
+    }
+
+    /// What the host counts: cases, tickets, open escalations.
+    pub(crate) fn counted(&self) -> (usize, usize, usize) {
+        self.host().engine.counted()
+    }
+
+    /// Holds once more all that the store says against what was seen.
+    pub(crate) fn hold_again(&self) -> Result<(), String> {
+        let view = self.host().views.latest();
+        if view.tickets().next().is_some() {
+            return Err("a ticket is left where nothing waits".into());
+        }
+        self.oracle.borrow().hold_again(&view)
+    }
+}
