@@ -12,7 +12,7 @@ mod shard_key;
 
 use ostrakon_wire::Generation;
 
-pub use prediction::{Forecast, Outlook, PredictionPolicy, Route};
+pub use prediction::{Forecast, Outcome, Outlook, PredictionPolicy, Route};
 pub use reconciliation::{Brief, Change, ReconciliationPolicy, Verdict};
 pub use shard_key::{Heat, PLACEMENT_BITS_MAX, Placement, Placing, ShardKeyPolicy};
 

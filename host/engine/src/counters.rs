@@ -56,6 +56,8 @@ pub(crate) struct Counters {
     /// Calls of a policy without a usable answer.
     pub(crate) shard_key_faults: Counter,
     pub(crate) prediction_faults: Counter,
+    /// Batches that the prediction policy has learned from.
+    pub(crate) lessons: Counter,
     pub(crate) reconciliation_faults: Counter,
     /// Cases that were asked of the reconciliation policy, every try counted.
     pub(crate) verdicts: Counter,
@@ -112,6 +114,7 @@ impl Counters {
             ("aborts-confirmed".into(), self.aborts_confirmed.value()),
             ("aborts-refuted".into(), self.aborts_refuted.value()),
             ("faults".into(), self.prediction_faults.value()),
+            ("lessons".into(), self.lessons.value()),
         ])
     }
 

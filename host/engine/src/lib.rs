@@ -10,6 +10,7 @@ mod answers;
 mod counters;
 mod escalations;
 mod info;
+mod learner;
 mod listing;
 mod observed;
 mod owner;
@@ -38,6 +39,7 @@ use ostrakon_wire::{Code, Generations, LogId, ObjectId, Operation, Reply, ShardK
 use action_ids::ActionIds;
 use agent::Agent;
 use counters::Counters;
+use learner::Learner;
 use observed::Observed;
 use owner::Owner;
 use scoreboard::Scoreboard;
@@ -101,6 +103,7 @@ pub struct Engine {
     ids: Arc<ActionIds>,
     observed: Observed,
     scoreboard: Scoreboard,
+    learner: Learner,
     counters: Arc<Counters>,
     started: Instant,
 }
@@ -114,6 +117,7 @@ impl Engine {
         let owner = Arc::new(Owner::start(store, Arc::clone(&ids))?);
         let mut engine = Self::of(owner, ids, policies, recovered, tries_max, observe_lag);
         engine.agent.start()?;
+        engine.learner.start()?;
         Ok(engine)
     }
 
@@ -128,6 +132,7 @@ impl Engine {
     ) -> Self {
         let (policies, counters) = (Arc::new(policies), Arc::new(Counters::default()));
         let (of_owner, of_policies, of_counters) = (Arc::clone(&owner), Arc::clone(&policies), Arc::clone(&counters));
+        let learner = Learner::new(Arc::clone(&policies), Arc::clone(&counters));
         let agent = Agent::new(of_owner, of_policies, of_counters, &ids, recovered, tries_max.max(1));
         let (clock, views) = (owner.clock().clone(), owner.views().clone());
         Self {
@@ -139,6 +144,7 @@ impl Engine {
             ids,
             observed: Observed::new(clock.clone(), observe_lag),
             scoreboard: Scoreboard::default(),
+            learner,
             counters,
             started: clock.instant(),
             clock,

@@ -147,6 +147,11 @@ impl Slot {
 }
 
 impl OnItsWay<'_> {
+    /// The object that is written to.
+    pub(crate) fn object(&self) -> u64 {
+        self.object
+    }
+
     /// The write ended on an object of this version, its own if it was `written`.
     pub(crate) fn ended(&self, version: Version, written: bool, conflict: bool) {
         let now = self.observed.now_us();

@@ -22,11 +22,13 @@ pub(crate) struct Reconciled {
     pub(crate) met: Option<(Version, bool)>,
     /// Whether it made a version.
     pub(crate) wrote: bool,
+    /// How often the policy was asked.
+    pub(crate) tries: u32,
 }
 
 impl From<Result<Reply, WireError>> for Reconciled {
     fn from(reply: Result<Reply, WireError>) -> Self {
-        Self { reply, met: None, wrote: false }
+        Self { reply, met: None, wrote: false, tries: 0 }
     }
 }
 
@@ -107,7 +109,7 @@ impl Engine {
                 refused(WireError { escalation, ..WireError::new(Code::Escalated, words) }, shard_key)
             }
         };
-        Reconciled { reply, met: Some((met, conflict)), wrote }
+        Reconciled { reply, met: Some((met, conflict)), wrote, tries }
     }
 
     /// What an action came to whose id is remembered.

@@ -33,6 +33,8 @@ pub(crate) struct Judged {
     pub(crate) conflict: bool,
     /// The caller would have come back with the winner.
     pub(crate) round_trip_saved: bool,
+    /// Verdicts that were asked for in its place.
+    pub(crate) verdicts: u32,
 }
 
 #[derive(Default)]
@@ -44,6 +46,7 @@ struct Board {
     /// Aborts by confidence: how many, and how many of them were right.
     steps: [[AtomicU64; 2]; STEPS],
     round_trips_saved: AtomicU64,
+    verdicts: AtomicU64,
 }
 
 /// Guesses of conflict, by what came.
@@ -96,7 +99,7 @@ impl Guesses {
 
 impl Board {
     fn judge(&self, judged: &Judged) {
-        let Judged { forecast, known, cached, met, conflict, round_trip_saved } = *judged;
+        let Judged { forecast, known, cached, met, conflict, round_trip_saved, verdicts } = *judged;
         add(if forecast.version == met.get() { &self.versions_right } else { &self.versions_wrong });
         let abort = forecast.route == Route::Reconcile;
         self.policy.judge(abort, conflict);
@@ -112,6 +115,7 @@ impl Board {
         if conflict && round_trip_saved {
             add(&self.round_trips_saved);
         }
+        self.verdicts.fetch_add(verdicts.into(), Ordering::Relaxed);
     }
 
     fn facts(&self) -> Map {
@@ -135,6 +139,11 @@ impl Board {
             }),
             ("tries-saved".into(), number(right)),
             ("round-trips-saved".into(), number(get(&self.round_trips_saved))),
+            // Every round trip saved is a forecast not asked for; in its place a verdict may have been.
+            ("policy-calls-saved".into(), {
+                let [forecasts, verdicts] = [&self.round_trips_saved, &self.verdicts].map(|count| get(count) as i64);
+                Value::Integer(forecasts - verdicts)
+            }),
             ("calibration".into(), Value::Map(calibration.collect())),
             ("known-is-cached".into(), Value::Map(self.cached.facts())),
             ("always-write".into(), Value::Map(always_write)),
@@ -181,6 +190,7 @@ mod tests {
             met: Version::new(if conflict { 5 } else { 4 }),
             conflict,
             round_trip_saved: true,
+            verdicts: 3,
         }
     }
 
@@ -201,6 +211,7 @@ mod tests {
         assert_eq!((of(one, "precision-ppm"), of(one, "recall-ppm")), (number(750_000), number(750_000)));
         assert_eq!((of(one, "forecasts"), of(one, "tries-saved")), (number(6), number(3)));
         assert_eq!(of(one, "round-trips-saved"), number(4));
+        assert_eq!(of(one, "policy-calls-saved"), Value::Integer(4 - 6 * 3));
         let Value::Map(cached) = &one["known-is-cached"] else { panic!("it is a map") };
         assert_eq!((of(cached, "aborts-wrong"), of(cached, "conflicts-missed")), (number(1), number(1)));
         let Value::Map(calibration) = &one["calibration"] else { panic!("it is a map") };

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::atomic::Ordering;
 
-use ostrakon_core::policy::{Forecast, Outlook, Route};
+use ostrakon_core::policy::{Forecast, Outcome, Outlook, Route};
 use ostrakon_store::Identity;
 use ostrakon_wire::answer::Committed;
 use ostrakon_wire::{
@@ -16,6 +16,7 @@ use crate::action_ids::{Begun, Claim, intent};
 use crate::answers::id_refused;
 use crate::observed::OnItsWay;
 use crate::owner::{Condition, Intent, NotWritten, Written};
+use crate::reconciled::Reconciled;
 use crate::scoreboard::Judged;
 use crate::{Context, Engine};
 
@@ -36,8 +37,19 @@ struct Foretold {
     /// The version that this front end saw last, as the prediction was told.
     cached: Option<Version>,
     choice: OnConflict,
+    /// As the policy was told it.
+    age_us: u64,
     /// `None` where it could not be had; the write goes ahead without.
     forecast: Option<Forecast>,
+}
+
+/// What a write came to for which something was foretold.
+struct Ended {
+    met: Version,
+    conflict: bool,
+    written: bool,
+    /// Verdicts that were asked for.
+    verdicts: u32,
 }
 
 impl Foretold {
@@ -98,7 +110,7 @@ impl Engine {
         let (custom, reject) = (write.action.kind() == ActionKind::Custom, write.choice == OnConflict::Reject);
         // Boxed: what is reconciled takes more room than a write, and writes need not carry it.
         if custom || !reject && self.agent.is_busy(object) {
-            return Box::pin(self.reconciled(perform, write.timestamp, &mut claim, Generations::default())).await.reply;
+            return Box::pin(self.reconciled_unforeseen(perform, write.timestamp, &mut claim)).await;
         }
         match write.condition.known() {
             Some(known) if !reject => Box::pin(self.write_or_reconcile(perform, &write, known, &mut claim)).await,
@@ -118,7 +130,28 @@ impl Engine {
             Break(answered) => return Ok(answered),
             Continue(claim) => claim,
         };
-        self.reconciled(perform, write.timestamp, &mut claim, Generations::default()).await.reply
+        self.reconciled_unforeseen(perform, write.timestamp, &mut claim).await
+    }
+
+    /// Reconciles an action without a forecast for it.
+    async fn reconciled_unforeseen(
+        &self,
+        perform: &Perform,
+        timestamp: TimestampMs,
+        claim: &mut Option<Claim>,
+    ) -> Result<Reply, WireError> {
+        let reconciled = self.reconciled(perform, timestamp, claim, Generations::default()).await;
+        self.observe(&perform.target.object, &reconciled);
+        reconciled.reply
+    }
+
+    /// Remembers what an action met that was reconciled.
+    fn observe(&self, object: &ObjectId, reconciled: &Reconciled) {
+        match reconciled.met {
+            Some((met, _)) if reconciled.wrote => self.observed.wrote(object.digest(), Version::new(met.get() + 1)),
+            Some((met, _)) => self.observed.saw(object.digest(), met),
+            None => {}
+        }
     }
 
     /// When a request was made.
@@ -163,8 +196,11 @@ impl Engine {
         let outcome = self.tried(write, foretold.expects_conflict(), foretold.generations(), claim).await;
         let conflict = matches!(&outcome, Err(failed) if failed.error.code == Code::Conflict);
         match &outcome {
-            Ok(committed) => self.judge(&foretold, &on_its_way, met_by(committed.version), conflict, true),
-            Err(Failed { met: Some(met), .. }) => self.judge(&foretold, &on_its_way, *met, conflict, false),
+            Ok(committed) => self.judge(&foretold, &on_its_way, Ended::tried(committed)),
+            Err(Failed { met: Some(met), .. }) => {
+                let ended = Ended { met: *met, conflict, written: false, verdicts: 0 };
+                self.judge(&foretold, &on_its_way, ended);
+            }
             Err(_) => {}
         }
         outcome.map_err(|failed| failed.error)
@@ -182,19 +218,23 @@ impl Engine {
         if !foretold.expects_conflict() {
             match self.tried(write, false, foretold.generations(), claim).await {
                 Ok(committed) => {
-                    self.judge(&foretold, &on_its_way, met_by(committed.version), false, true);
+                    self.judge(&foretold, &on_its_way, Ended::tried(&committed));
                     return Ok(Reply::Committed(committed));
                 }
                 Err(Failed { error, met: Some(met) }) if error.code == Code::Conflict => {
-                    self.judge(&foretold, &on_its_way, met, true, false);
+                    let reconciled = self.reconciled(perform, write.timestamp, claim, foretold.generations()).await;
+                    let ended = Ended { met, conflict: true, written: false, verdicts: reconciled.tries };
+                    self.judge(&foretold, &on_its_way, ended);
+                    self.observe(&perform.target.object, &reconciled);
+                    return reconciled.reply;
                 }
                 Err(failed) => return Err(failed.error),
             }
-            return self.reconciled(perform, write.timestamp, claim, foretold.generations()).await.reply;
         }
         let reconciled = self.reconciled(perform, write.timestamp, claim, foretold.generations()).await;
         if let Some((met, conflict)) = reconciled.met {
-            self.judge(&foretold, &on_its_way, met, conflict, reconciled.wrote);
+            let ended = Ended { met, conflict, written: reconciled.wrote, verdicts: reconciled.tries };
+            self.judge(&foretold, &on_its_way, ended);
         }
         reconciled.reply
     }
@@ -229,21 +269,26 @@ impl Engine {
             known,
             cached: seen.version.map(|(version, _)| version),
             choice: write.choice,
+            age_us: seen.version.map_or(u64::MAX, |(_, age_us)| age_us),
             forecast: forecast.ok(),
         };
         (foretold, on_its_way)
     }
 
     /// Judges a forecast by what its write met, and remembers that.
-    fn judge(&self, foretold: &Foretold, on_its_way: &OnItsWay<'_>, met: Version, conflict: bool, written: bool) {
+    fn judge(&self, foretold: &Foretold, on_its_way: &OnItsWay<'_>, ended: Ended) {
+        let Ended { met, conflict, written, verdicts } = ended;
         let stands = if written { Version::new(met.get() + 1) } else { met };
         on_its_way.ended(stands, written, conflict);
         if let Some(forecast) = foretold.forecast {
             self.counters.judge(forecast, met, conflict);
-            let Foretold { known, cached, choice, .. } = *foretold;
+            let Foretold { generation, known, cached, choice, age_us, .. } = *foretold;
             let round_trip_saved = choice != OnConflict::Reject;
-            let judged = Judged { forecast, known, cached, met, conflict, round_trip_saved };
-            self.scoreboard.judge(foretold.generation, &judged);
+            let judged = Judged { forecast, known, cached, met, conflict, round_trip_saved, verdicts };
+            self.scoreboard.judge(generation, &judged);
+            let (predicted, aborted) = (forecast.version, forecast.route == Route::Reconcile);
+            let outcome = Outcome { scope: on_its_way.object(), predicted, met: met.get(), age_us, aborted };
+            self.learner.tell(generation, outcome);
         }
     }
 
@@ -320,6 +365,12 @@ impl Engine {
 struct Failed {
     error: WireError,
     met: Option<Version>,
+}
+
+impl Ended {
+    fn tried(committed: &Committed) -> Self {
+        Self { met: met_by(committed.version), conflict: false, written: true, verdicts: 0 }
+    }
 }
 
 /// The version that a write met which made this one.

@@ -148,6 +148,24 @@ pub(crate) enum Verdict {
     Escalate(String),
 }
 
+#[derive(Debug, Clone, Copy, ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Outcome {
+    scope: u64,
+    predicted: u64,
+    met: u64,
+    #[component(name = "age-us")]
+    age_us: u64,
+    aborted: bool,
+}
+
+impl From<policy::Outcome> for Outcome {
+    fn from(outcome: policy::Outcome) -> Self {
+        let policy::Outcome { scope, predicted, met, age_us, aborted } = outcome;
+        Self { scope, predicted, met, age_us, aborted }
+    }
+}
+
 impl From<policy::Heat> for Heat {
     fn from(heat: policy::Heat) -> Self {
         let policy::Heat { client_ppm, type_ppm, window_ppm, write_ppm, callers, idle_ms, shards } = heat;

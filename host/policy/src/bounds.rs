@@ -16,6 +16,8 @@ pub(crate) const CONFIDENCE_PPM_MAX: u32 = 1_000_000;
 
 /// What the host copies out of a policy for one answer that holds numbers or short texts, in bytes.
 pub(crate) const ANSWER_BYTES_SMALL: usize = 64 << 10;
+/// Longest state that the host keeps for a policy, in bytes.
+pub(crate) const STATE_BYTES_MAX: usize = 32 << 10;
 /// What the host copies out for one verdict, in bytes.
 pub(crate) const ANSWER_BYTES_VERDICT: usize = 4 << 20;
 
@@ -43,6 +45,7 @@ pub(crate) const TICK_MS: u64 = 5;
 pub(crate) const DEADLINES_WAITED_MAX: u32 = 10;
 
 const _: () = assert!(TEXT_BYTES_MAX + NAME_BYTES_MAX < ANSWER_BYTES_SMALL);
+const _: () = assert!(STATE_BYTES_MAX < ANSWER_BYTES_SMALL);
 const _: () = assert!(2 * BODY_BYTES_MAX < ANSWER_BYTES_VERDICT);
 
 /// The bounds that a host may set for its policies.
@@ -60,6 +63,8 @@ pub struct Limits {
     pub start_deadline_ms: u64,
     /// Deadline of one call of a shard-key or prediction policy, in milliseconds.
     pub hot_deadline_ms: u64,
+    /// Deadline of one call that learns, in milliseconds.
+    pub learning_deadline_ms: u64,
     /// Deadline of one call of a reconciliation policy without payloads, in milliseconds.
     pub reconciliation_deadline_ms: u64,
     /// Payload bytes that lengthen a reconciliation's deadline by one millisecond.
@@ -82,6 +87,7 @@ impl Default for Limits {
             reconciliation_memory_bytes_max: 64 << 20,
             start_deadline_ms: 250,
             hot_deadline_ms: 20,
+            learning_deadline_ms: 250,
             reconciliation_deadline_ms: 100,
             reconciliation_bytes_per_ms: 16 << 10,
             purity_every: 1_024,

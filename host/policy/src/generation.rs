@@ -1,5 +1,7 @@
 //! One generation: a loaded policy with its number, its kept instances and its counters.
 
+use std::sync::Arc;
+
 use ostrakon_core::policy::{Decision, PolicyFault};
 use ostrakon_wire::Generation;
 
@@ -25,14 +27,14 @@ pub(crate) trait Hot: Policy {
 pub(crate) struct Active<P: Policy> {
     pub(crate) number: Generation,
     pub(crate) policy: Loaded,
-    pub(crate) tally: Tally,
+    pub(crate) tally: Arc<Tally>,
     lanes: Lanes<P>,
 }
 
 impl<P: Policy> Active<P> {
     pub(crate) fn new(number: Generation, policy: Loaded) -> Self {
         let lanes = policy.prepared.limits().lanes;
-        Self { number, tally: Tally::new(lanes), lanes: Lanes::new(lanes), policy }
+        Self { number, tally: Arc::new(Tally::new(lanes)), lanes: Lanes::new(lanes), policy }
     }
 
     /// Counts one call and names this generation in its answer.
@@ -48,6 +50,22 @@ impl<P: Policy> Active<P> {
 }
 
 impl<P: Hot> Active<P> {
+    /// The same generation with another state. Its instances are made before anybody asks them, and have been asked a
+    /// first question.
+    ///
+    /// # Errors
+    /// When the policy does not take the state.
+    pub(crate) fn with_state(&self, state: Vec<u8>) -> Result<Self, PolicyFault> {
+        let policy = self.policy.with_state(state);
+        let lanes = Lanes::new(policy.prepared.limits().lanes);
+        for place in lanes.all().take(self.lanes.taken()) {
+            let mut kept = fresh::<P>(&policy.prepared)?;
+            P::trial(&mut kept.ready, policy.prepared.limits()).map_err(|(_, fault)| fault)?;
+            *place.lock() = Some(kept);
+        }
+        Ok(Self { number: self.number, tally: Arc::clone(&self.tally), lanes, policy })
+    }
+
     /// Asks a kept instance.
     #[inline]
     pub(crate) fn ask(&self, question: P::Question<'_>) -> Decision<P::Answer> {

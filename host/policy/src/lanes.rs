@@ -23,6 +23,17 @@ impl<P: Policy> Lanes<P> {
         Self((0..count.max(1)).map(|_| Lane(Mutex::new(None))).collect())
     }
 
+    /// Every place.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Mutex<Option<Kept<P>>>> {
+        self.0.iter().map(|lane| &lane.0)
+    }
+
+    /// Places up to the last that has been used.
+    pub(crate) fn taken(&self) -> usize {
+        let used = |place: &Mutex<Option<Kept<P>>>| place.try_lock().is_none_or(|kept| kept.is_some());
+        self.0.iter().rposition(|lane| used(&lane.0)).map_or(1, |last| last + 1)
+    }
+
     /// A place for one call: this thread's own, else any free one, else its own when that becomes free. So there are
     /// never more instances than places, however many threads call.
     #[inline]

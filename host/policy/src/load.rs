@@ -73,6 +73,13 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// The same policy with another state.
+    pub(crate) fn with_state(&self, state: Vec<u8>) -> Self {
+        Self { prepared: Arc::new(self.prepared.with_state(state)), identity: Arc::clone(&self.identity) }
+    }
+}
+
 impl std::fmt::Debug for Loaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.identity.fmt(f)

@@ -1,16 +1,17 @@
 //! Calls of a prediction policy.
 
-use ostrakon_core::policy::{Forecast, Outlook, PolicyFault};
+use ostrakon_core::policy::{Forecast, Outcome, Outlook, PolicyFault};
 use ostrakon_wire::{ActionKind, OnConflict, PolicyKind};
 use wasmtime::component::TypedFunc;
 
 use crate::abi;
-use crate::bounds::{CONFIDENCE_PPM_MAX, Limits};
+use crate::bounds::{CONFIDENCE_PPM_MAX, Limits, STATE_BYTES_MAX};
 use crate::generation::Hot;
 use crate::instance::Instance;
 use crate::prepared::{Policy, Prepared, Ready};
 
 const PREDICT: &str = "predict";
+const LEARN: &str = "learn";
 
 /// The kind, as a type.
 pub(crate) struct Prediction;
@@ -43,6 +44,24 @@ impl Policy for Prediction {
             scope: 1,
         };
         Self::ask(ready, &outlook, limits).map(drop).map_err(|fault| (PREDICT, fault))
+    }
+}
+
+impl Prediction {
+    /// The state of a policy that learns, after these outcomes.
+    pub(crate) fn learn(prepared: &Prepared, outcomes: &[Outcome]) -> Result<Vec<u8>, PolicyFault> {
+        let mut ready: Ready<Self> = prepared.start().map_err(|error| error.into_fault())?;
+        let function = prepared.function::<(&[u8], &[abi::Outcome]), (Vec<u8>,)>(&mut ready.instance, LEARN);
+        let function = function.map_err(|error| PolicyFault::Impossible(error.to_string()))?;
+        let outcomes: Vec<abi::Outcome> = outcomes.iter().copied().map(Into::into).collect();
+        let deadline_ms = prepared.limits().learning_deadline_ms;
+        let (state,) = ready.instance.call(deadline_ms, |store| function.call(store, (prepared.state(), &outcomes)))?;
+        match state.len() {
+            0..=STATE_BYTES_MAX => Ok(state),
+            long => {
+                Err(PolicyFault::Impossible(format!("a state of {long} bytes; at most {STATE_BYTES_MAX} are allowed")))
+            }
+        }
     }
 }
 

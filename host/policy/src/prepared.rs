@@ -40,7 +40,7 @@ pub(crate) struct Ready<P: Policy> {
 pub(crate) struct Prepared {
     engine: PolicyEngine,
     pre: InstancePre<Meter>,
-    functions: Vec<(&'static str, ComponentExportIndex)>,
+    functions: Arc<[(&'static str, ComponentExportIndex)]>,
     allowance: Allowance,
     settings: Arc<str>,
     state: Arc<[u8]>,
@@ -64,17 +64,19 @@ impl Prepared {
     ) -> Result<Self, LoadError> {
         let linker = Linker::new(engine.wasm());
         let pre = linker.instantiate_pre(component).map_err(|error| LoadError::malformed(&error))?;
-        let interface = contract::required(kind);
-        let missing = || LoadError::MissingInterface { interface: interface.export() };
-        let parent = component.get_export_index(None, interface.export()).ok_or_else(missing)?;
-        let functions = interface
-            .functions
-            .iter()
-            .map(|function| {
+        let required = contract::required(kind);
+        let missing = || LoadError::MissingInterface { interface: required.export() };
+        let mut functions = Vec::new();
+        for interface in [Some(required), contract::optional(kind)].into_iter().flatten() {
+            let Some(parent) = component.get_export_index(None, interface.export()) else { continue };
+            for function in interface.functions {
                 let index = component.get_export_index(Some(&parent), function.name).ok_or_else(missing)?;
-                Ok((function.name, index))
-            })
-            .collect::<Result<_, LoadError>>()?;
+                functions.push((function.name, index));
+            }
+        }
+        if functions.is_empty() {
+            return Err(missing());
+        }
         let limits = engine.limits();
         let allowance = match kind {
             PolicyKind::ShardKey | PolicyKind::Prediction => {
@@ -85,7 +87,32 @@ impl Prepared {
                 answer_bytes_max: ANSWER_BYTES_VERDICT,
             },
         };
-        Ok(Self { engine: engine.clone(), pre, functions, allowance, settings: settings.into(), state: state.into() })
+        Ok(Self {
+            engine: engine.clone(),
+            pre,
+            functions: functions.into(),
+            allowance,
+            settings: settings.into(),
+            state: state.into(),
+        })
+    }
+
+    /// The same policy with another state.
+    pub(crate) fn with_state(&self, state: Vec<u8>) -> Self {
+        let Self { engine, pre, functions, allowance, settings, .. } = self;
+        Self {
+            engine: engine.clone(),
+            pre: pre.clone(),
+            functions: Arc::clone(functions),
+            allowance: *allowance,
+            settings: Arc::clone(settings),
+            state: state.into(),
+        }
+    }
+
+    /// The state that its instances are given.
+    pub(crate) fn state(&self) -> &[u8] {
+        &self.state
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -96,7 +123,7 @@ impl Prepared {
         &self.settings
     }
 
-    /// Looks one of the interface's functions up in an instance.
+    /// Looks one of the interfaces' functions up in an instance.
     pub(crate) fn function<A, R>(&self, instance: &mut Instance, name: &str) -> wasmtime::Result<TypedFunc<A, R>>
     where
         A: ComponentNamedList + Lower,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use ostrakon_core::policy::{
-    Brief, Decision, Forecast, Outlook, Placement, Placing, PredictionPolicy, ReconciliationPolicy, ShardKeyPolicy,
-    Verdict,
+    Brief, Decision, Forecast, Outcome, Outlook, Placement, Placing, PolicyFault, PredictionPolicy,
+    ReconciliationPolicy, ShardKeyPolicy, Verdict,
 };
 use ostrakon_wire::{Generation, PolicyKind};
 use parking_lot::Mutex;
@@ -64,6 +64,14 @@ impl<P: Policy> Slot<P> {
         let next = Generation::new(self.current.load().number.get() + 1);
         self.current.store(Arc::new(Active::new(next, policy)));
         Ok(next)
+    }
+
+    /// Replaces what decides by another state of its generation, unless a swap came first.
+    fn renew(&self, of: &Active<P>, renewed: Active<P>) {
+        let _swapping = self.swapping.lock();
+        if self.current.load().number == of.number {
+            self.current.store(Arc::new(renewed));
+        }
     }
 
     #[inline]
@@ -144,6 +152,22 @@ impl ShardKeyPolicy for ShardKeySlot {
 impl PredictionPolicy for PredictionSlot {
     fn predict(&self, outlook: &Outlook) -> Decision<Forecast> {
         self.0.current().ask(outlook)
+    }
+
+    fn learns(&self) -> bool {
+        self.0.current().policy.learns()
+    }
+
+    fn learn(&self, generation: Generation, outcomes: &[Outcome]) -> Result<(), PolicyFault> {
+        let active = Arc::clone(&self.0.current());
+        if active.number != generation || !active.policy.learns() {
+            return Ok(());
+        }
+        let learned = Prediction::learn(&active.policy.prepared, outcomes);
+        let renewed = learned.and_then(|state| active.with_state(state));
+        let renewed = renewed.inspect_err(|fault| active.tally.fault(fault))?;
+        self.0.renew(&active, renewed);
+        Ok(())
     }
 }
 

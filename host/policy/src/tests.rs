@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod calls;
+mod learning;
 mod load;
 mod shipped;
 mod swap;

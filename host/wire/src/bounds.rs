@@ -157,6 +157,10 @@ pub const RECONCILING_MAX: usize = 16_384;
 pub const RECONCILING_BYTES_MAX: usize = 64 << 20;
 /// Those of them that wait for one object.
 pub const RECONCILING_PER_OBJECT_MAX: usize = 2_048;
+/// How often a prediction policy that learns is told what became of its forecasts, in milliseconds.
+pub const LEARNING_EVERY_MS: u64 = 50;
+/// Forecasts that it is told of at a time; the first ones of that while.
+pub const LEARNING_BATCH_MAX: usize = 1_024;
 /// Threads that reconcile.
 pub const RECONCILER_THREADS: usize = 4;
 /// Actions of one object that are worked on before another object has its turn.

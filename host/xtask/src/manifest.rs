@@ -24,7 +24,7 @@ pub(crate) struct Manifest {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Entry {
-    pub(crate) interface: String,
+    pub(crate) interfaces: Vec<String>,
     pub(crate) inputs_digest: String,
     pub(crate) toolchain: Compiler,
     pub(crate) component_digest: String,

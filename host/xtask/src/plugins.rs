@@ -32,7 +32,7 @@ pub(crate) fn build(root: &Path, choice: Choice) -> Result<()> {
         entries.insert(
             policy.name.to_owned(),
             Entry {
-                interface: policy.interface.to_owned(),
+                interfaces: policy.interfaces.iter().map(|name| (*name).to_owned()).collect(),
                 inputs_digest: workspace.digest(policy)?,
                 toolchain: Compiler::of(&toolchain),
                 component_digest: sha256(&component),

@@ -6,18 +6,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// A policy: its crate, and the one interface that its component exports.
+/// A policy: its crate, and the interfaces that its component exports, the one of its kind first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
     pub(crate) name: &'static str,
-    pub(crate) interface: &'static str,
+    pub(crate) interfaces: &'static [&'static str],
 }
 
 pub(crate) const POLICIES: [Policy; 4] = [
-    Policy { name: "weighted-shard-key", interface: "ostrakon:policy/shard-key@0.1.0" },
-    Policy { name: "frequency-prediction", interface: "ostrakon:policy/prediction@0.1.0" },
-    Policy { name: "three-way-reconciliation", interface: "ostrakon:policy/reconciliation@0.1.0" },
-    Policy { name: "attach-volume", interface: "ostrakon:policy/reconciliation@0.1.0" },
+    Policy { name: "weighted-shard-key", interfaces: &["ostrakon:policy/shard-key@0.1.0"] },
+    Policy {
+        name: "frequency-prediction",
+        interfaces: &["ostrakon:policy/prediction@0.1.0", "ostrakon:policy/learning@0.1.0"],
+    },
+    Policy { name: "three-way-reconciliation", interfaces: &["ostrakon:policy/reconciliation@0.1.0"] },
+    Policy { name: "attach-volume", interfaces: &["ostrakon:policy/reconciliation@0.1.0"] },
 ];
 
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";

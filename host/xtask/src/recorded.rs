@@ -17,6 +17,9 @@ use crate::runner::Runner;
 #[serde(deny_unknown_fields)]
 struct Recording {
     settings: Value,
+    /// Hexadecimal digits.
+    #[serde(default)]
+    state: String,
     calls: Vec<Call>,
 }
 
@@ -36,8 +39,9 @@ pub(crate) fn repeat(root: &Path, policy: &Policy, component: &[u8]) -> Result<u
         let path = entry?.path();
         let recording: Recording = serde_json::from_slice(&std::fs::read(&path)?)
             .with_context(|| format!("{} is no recording", path.display()))?;
-        let mut runner = Runner::new(component, policy.interface)?;
-        let accepted = runner.call("configure", &[recording.settings.to_string().into(), Value::from("")])?;
+        let mut runner = Runner::new(component, policy.interfaces)?;
+        let accepted =
+            runner.call("configure", &[recording.settings.to_string().into(), Value::from(&recording.state[..])])?;
         ensure!(accepted.get("ok").is_some(), "{}: settings refused: {accepted}", path.display());
         for (index, call) in recording.calls.iter().enumerate() {
             let answer = runner.call(&call.function, &call.arguments)?;

@@ -8,21 +8,21 @@ use serde_json::{Map, Value, json};
 use wasmtime::component::{Component, Func, Instance, Linker, Type, Val};
 use wasmtime::{Engine, Store};
 
-/// One instance of a component, and the interface of it that is called.
+/// One instance of a component, and the interfaces of it that are called.
 pub(crate) struct Runner {
     store: Store<()>,
     instance: Instance,
-    interface: String,
+    interfaces: &'static [&'static str],
 }
 
 impl Runner {
-    pub(crate) fn new(component: &[u8], interface: &str) -> Result<Self> {
+    pub(crate) fn new(component: &[u8], interfaces: &'static [&'static str]) -> Result<Self> {
         let engine = Engine::default();
         let component = Component::new(&engine, component).map_err(|error| anyhow!(error))?;
         let mut store = Store::new(&engine, ());
         let linker = Linker::new(&engine);
         let instance = linker.instantiate(&mut store, &component).map_err(|error| anyhow!(error))?;
-        Ok(Self { store, instance, interface: interface.to_owned() })
+        Ok(Self { store, instance, interfaces })
     }
 
     pub(crate) fn call(&mut self, function: &str, arguments: &[Value]) -> Result<Value> {
@@ -39,8 +39,10 @@ impl Runner {
     }
 
     fn function(&mut self, name: &str) -> Option<Func> {
-        let interface = self.instance.get_export_index(&mut self.store, None, &self.interface)?;
-        let function = self.instance.get_export_index(&mut self.store, Some(&interface), name)?;
+        let function = self.interfaces.iter().find_map(|interface| {
+            let interface = self.instance.get_export_index(&mut self.store, None, interface)?;
+            self.instance.get_export_index(&mut self.store, Some(&interface), name)
+        })?;
         self.instance.get_func(&mut self.store, function)
     }
 }

@@ -2,21 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 use attach_volume::AttachVolume;
-use ostrakon_policy_sdk::reconciliation::{Brief, Change, Kind, Policy, Verdict};
-use ostrakon_policy_sdk::recorded::{Draws, Recording, hexadecimal};
+use ostrakon_policy_sdk::reconciliation::{Brief, Kind, Policy};
+use ostrakon_policy_sdk::recorded::{self, Draws, Recording, hexadecimal};
 use serde_json::{Value, json};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recorded");
 
-fn brief(draws: &mut Draws) -> (Brief, Value) {
-    let (kind, kind_name) = draws.one_of([
-        (Kind::Custom, "custom"),
-        (Kind::Custom, "custom"),
-        (Kind::Custom, "custom"),
-        (Kind::Add, "add"),
-        (Kind::Merge, "merge"),
-    ]);
-    let brief = Brief {
+fn brief(draws: &mut Draws) -> Brief {
+    let kind = draws.one_of([Kind::Custom, Kind::Custom, Kind::Custom, Kind::Add, Kind::Merge]);
+    Brief {
         client: "client".into(),
         data_type: "volume".into(),
         name: "name".into(),
@@ -30,24 +24,6 @@ fn brief(draws: &mut Draws) -> (Brief, Value) {
         now_ms: 1_700_000_000_000,
         shard_key: draws.bits(),
         latest_bytes: 9,
-    };
-    let recorded = json!({
-        "client": brief.client, "data-type": brief.data_type, "name": brief.name, "kind": kind_name,
-        "custom-kind": brief.custom_kind, "known": brief.known, "base-kept": brief.base_kept, "latest": brief.latest,
-        "exists": brief.exists, "attempt": brief.attempt, "now-ms": brief.now_ms, "shard-key": brief.shard_key,
-        "latest-bytes": brief.latest_bytes,
-    });
-    (brief, recorded)
-}
-
-fn answer(verdict: Verdict) -> Value {
-    let change = |change: Change| json!({ "body": hexadecimal(&change.body), "reply": hexadecimal(&change.reply) });
-    match verdict {
-        Verdict::Rerun => json!({ "rerun": null }),
-        Verdict::Patch(patch) => json!({ "patch": change(patch) }),
-        Verdict::AlreadyApplied(reply) => json!({ "already-applied": hexadecimal(&reply) }),
-        Verdict::Reject(words) => json!({ "reject": words }),
-        other => panic!("this policy never answers {other:?}"),
     }
 }
 
@@ -61,7 +37,8 @@ fn verdicts_are_as_recorded() {
     let mut draws = Draws::new(8);
     let mut recording = Recording::new(json!({}));
     for _ in 0..150 {
-        let (brief, recorded) = brief(&mut draws);
+        let brief = brief(&mut draws);
+        let told = recorded::brief(&brief);
         let body = cbor(&json!({ "instance": draws.one_of(["i-1", "i-2"]) }));
         let volume = match draws.below(4) {
             0 => Some(json!({ "size": 10 })),
@@ -70,11 +47,11 @@ fn verdicts_are_as_recorded() {
             _ => None,
         };
         let verdict = policy.judge(&brief, &body, None);
-        recording.call("judge", &[recorded.clone(), hexadecimal(&body), Value::Null], answer(verdict));
+        recording.call("judge", &[told.clone(), hexadecimal(&body), Value::Null], recorded::verdict(verdict));
         let latest = volume.as_ref().map(cbor);
         let verdict = policy.reconcile(&brief, &body, None, latest.as_deref());
         let latest = latest.as_deref().map_or(Value::Null, hexadecimal);
-        recording.call("reconcile", &[recorded, hexadecimal(&body), Value::Null, latest], answer(verdict));
+        recording.call("reconcile", &[told, hexadecimal(&body), Value::Null, latest], recorded::verdict(verdict));
     }
     recording.check(format!("{FOLDER}/defaults.json")).unwrap();
 }

@@ -23,13 +23,14 @@ pub(crate) fn exp_negative(x: f64) -> f64 {
     1.0 / power
 }
 
-/// The likeliest number of events where `mean` are expected, and its probability (Poisson).
-pub(crate) fn likeliest_events(mean: f64) -> (u64, f64) {
+/// The likeliest number of events where `mean` are expected, and its probability (Poisson); `none`: that of none,
+/// [`exp_negative`] of the mean.
+pub(crate) fn likeliest_events(mean: f64, none: f64) -> (u64, f64) {
     let count = mean as u64;
     if count > TERMS_MAX {
         return (count, bell(mean));
     }
-    let mut chance = exp_negative(mean);
+    let mut chance = none;
     for event in 1..=count {
         chance *= mean / event as f64;
     }
@@ -86,7 +87,7 @@ mod tests {
 
         #[test]
         fn a_probability_lies_between_none_and_certain(mean in 0.0..1e18f64, tries: u32, one in 0.0..=1.0f64) {
-            for (count, chance) in [likeliest_events(mean), likeliest_successes(tries, one)] {
+            for (count, chance) in [likeliest_events(mean, exp_negative(mean)), likeliest_successes(tries, one)] {
                 prop_assert!((0.0..=1.0 + 1e-9).contains(&chance), "{count} {chance}");
             }
             prop_assert!(likeliest_successes(tries, one).0 <= u64::from(tries));
@@ -96,7 +97,7 @@ mod tests {
     #[test]
     fn a_coin_falls_as_the_book_says() {
         assert_eq!(likeliest_successes(4, 0.5), (2, 0.375));
-        let (count, chance) = likeliest_events(2.5);
+        let (count, chance) = likeliest_events(2.5, exp_negative(2.5));
         assert_eq!(count, 2);
         assert!((chance - 0.256_515_620_4).abs() < 1e-9, "{chance}");
     }

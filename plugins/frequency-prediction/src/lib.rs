@@ -4,16 +4,21 @@
 //! writes that are queued here succeed as often as the object's conditional writes do. From both follow the likeliest
 //! version at this write's turn and the chance that the client's known version still stands.
 //!
-//! Always holds: no allocation, and only arithmetic that gives the same bits natively and in a component. It learns
-//! nothing: the rates are arguments.
+//! Where versions were met that nothing foretold, it learns how many more to expect of that object: writers that pass by
+//! another front end, and what was seen too long ago.
+//!
+//! Always holds: a forecast allocates nothing, and only arithmetic that gives the same bits natively and in a component.
 
 mod chance;
+mod learned;
 mod settings;
 
+use ostrakon_policy_sdk::learning::{self, Outcome};
 use ostrakon_policy_sdk::prediction::{Forecast, Policy, Request, Route, UNKNOWN_AGE};
 use ostrakon_policy_sdk::{About, Invalid};
 
 use chance::{exp_negative, likeliest_events, likeliest_successes, nth_power};
+use learned::Learned;
 use settings::Settings;
 
 /// What a forecast for an object that nobody here has seen is worth: little, but the try costs little too.
@@ -23,35 +28,63 @@ const UNSEEN_PPM: u32 = 100_000;
 #[derive(Debug, Clone)]
 pub struct FrequencyPrediction {
     settings: Settings,
+    learned: Learned,
 }
 
 impl Policy for FrequencyPrediction {
     fn about() -> About {
-        About::new("frequency-prediction", env!("CARGO_PKG_VERSION"))
+        About { needs_state: true, ..About::new("frequency-prediction", env!("CARGO_PKG_VERSION")) }
     }
 
-    fn configure(settings: &str, _state: &[u8]) -> Result<Self, Invalid> {
-        Ok(Self { settings: Settings::parse(settings)? })
+    fn configure(settings: &str, state: &[u8]) -> Result<Self, Invalid> {
+        Ok(Self { settings: Settings::parse(settings)?, learned: Learned::parse(state)? })
     }
 
     fn predict(&self, ask: &Request) -> Forecast {
+        let unforeseen = self.learned.unforeseen(ask.scope);
         let Some(sighting) = Sighting::latest(ask) else {
-            return Forecast { version: ask.known, confidence_ppm: UNSEEN_PPM, route: Route::Write };
+            return self.unseen(ask, unforeseen.unwrap_or(0.0).max(0.0));
         };
         let success = 1.0 - f64::from(ask.conflict_ppm.min(1_000_000)) / 1e6;
-        let foreign = sighting.foreign_writes(ask);
+        let foreign = (sighting.foreign_writes(ask) + unforeseen.unwrap_or(0.0)).max(0.0);
         let (queued, queued_chance) = likeliest_successes(ask.queued, success);
-        let (others, others_chance) = likeliest_events(foreign);
-        let stands = nth_power(1.0 - success, u64::from(ask.queued)) * exp_negative(foreign);
-        let route = match sighting.overtaken || ppm(stands) < self.settings.abort_below_ppm {
-            true => Route::Reconcile,
-            false => Route::Write,
-        };
+        let none = exp_negative(foreign);
+        let (others, others_chance) = likeliest_events(foreign, none);
+        let stands = nth_power(1.0 - success, u64::from(ask.queued)) * none;
         Forecast {
             version: sighting.version.saturating_add(queued).saturating_add(others),
             confidence_ppm: ppm(queued_chance * others_chance),
-            route,
+            route: self.route(sighting.overtaken, stands),
         }
+    }
+}
+
+impl FrequencyPrediction {
+    /// Of an object that nobody here has seen, nothing is known but what was learned of it.
+    fn unseen(&self, ask: &Request, unforeseen: f64) -> Forecast {
+        let none = exp_negative(unforeseen);
+        let (others, chance) = likeliest_events(unforeseen, none);
+        Forecast {
+            version: ask.known.saturating_add(others),
+            confidence_ppm: ppm(chance).min(UNSEEN_PPM),
+            route: self.route(false, none),
+        }
+    }
+
+    fn route(&self, overtaken: bool, stands: f64) -> Route {
+        match overtaken || ppm(stands) < self.settings.abort_below_ppm {
+            true => Route::Reconcile,
+            false => Route::Write,
+        }
+    }
+}
+
+impl learning::Policy for FrequencyPrediction {
+    fn learn(&self, state: &[u8], outcomes: &[Outcome]) -> Vec<u8> {
+        // A state that cannot be read was not written here: what it knew is learned again.
+        let mut learned = Learned::parse(state).unwrap_or_else(|_| self.learned.clone());
+        learned.learn(outcomes);
+        learned.state()
     }
 }
 
@@ -93,7 +126,7 @@ fn ppm(chance: f64) -> u32 {
     ((chance * 1e6) as u32).min(1_000_000)
 }
 
-ostrakon_policy_sdk::export_prediction!(FrequencyPrediction);
+ostrakon_policy_sdk::export_learning_prediction!(FrequencyPrediction);
 
 #[cfg(test)]
 mod tests;

@@ -112,3 +112,47 @@ proptest! {
         prop_assert!(at(rate) == Route::Write || at(rate + more) == Route::Reconcile);
     }
 }
+
+fn outcome(scope: u64, predicted: u64, met: u64) -> Outcome {
+    Outcome { scope, predicted, met, age_us: 1_000, aborted: false }
+}
+
+/// The policy after so many batches on an object that `hidden` writes come into behind every forecast.
+fn taught(hidden: u64, batches: usize) -> FrequencyPrediction {
+    let mut state = Vec::new();
+    for _ in 0..batches {
+        let policy = FrequencyPrediction::configure("{}", &state).unwrap();
+        let predicted = policy.predict(&ask(100, 100, 0)).version;
+        state = learning::Policy::learn(&policy, &state, &[outcome(1, predicted, 100 + hidden); 50]);
+    }
+    FrequencyPrediction::configure("{}", &state).unwrap()
+}
+
+#[test]
+fn writes_that_nothing_foretells_are_learned_and_forgotten() {
+    let taught = taught(6, 20);
+    let forecast = taught.predict(&ask(100, 100, 0));
+    assert_eq!((forecast.version, forecast.route), (106, Route::Reconcile));
+    assert_eq!(taught.predict(&Request { scope: 2, ..ask(100, 100, 0) }).version, 100, "another object");
+    let unseen = taught.predict(&ask(100, 0, UNKNOWN_AGE));
+    assert_eq!((unseen.version, unseen.route), (106, Route::Reconcile));
+    let mut state = taught.learned.state();
+    for _ in 0..20 {
+        let policy = FrequencyPrediction::configure("{}", &state).unwrap();
+        let predicted = policy.predict(&ask(100, 100, 0)).version;
+        state = learning::Policy::learn(&policy, &state, &[outcome(1, predicted, 100)]);
+    }
+    let quiet = FrequencyPrediction::configure("{}", &state).unwrap().predict(&ask(100, 100, 0));
+    assert_eq!((quiet.version, quiet.route), (100, Route::Write));
+}
+
+#[test]
+fn a_state_that_no_policy_wrote_is_taken() {
+    for state in [&[2][..], &[1, 0], &[&[1][..], &[0; 8], &f32::NAN.to_le_bytes()].concat()] {
+        assert_eq!(FrequencyPrediction::configure("{}", state).unwrap_err().path, "state");
+    }
+    let full: Vec<Outcome> = (0..1_000).map(|scope| outcome(scope, u64::MAX, 0)).collect();
+    let state = learning::Policy::learn(&policy(), &[], &full);
+    assert_eq!(state.len(), 1 + 256 * 12);
+    assert_eq!(FrequencyPrediction::configure("{}", &state).unwrap().learned.state(), state);
+}

@@ -2,11 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 use frequency_prediction::FrequencyPrediction;
+use ostrakon_policy_sdk::learning::{self, Outcome};
 use ostrakon_policy_sdk::prediction::{Forecast, Kind, OnConflict, Policy, Request, Route, UNKNOWN_AGE};
-use ostrakon_policy_sdk::recorded::{Draws, Recording};
+use ostrakon_policy_sdk::recorded::{Draws, Recording, hexadecimal};
 use serde_json::{Value, json};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recorded");
+
+/// Objects that something is learned of.
+const SCOPES: u64 = 12;
 
 fn draw(draws: &mut Draws) -> (Request, [&'static str; 2]) {
     let known = draws.one_of([0, 5, 1_000, u64::MAX - 3]);
@@ -32,12 +36,15 @@ fn draw(draws: &mut Draws) -> (Request, [&'static str; 2]) {
     (ask, [kind_name, choice_name])
 }
 
-fn check(file: &str, seed: u64, settings: Value) {
-    let policy = FrequencyPrediction::configure(&settings.to_string(), &[]).unwrap();
+fn check(file: &str, seed: u64, settings: Value, state: &[u8]) {
+    let policy = FrequencyPrediction::configure(&settings.to_string(), state).unwrap();
     let mut draws = Draws::new(seed);
-    let mut recording = Recording::new(settings);
+    let mut recording = Recording::with_state(settings, state);
     for _ in 0..200 {
-        let (ask, [kind, choice]) = draw(&mut draws);
+        let (mut ask, [kind, choice]) = draw(&mut draws);
+        if !state.is_empty() {
+            ask.scope %= SCOPES;
+        }
         let numbers = json!([
             ask.known,
             ask.observed,
@@ -67,10 +74,49 @@ fn check(file: &str, seed: u64, settings: Value) {
 
 #[test]
 fn forecasts_by_default_are_as_recorded() {
-    check("defaults.json", 3, json!({}));
+    check("defaults.json", 3, json!({}), &[]);
 }
 
 #[test]
 fn forecasts_of_a_timid_policy_are_as_recorded() {
-    check("timid.json", 4, json!({ "abort-below-ppm": 950_000 }));
+    check("timid.json", 4, json!({ "abort-below-ppm": 950_000 }), &[]);
+}
+
+/// Batches of outcomes on a few objects, each learned on top of the one before.
+fn learn(draws: &mut Draws, mut each: impl FnMut(&[u8], &[Outcome], &[u8])) -> Vec<u8> {
+    let mut state = Vec::new();
+    for _ in 0..20 {
+        let policy = FrequencyPrediction::configure("{}", &state).unwrap();
+        let one = |draws: &mut Draws| {
+            let predicted = draws.below(1_000);
+            let met = predicted + draws.one_of([0, 0, 1, 7, 300]);
+            Outcome { scope: draws.below(SCOPES), predicted, met, age_us: draws.below(50_000), aborted: met.is_multiple_of(2) }
+        };
+        let outcomes: Vec<Outcome> = (0..draws.below(30)).map(|_| one(draws)).collect();
+        let next = learning::Policy::learn(&policy, &state, &outcomes);
+        each(&state, &outcomes, &next);
+        state = next;
+    }
+    state
+}
+
+#[test]
+fn what_is_learned_is_as_recorded() {
+    let mut recording = Recording::new(json!({}));
+    learn(&mut Draws::new(5), |before, outcomes, after| {
+        let told: Vec<Value> = outcomes.iter().map(told).collect();
+        recording.call("learn", &[hexadecimal(before), told.into()], hexadecimal(after));
+    });
+    recording.check(format!("{FOLDER}/learning.json")).unwrap();
+}
+
+fn told(outcome: &Outcome) -> Value {
+    let Outcome { scope, predicted, met, age_us, aborted } = *outcome;
+    json!({ "scope": scope, "predicted": predicted, "met": met, "age-us": age_us, "aborted": aborted })
+}
+
+#[test]
+fn forecasts_of_a_policy_that_has_learned_are_as_recorded() {
+    let state = learn(&mut Draws::new(5), |_, _, _| {});
+    check("taught.json", 6, json!({}), &state);
 }

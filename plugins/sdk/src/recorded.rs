@@ -11,6 +11,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::reconciliation::{Brief, Change, Kind, Verdict};
+
 /// The variable that makes [`Recording::check`] write the file instead of comparing with it.
 pub const RECORD: &str = "OSTRAKON_RECORD";
 
@@ -18,13 +20,19 @@ pub const RECORD: &str = "OSTRAKON_RECORD";
 #[derive(Debug)]
 pub struct Recording {
     settings: Value,
+    state: Value,
     calls: Vec<Value>,
 }
 
 impl Recording {
     /// Nothing recorded yet of a policy with these settings.
     pub fn new(settings: Value) -> Self {
-        Self { settings, calls: Vec::new() }
+        Self { settings, state: "".into(), calls: Vec::new() }
+    }
+
+    /// The same of a policy that is given a state, too.
+    pub fn with_state(settings: Value, state: &[u8]) -> Self {
+        Self { state: hexadecimal(state), ..Self::new(settings) }
     }
 
     /// Adds a call of the contract's `function`.
@@ -50,7 +58,7 @@ impl Recording {
 
     /// One call a line, so that a changed answer is a changed line.
     fn text(&self) -> String {
-        let mut text = format!("{{\"settings\":{},\"calls\":[", self.settings);
+        let mut text = format!("{{\"settings\":{},\"state\":{},\"calls\":[", self.settings, self.state);
         for (index, call) in self.calls.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             let _ = write!(text, "{comma}\n{call}");
@@ -91,6 +99,39 @@ impl Draws {
     /// One of these.
     pub fn one_of<T: Copy, const N: usize>(&mut self, choices: [T; N]) -> T {
         choices[self.below(N as u64) as usize]
+    }
+}
+
+/// A brief as a recording holds it.
+pub fn brief(brief: &Brief) -> Value {
+    let kind = match brief.kind {
+        Kind::Put => "put",
+        Kind::Merge => "merge",
+        Kind::Add => "add",
+        Kind::Delete => "delete",
+        Kind::Custom => "custom",
+    };
+    json!({
+        "client": brief.client, "data-type": brief.data_type, "name": brief.name, "kind": kind,
+        "custom-kind": brief.custom_kind, "known": brief.known, "base-kept": brief.base_kept, "latest": brief.latest,
+        "exists": brief.exists, "attempt": brief.attempt, "now-ms": brief.now_ms, "shard-key": brief.shard_key,
+        "latest-bytes": brief.latest_bytes,
+    })
+}
+
+/// A verdict as a recording holds it.
+pub fn verdict(verdict: Verdict) -> Value {
+    let change = |change: Change| json!({ "body": hexadecimal(&change.body), "reply": hexadecimal(&change.reply) });
+    match verdict {
+        Verdict::Rerun => json!({ "rerun": null }),
+        Verdict::NeedPayloads => json!({ "need-payloads": null }),
+        Verdict::Patch(patch) => json!({ "patch": change(patch) }),
+        Verdict::Replace(whole) => json!({ "replace": change(whole) }),
+        Verdict::Remove(reply) => json!({ "remove": hexadecimal(&reply) }),
+        Verdict::AlreadyApplied(reply) => json!({ "already-applied": hexadecimal(&reply) }),
+        Verdict::Reject(words) => json!({ "reject": words }),
+        Verdict::RetryAfterMs(ms) => json!({ "retry-after-ms": ms }),
+        Verdict::Escalate(words) => json!({ "escalate": words }),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The recorded answers are those of the native code; the component is held to the same file.
 #![allow(clippy::unwrap_used)]
 
-use ostrakon_policy_sdk::reconciliation::{Brief, Change, Kind, Policy, Verdict};
-use ostrakon_policy_sdk::recorded::{Draws, Recording, hexadecimal};
+use ostrakon_policy_sdk::reconciliation::{Brief, Kind, Policy};
+use ostrakon_policy_sdk::recorded::{self, Draws, Recording, hexadecimal};
 use serde_json::{Value, json};
 use three_way_reconciliation::ThreeWayReconciliation;
 
@@ -26,17 +26,10 @@ fn document(draws: &mut Draws, depth: u64) -> Vec<u8> {
     [vec![0xa0 | members.len() as u8], members.concat()].concat()
 }
 
-fn brief(draws: &mut Draws) -> (Brief, Value) {
-    let (kind, kind_name) = draws.one_of([
-        (Kind::Put, "put"),
-        (Kind::Merge, "merge"),
-        (Kind::Merge, "merge"),
-        (Kind::Add, "add"),
-        (Kind::Delete, "delete"),
-        (Kind::Custom, "custom"),
-    ]);
+fn brief(draws: &mut Draws) -> Brief {
+    let kind = draws.one_of([Kind::Put, Kind::Merge, Kind::Merge, Kind::Add, Kind::Delete, Kind::Custom]);
     let known = draws.one_of([3, 3, 3, 0]);
-    let brief = Brief {
+    Brief {
         client: "client".into(),
         data_type: "type".into(),
         name: "name".into(),
@@ -50,28 +43,6 @@ fn brief(draws: &mut Draws) -> (Brief, Value) {
         now_ms: 1_700_000_000_000,
         shard_key: draws.bits(),
         latest_bytes: draws.below(1 << 20) as u32,
-    };
-    let recorded = json!({
-        "client": brief.client, "data-type": brief.data_type, "name": brief.name, "kind": kind_name,
-        "custom-kind": brief.custom_kind, "known": brief.known, "base-kept": brief.base_kept, "latest": brief.latest,
-        "exists": brief.exists, "attempt": brief.attempt, "now-ms": brief.now_ms, "shard-key": brief.shard_key,
-        "latest-bytes": brief.latest_bytes,
-    });
-    (brief, recorded)
-}
-
-fn answer(verdict: Verdict) -> Value {
-    let change = |change: Change| json!({ "body": hexadecimal(&change.body), "reply": hexadecimal(&change.reply) });
-    match verdict {
-        Verdict::Rerun => json!({ "rerun": null }),
-        Verdict::NeedPayloads => json!({ "need-payloads": null }),
-        Verdict::Patch(patch) => json!({ "patch": change(patch) }),
-        Verdict::Replace(whole) => json!({ "replace": change(whole) }),
-        Verdict::Remove(reply) => json!({ "remove": hexadecimal(&reply) }),
-        Verdict::AlreadyApplied(reply) => json!({ "already-applied": hexadecimal(&reply) }),
-        Verdict::Reject(words) => json!({ "reject": words }),
-        Verdict::RetryAfterMs(ms) => json!({ "retry-after-ms": ms }),
-        Verdict::Escalate(words) => json!({ "escalate": words }),
     }
 }
 
@@ -81,15 +52,16 @@ fn check(file: &str, seed: u64, settings: Value) {
     let mut recording = Recording::new(settings);
     let optional = |document: &Option<Vec<u8>>| document.as_deref().map_or(Value::Null, hexadecimal);
     for _ in 0..150 {
-        let (brief, recorded) = brief(&mut draws);
+        let brief = brief(&mut draws);
+        let told = recorded::brief(&brief);
         let [ours, base, latest] = [(); 3].map(|()| document(&mut draws, 2));
         let base = brief.base_kept.then_some(base);
         let verdict = policy.judge(&brief, &ours, base.as_deref());
-        recording.call("judge", &[recorded.clone(), hexadecimal(&ours), optional(&base)], answer(verdict));
+        recording.call("judge", &[told.clone(), hexadecimal(&ours), optional(&base)], recorded::verdict(verdict));
         let latest = brief.exists.then_some(latest);
         let verdict = policy.reconcile(&brief, &ours, base.as_deref(), latest.as_deref());
-        let arguments = [recorded, hexadecimal(&ours), optional(&base), optional(&latest)];
-        recording.call("reconcile", &arguments, answer(verdict));
+        let arguments = [told, hexadecimal(&ours), optional(&base), optional(&latest)];
+        recording.call("reconcile", &arguments, recorded::verdict(verdict));
     }
     recording.check(format!("{FOLDER}/{file}")).unwrap();
 }

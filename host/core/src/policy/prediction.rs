@@ -1,8 +1,8 @@
 //! Which version will this conditional write meet? See interface `prediction` in `wit/policy.wit`.
 
-use ostrakon_wire::{ActionKind, OnConflict};
+use ostrakon_wire::{ActionKind, Generation, OnConflict};
 
-use super::Decision;
+use super::{Decision, PolicyFault};
 
 /// What a front end knows when it asks for a forecast.
 #[derive(Debug, Clone, Copy)]
@@ -57,8 +57,37 @@ pub struct Forecast {
     pub route: Route,
 }
 
+/// What became of a forecast, for a policy that learns. See interface `learning` in `wit/policy.wit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// As the outlook told it.
+    pub scope: u64,
+    /// The version that was foretold.
+    pub predicted: u64,
+    /// The version that was met.
+    pub met: u64,
+    /// How old the observation was that it was foretold from, in microseconds; all ones: there was none.
+    pub age_us: u64,
+    /// The write was not tried.
+    pub aborted: bool,
+}
+
 /// Foretells which version a conditional write will meet.
 pub trait PredictionPolicy: Send + Sync {
     /// Makes one forecast. A confidence over 1,000,000 is a fault, never handed on.
     fn predict(&self, outlook: &Outlook) -> Decision<Forecast>;
+
+    /// Whether it wants to be told what became of its forecasts.
+    fn learns(&self) -> bool {
+        false
+    }
+
+    /// Tells what became of forecasts of one generation; of another than the one that decides now they are dropped. Takes
+    /// its time: it is no part of any request.
+    ///
+    /// # Errors
+    /// When the policy has no usable answer; it knows what it knew.
+    fn learn(&self, _generation: Generation, _outcomes: &[Outcome]) -> Result<(), PolicyFault> {
+        Ok(())
+    }
 }

@@ -1,0 +1,107 @@
+//! What became of forecasts, gathered for a prediction policy that learns.
+//!
+//! Now and then the policy is told of a batch, by a thread of its own; what does not fit into one is not told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ostrakon_core::policy::Outcome;
+use ostrakon_wire::Generation;
+use ostrakon_wire::bounds::{LEARNING_BATCH_MAX, LEARNING_EVERY_MS};
+use parking_lot::Mutex;
+
+use crate::Policies;
+use crate::counters::Counters;
+
+/// The batch that fills, and the thread; dropping it stops the thread.
+pub(crate) struct Learner {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    policies: Arc<Policies>,
+    counters: Arc<Counters>,
+    batch: Mutex<Batch>,
+    /// Whether the batch takes more.
+    open: AtomicBool,
+    stop: AtomicBool,
+}
+
+#[derive(Default)]
+struct Batch {
+    generation: Generation,
+    outcomes: Vec<Outcome>,
+}
+
+impl Learner {
+    pub(crate) fn new(policies: Arc<Policies>, counters: Arc<Counters>) -> Self {
+        let shared = Shared {
+            policies,
+            counters,
+            batch: Mutex::default(),
+            open: AtomicBool::new(true),
+            stop: AtomicBool::new(false),
+        };
+        Self { shared: Arc::new(shared), thread: None }
+    }
+
+    pub(crate) fn start(&mut self) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        self.thread = Some(std::thread::Builder::new().name("learn".into()).spawn(move || shared.run())?);
+        Ok(())
+    }
+
+    /// One forecast was judged.
+    pub(crate) fn tell(&self, generation: Generation, outcome: Outcome) {
+        if !self.shared.open.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut batch = self.shared.batch.lock();
+        // What one generation foretold is no lesson for another.
+        if batch.generation != generation {
+            *batch = Batch { generation, outcomes: Vec::new() };
+        }
+        batch.outcomes.push(outcome);
+        if batch.outcomes.len() >= LEARNING_BATCH_MAX {
+            self.shared.open.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            std::thread::park_timeout(Duration::from_millis(LEARNING_EVERY_MS));
+            self.learn();
+        }
+    }
+
+    fn learn(&self) {
+        let learns = self.policies.prediction.learns();
+        let Batch { generation, outcomes } = std::mem::take(&mut *self.batch.lock());
+        self.open.store(learns, Ordering::Relaxed);
+        if !learns || outcomes.is_empty() {
+            return;
+        }
+        match self.policies.prediction.learn(generation, &outcomes) {
+            Ok(()) => self.counters.lessons.add(),
+            Err(fault) => {
+                tracing::warn!(%fault, "the prediction policy cannot learn");
+                self.counters.prediction_faults.add();
+            }
+        }
+    }
+}
+
+impl Drop for Learner {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
