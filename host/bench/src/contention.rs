@@ -7,6 +7,8 @@
 //! is checked: every version must be in history.
 
 mod clients;
+#[cfg(feature = "peers")]
+mod peers;
 mod predictions;
 
 use std::time::Duration;
@@ -40,16 +42,32 @@ enum Mode {
     CasLoop,
     Queue,
     Predicted,
+    #[cfg(feature = "peers")]
+    Peer(peers::Peer),
 }
 
 impl Mode {
-    const ALL: [Self; 3] = [Self::CasLoop, Self::Queue, Self::Predicted];
+    const OWN: [Self; 3] = [Self::CasLoop, Self::Queue, Self::Predicted];
+
+    fn wanted(peers: bool) -> anyhow::Result<Vec<Self>> {
+        #[cfg(feature = "peers")]
+        if peers {
+            let peers = [peers::Peer::Etcd, peers::Peer::Redis].map(Self::Peer);
+            return Ok(Self::OWN.into_iter().chain(peers).collect());
+        }
+        ensure!(!peers, "the peers are part of builds with `--features ostrakon-bench/peers` alone");
+        Ok(Self::OWN.to_vec())
+    }
 
     fn name(self) -> &'static str {
         match self {
             Self::CasLoop => "cas-loop",
             Self::Queue => "queue",
             Self::Predicted => "predicted",
+            #[cfg(feature = "peers")]
+            Self::Peer(peers::Peer::Etcd) => "etcd",
+            #[cfg(feature = "peers")]
+            Self::Peer(peers::Peer::Redis) => "redis",
         }
     }
 }
@@ -66,13 +84,30 @@ struct Outcome {
     scoreboard: Fields,
 }
 
+impl Outcome {
+    /// `clients`: what each of them committed inside the window.
+    fn of(tally: &Tally, clients: &[u64], attempts: u64, committed: u64) -> Self {
+        let figures = tally.figures();
+        let mean = clients.iter().sum::<u64>() as f64 / clients.len() as f64;
+        let slowest = clients.iter().min().copied().unwrap_or_default();
+        Self {
+            committed_per_s: figures.committed_per_s,
+            p50_us: figures.p50_us,
+            p99_us: figures.p99_us,
+            attempts_per_commit: 1_000 * attempts / committed.max(1),
+            slowest_client_share: (1_000.0 * slowest as f64 / mean.max(1.0)) as u64,
+            scoreboard: Fields::new(),
+        }
+    }
+}
+
 const COLUMNS: &[&str] =
     &["mode", "keys", "clients", "committed_per_s", "attempts_per_commit", "p50_us", "p99_us", "slowest_client_share"];
 
 /// Measures every mode with every number of keys, in turn.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let cases: Vec<(Mode, usize)> =
-        KEYS.iter().flat_map(|keys| Mode::ALL.iter().map(move |mode| (*mode, *keys))).collect();
+    let modes = Mode::wanted(options.peers)?;
+    let cases: Vec<(Mode, usize)> = KEYS.iter().flat_map(|keys| modes.iter().map(move |mode| (*mode, *keys))).collect();
     let outcomes = rounds::alternate(&cases, options.rounds, |(mode, keys)| round(*mode, *keys, options.seconds, 0))?;
     let rows: Vec<_> = cases.iter().zip(&outcomes).map(|((mode, keys), rounds)| row(*mode, *keys, rounds)).collect();
     let of = |mode: Mode, keys: usize, name: &str| {
@@ -111,6 +146,10 @@ fn row(mode: Mode, keys: usize, rounds: &[Outcome]) -> Map<String, Value> {
 }
 
 fn round(mode: Mode, keys: usize, seconds: u64, lag_ms: u64) -> anyhow::Result<Outcome> {
+    #[cfg(feature = "peers")]
+    if let Mode::Peer(peer) = mode {
+        return peers::round(peer, keys, seconds);
+    }
     let folder = folder::fresh()?;
     // What a merge lost is set again, as the client's own loop does.
     let settings = folder.path().join("ours.json");
@@ -200,17 +239,7 @@ async fn measure(host: &HostFile, mode: Mode, keys: usize, seconds: u64) -> anyh
     }
     let after = counted(host).await?;
     let attempts = requests + (after.verdicts - before.verdicts) + (after.tried - before.tried);
-    let figures = tally.figures();
-    let mean = clients.iter().sum::<u64>() as f64 / clients.len() as f64;
-    let slowest = clients.iter().min().copied().unwrap_or_default();
-    let outcome = Outcome {
-        committed_per_s: figures.committed_per_s,
-        p50_us: figures.p50_us,
-        p99_us: figures.p99_us,
-        attempts_per_commit: 1_000 * attempts / committed.max(1),
-        slowest_client_share: (1_000.0 * slowest as f64 / mean.max(1.0)) as u64,
-        scoreboard: after.scoreboard,
-    };
+    let outcome = Outcome { scoreboard: after.scoreboard, ..Outcome::of(&tally, &clients, attempts, committed) };
     Ok((outcome, committed))
 }
 

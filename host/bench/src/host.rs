@@ -37,11 +37,15 @@ fn binary() -> anyhow::Result<&'static Path> {
     Ok(BINARY.get_or_init(|| built))
 }
 
+/// The cargo that runs this.
+pub(crate) fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 /// Builds the host with these features beside its usual ones.
 pub(crate) fn build(features: &[&str]) -> anyhow::Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/Cargo.toml");
-    let built = Command::new(cargo)
+    let built = Command::new(cargo())
         .args(["build", "--release", "--message-format", "json-render-diagnostics", "--features", &features.join(",")])
         .arg("--manifest-path")
         .arg(manifest)

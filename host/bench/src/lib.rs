@@ -78,6 +78,10 @@ struct Options {
     /// Measure hosts with these numbers of shards (`pressure` alone).
     #[arg(long, default_values_t = pressure::SHARDS)]
     shards: Vec<u32>,
+    /// Measure etcd and Redis beside the host (`contention` alone; in builds with the feature `peers`). They are fetched from
+    /// Debian's packages into target/peers at the first time.
+    #[arg(long)]
+    peers: bool,
     /// Print the JSON line only.
     #[arg(long)]
     json: bool,

@@ -4,17 +4,20 @@ mod compile;
 mod component;
 mod inputs;
 mod manifest;
+mod packages;
 mod plugins;
 mod recipe;
 mod recorded;
 mod runner;
 mod toolchain;
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
+use packages::Packages;
 use toolchain::Choice;
 
 /// Build and check tasks of the project.
@@ -45,6 +48,10 @@ enum Task {
         #[arg(long, value_enum, default_value_t = Choice::Auto)]
         compiler: Choice,
     },
+    /// Fetch the peers that `ostrakon-bench contention --peers` measures against: etcd and Redis, from Debian's packages.
+    ///
+    /// They are unpacked below target/peers; nothing is installed. The last line says where.
+    Peers,
 }
 
 fn main() -> ExitCode {
@@ -57,10 +64,19 @@ fn main() -> ExitCode {
     }
 }
 
+fn peers(root: &Path) -> Result<()> {
+    let names = ["etcd-server", "redis-server"];
+    let packages =
+        Packages { home: &root.join("target/peers"), what: "the peers (about 30 MB)", names: &names, only: None };
+    println!("{}", packages.unpacked().context("the peers cannot be had")?.display());
+    Ok(())
+}
+
 fn run(task: Task) -> Result<()> {
     let root = recipe::checkout()?;
     match task {
         Task::Plugins { check: false, compiler } => plugins::build(&root, compiler),
         Task::Plugins { check: true, compiler } => plugins::check(&root, compiler),
+        Task::Peers => peers(&root),
     }
 }

@@ -90,7 +90,13 @@ fn learn(draws: &mut Draws, mut each: impl FnMut(&[u8], &[Outcome], &[u8])) -> V
         let one = |draws: &mut Draws| {
             let predicted = draws.below(1_000);
             let met = predicted + draws.one_of([0, 0, 1, 7, 300]);
-            Outcome { scope: draws.below(SCOPES), predicted, met, age_us: draws.below(50_000), aborted: met.is_multiple_of(2) }
+            Outcome {
+                scope: draws.below(SCOPES),
+                predicted,
+                met,
+                age_us: draws.below(50_000),
+                aborted: met.is_multiple_of(2),
+            }
         };
         let outcomes: Vec<Outcome> = (0..draws.below(30)).map(|_| one(draws)).collect();
         let next = learning::Policy::learn(&policy, &state, &outcomes);

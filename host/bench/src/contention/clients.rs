@@ -18,10 +18,10 @@ use crate::pipe::Caller;
 pub(super) const CONNECTIONS: usize = 32;
 pub(super) const CLIENTS: usize = 256;
 /// A version that was seen longer ago is asked for before it is acted on.
-const TRUSTED: Duration = Duration::from_millis(100);
+pub(super) const TRUSTED: Duration = Duration::from_millis(100);
 /// The first wait of the client's own loop is drawn below this; every further one below twice as much.
-const BACK_OFF: Duration = Duration::from_micros(500);
-const BACK_OFF_DOUBLINGS: u32 = 7;
+pub(super) const BACK_OFF: Duration = Duration::from_micros(500);
+pub(super) const BACK_OFF_DOUBLINGS: u32 = 7;
 /// Members of an object that merges set.
 pub(super) const MEMBERS: usize = 16;
 

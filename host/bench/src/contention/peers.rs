@@ -1,0 +1,226 @@
+//! The same contention in etcd and in Redis: each change is read, made by the client, and written if nobody was before it
+//! there; who was too late tries again on what won, after a wait with full jitter.
+//!
+//! What they do not do: keep every version, and remember which action made it.
+
+mod etcd;
+mod redis;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::clients::{BACK_OFF, BACK_OFF_DOUBLINGS, CLIENTS, CONNECTIONS, MEMBERS, TRUSTED};
+use super::{Outcome, PATIENCE};
+use crate::folder;
+use crate::host::cargo;
+use crate::load::{self, Random, Tally, Window};
+
+/// A store that is measured beside the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    Etcd,
+    Redis,
+}
+
+/// How a change ended that was tried once.
+enum Tried {
+    Made,
+    /// Somebody was there before; what won, where it was told.
+    Lost,
+}
+
+/// A client's way to the peer.
+trait Wire: Send + 'static {
+    /// Tries one change of an object. Answers how many requests it took.
+    fn change(&mut self, key: usize, change: &Change) -> impl Future<Output = anyhow::Result<(Tried, u64)>> + Send;
+}
+
+/// An addition or a merge.
+enum Change {
+    Add,
+    Merge { member: usize, value: i64 },
+}
+
+impl Change {
+    fn apply(&self, object: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let mut object: Value = serde_json::from_slice(object)?;
+        match self {
+            Self::Add => object["n"] = (object["n"].as_i64().context("a counter counts")? + 1).into(),
+            Self::Merge { member, value } => object[format!("f{member}")] = (*value).into(),
+        }
+        Ok(serde_json::to_vec(&object)?)
+    }
+}
+
+fn key_name(key: usize) -> String {
+    format!("contention/counter/key-{key:06}")
+}
+
+/// What every object holds at first.
+fn first() -> anyhow::Result<Vec<u8>> {
+    let members = (0..MEMBERS).map(|member| (format!("f{member}"), Value::from(0))).chain([("n".into(), 0.into())]);
+    Ok(serde_json::to_vec(&Value::Object(members.collect()))?)
+}
+
+/// What the clients of one connection saw last: the revision and the object.
+type Seen = Arc<Mutex<HashMap<usize, (i64, Vec<u8>, Instant)>>>;
+
+/// A peer that runs; it ends when this is dropped.
+struct Running {
+    child: Child,
+    port: u16,
+    // Goes after the peer.
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ports that are free now; nobody keeps them.
+fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
+    let mut listeners = Vec::new();
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        *port = listener.local_addr()?.port();
+        listeners.push(listener);
+    }
+    Ok(ports)
+}
+
+/// Fetches the peers at the first time.
+fn installed() -> anyhow::Result<PathBuf> {
+    let output = Command::new(cargo()).args(["xtask", "peers"]).stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "the peers cannot be had");
+    let said = String::from_utf8(output.stdout)?;
+    Ok(said.lines().last().context("cargo xtask peers does not say where they are")?.into())
+}
+
+fn start(peer: Peer) -> anyhow::Result<Running> {
+    let system = installed()?;
+    let folder = folder::fresh()?;
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data)?;
+    let (mut command, port) = match peer {
+        Peer::Etcd => etcd::command(&system, &data)?,
+        Peer::Redis => redis::command(&system, &data)?,
+    };
+    let libraries = system.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    let log = std::fs::File::create(folder.path().join("log"))?;
+    command.env("LD_LIBRARY_PATH", libraries).current_dir(&data).stdin(Stdio::null());
+    let child = command.stdout(log.try_clone()?).stderr(log).spawn();
+    let child = child.with_context(|| format!("{peer:?} cannot be started"))?;
+    Ok(Running { child, port, _folder: folder })
+}
+
+/// Waits until somebody listens there.
+fn wait_for(port: u16) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        ensure!(Instant::now() < deadline, "nobody listens on port {port}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+pub(super) fn round(peer: Peer, keys: usize, seconds: u64) -> anyhow::Result<Outcome> {
+    let running = start(peer)?;
+    wait_for(running.port)?;
+    let patience = Duration::from_secs(seconds) + PATIENCE;
+    let measuring = async {
+        match peer {
+            Peer::Etcd => {
+                measure(etcd::create(running.port, keys).await?, etcd::dial(running.port).await?, keys, seconds).await
+            }
+            Peer::Redis => {
+                measure(redis::create(running.port, keys).await?, redis::dial(running.port).await?, keys, seconds).await
+            }
+        }
+    };
+    load::runtime()?.block_on(async { timeout(patience, measuring).await })?
+}
+
+/// What one client has done.
+struct Driven {
+    tally: Tally,
+    counted: u64,
+    committed: u64,
+    attempts: u64,
+}
+
+async fn measure<W: Wire>(_created: (), wires: Vec<W>, keys: usize, seconds: u64) -> anyhow::Result<Outcome> {
+    ensure!(wires.len() == CLIENTS, "every client has its way to the peer");
+    let window = Window::after_warm_up(seconds);
+    let mut running = JoinSet::new();
+    for (number, wire) in wires.into_iter().enumerate() {
+        running.spawn(drive(wire, number, keys, window));
+    }
+    let mut tally = Tally::new(window);
+    let (mut clients, mut committed, mut attempts) = (Vec::new(), 0, 0);
+    while let Some(ended) = running.join_next().await {
+        let driven = ended??;
+        tally.add(&driven.tally);
+        clients.push(driven.counted);
+        committed += driven.committed;
+        attempts += driven.attempts;
+    }
+    Ok(Outcome::of(&tally, &clients, attempts, committed))
+}
+
+async fn drive<W: Wire>(mut wire: W, number: usize, keys: usize, window: Window) -> anyhow::Result<Driven> {
+    let mut random = Random::seeded(number as u64 + 1);
+    let mut driven = Driven { tally: Tally::new(window), counted: 0, committed: 0, attempts: 0 };
+    let mut made = 0_u64;
+    loop {
+        let begun = Instant::now();
+        if window.is_over(begun) {
+            return Ok(driven);
+        }
+        made += 1;
+        let change = match made.is_multiple_of(2) {
+            true => Change::Add,
+            false => Change::Merge { member: number % MEMBERS, value: (number as i64) << 32 | made as i64 },
+        };
+        let key = random.below(keys as u64) as usize;
+        let mut tries = 0;
+        loop {
+            let (tried, requests) = wire.change(key, &change).await?;
+            // What is written is tried once beside the requests, as in the host.
+            driven.attempts += requests + 1;
+            tries += 1;
+            match tried {
+                Tried::Made => break,
+                Tried::Lost if window.is_over(Instant::now()) => return Ok(driven),
+                Tried::Lost => {
+                    let spread = BACK_OFF * (1 << u32::min(tries, BACK_OFF_DOUBLINGS));
+                    tokio::time::sleep(Duration::from_nanos(random.below(spread.as_nanos() as u64))).await;
+                }
+            }
+        }
+        let now = Instant::now();
+        driven.committed += 1;
+        driven.tally.committed(begun, now);
+        driven.counted += u64::from(window.counts(now));
+    }
+}
+
+/// So many clients share a connection.
+const OF_CONNECTION: usize = CLIENTS / CONNECTIONS;
+
+/// The program of a peer.
+fn program(system: &Path, name: &str) -> Command {
+    Command::new(system.join("usr/bin").join(name))
+}
