@@ -11,6 +11,7 @@ mod drive;
 mod fairness;
 mod folder;
 mod host;
+mod isolation;
 mod keyspaces;
 mod limit;
 mod load;
@@ -49,6 +50,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "pressure", run: pressure::run },
     Scenario { name: "contention", run: contention::run },
     Scenario { name: "predictions", run: contention::predictions },
+    Scenario { name: "isolation", run: isolation::run },
 ];
 
 /// Measures one scenario.

@@ -2,9 +2,10 @@
 
 #[cfg(feature = "simulation")]
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ostrakon_wire::TimestampMs;
+use rustix::time::{ClockId, clock_gettime};
 
 /// The clocks that a host goes by. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +34,18 @@ impl Clock {
             }
             #[cfg(feature = "simulation")]
             Source::Simulated(clock) => clock.now(),
+        }
+    }
+
+    /// The time that the processor has given to this thread.
+    pub fn thread_time(&self) -> Duration {
+        match &self.0 {
+            Source::Machine => {
+                let time = clock_gettime(ClockId::ThreadCPUTime);
+                Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+            }
+            #[cfg(feature = "simulation")]
+            Source::Simulated(clock) => Duration::from_micros(clock.passed()),
         }
     }
 

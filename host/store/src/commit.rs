@@ -65,6 +65,8 @@ pub struct CommitStats {
     pub in_group: AtomicU32,
     /// Moving average of how long a group takes, in microseconds.
     pub commit_us: AtomicU32,
+    /// The same for a MiB of large groups.
+    pub mib_us: AtomicU32,
     /// A persist has failed: nothing is written any more.
     pub failed: AtomicBool,
 }
@@ -219,7 +221,7 @@ impl<S: Sink> Thread<S> {
             return self.answer_early(group);
         }
         let outcome = self.commit(group);
-        self.measure(started, group.len());
+        self.measure(started, group);
         self.settle(group, outcome);
     }
 
@@ -394,14 +396,17 @@ impl<S: Sink> Thread<S> {
         }
     }
 
-    fn measure(&self, started: Instant, changes: usize) {
+    fn measure<T>(&self, started: Instant, group: &[Queued<T>]) {
         let took = self.store.clock.instant().duration_since(started).as_micros().min(u128::from(u32::MAX)) as u32;
-        let before = self.stats.commit_us.load(Ordering::Relaxed);
-        let average = if before == 0 { took } else { (before / 8 * 7).saturating_add(took / 8) };
-        self.stats.commit_us.store(average, Ordering::Relaxed);
+        average(&self.stats.commit_us, took);
+        let bytes: usize = group.iter().map(|queued| queued.bytes).sum();
+        if bytes >= LARGE_GROUP_BYTES {
+            let of_mib = (u64::from(took) << 20) / bytes as u64;
+            average(&self.stats.mib_us, of_mib.min(u32::MAX.into()) as u32);
+        }
         self.stats.in_group.store(0, Ordering::Relaxed);
         self.stats.groups.fetch_add(1, Ordering::Relaxed);
-        self.stats.changes.fetch_add(changes as u64, Ordering::Relaxed);
+        self.stats.changes.fetch_add(group.len() as u64, Ordering::Relaxed);
     }
 
     fn settle(&self, group: &mut Vec<Queued<S::Token>>, outcome: Result<Revision, CommitError>) {
@@ -423,6 +428,16 @@ impl<S: Sink> Thread<S> {
         self.sink.settled(group.drain(..).map(settle).collect());
     }
 }
+
+/// Moves an average an eighth of the way.
+fn average(of: &AtomicU32, latest: u32) {
+    let before = of.load(Ordering::Relaxed);
+    let average = if before == 0 { latest } else { (before / 8 * 7).saturating_add(latest / 8) };
+    of.store(average, Ordering::Relaxed);
+}
+
+/// From here on it is bytes that a group costs.
+const LARGE_GROUP_BYTES: usize = 512 << 10;
 
 /// A thread that ends in a panic takes nobody with it: what waits is told that it will not be written.
 impl<S: Sink> Drop for Thread<S> {

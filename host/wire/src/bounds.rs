@@ -167,6 +167,8 @@ pub const RECONCILER_THREADS: usize = 4;
 pub const RECONCILE_RUN_MAX: usize = 128;
 /// The same in time.
 pub const RECONCILE_RUN_MS: u64 = 5;
+/// The same in bytes of the versions that are made.
+pub const RECONCILE_RUN_BYTES: usize = 512 << 10;
 /// Bytes of the versions that an object's last turns made and that are kept for those that were made for them; of so many
 /// objects.
 pub const RECENT_BYTES_MAX: usize = 96 << 10;

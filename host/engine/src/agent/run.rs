@@ -7,7 +7,7 @@ use ostrakon_core::policy::{Brief, Decision, PolicyFault, Verdict};
 use ostrakon_core::reconcile::{self, First, Judged, Make, Next};
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{CaseWrite, Escalation, Note, Outcome, Ticket};
-use ostrakon_wire::bounds::RECONCILE_RUN_MS;
+use ostrakon_wire::bounds::{RECONCILE_RUN_BYTES, RECONCILE_RUN_MS};
 use ostrakon_wire::{
     Action, ActionKind, Code, OnConflict, Payload, Revision, ShardKey, TimestampMs, Version, WireError,
 };
@@ -23,6 +23,10 @@ use crate::owner::{NotWritten, Pending, Refusal, Turn, Writing};
 const FULL_WAIT: Duration = Duration::from_millis(2);
 /// Other writers have waited for the end of a turn: how long they have before the next one.
 const OTHERS_WAIT: Duration = Duration::from_micros(300);
+/// An action that takes longer is dear: what it takes, a core and the one journal, the other objects want too.
+const DEAR: Duration = Duration::from_micros(500);
+/// An object whose actions are dear waits so many times as long as its turn took.
+const DEAR_WAITS: u32 = 3;
 /// There is no room for one more escalation: how long a detached action waits.
 const NO_ROOM_WAIT_MS: u64 = 5_000;
 
@@ -62,12 +66,25 @@ impl Shared {
                 return;
             }
         };
+        let (before, waiting) = (self.clock().thread_time(), batch.cases.len());
         self.cases(&mut turn, batch);
+        let (done, bytes) = (waiting - batch.cases.len(), turn.written_bytes());
         let (recent, others_wait) = turn.end();
         batch.recent = recent;
+        let now = self.clock().instant();
         if others_wait {
-            batch.stall(self.clock().instant(), OTHERS_WAIT);
+            batch.stall(now, OTHERS_WAIT);
         }
+        let cost = self.clock().thread_time().saturating_sub(before) + self.commit_time(bytes);
+        if cost > DEAR * done.max(1) as u32 {
+            batch.stall(now, cost * DEAR_WAITS);
+        }
+    }
+
+    /// How long the committing thread has to do with so many bytes, as far as it has had so many at a time.
+    fn commit_time(&self, bytes: usize) -> Duration {
+        let mib_us = self.owner.commit_stats().mib_us.load(Ordering::Relaxed);
+        Duration::from_micros((bytes as u64 * u64::from(mib_us)) >> 20)
     }
 
     fn cases(&self, turn: &mut Turn<'_>, batch: &mut Batch) {
@@ -83,7 +100,7 @@ impl Shared {
                     return;
                 }
             }
-            if self.clock().instant() >= end {
+            if self.clock().instant() >= end || turn.written_bytes() >= RECONCILE_RUN_BYTES {
                 return;
             }
         }

@@ -61,6 +61,8 @@ pub(crate) struct Turn<'a> {
     /// What stood there durable when it was looked at last.
     durable: Known,
     recent: Recent,
+    /// Bytes that were queued.
+    written_bytes: usize,
     /// Whether the object is given back.
     ended: bool,
 }
@@ -70,7 +72,7 @@ impl<'a> Turn<'a> {
     pub(crate) fn take(owner: &'a Owner, object: &ObjectId, recent: Recent) -> Result<Self, ReadError> {
         owner.stripe(object).lock().hold(object);
         let (tip, durable) = (Known::absent(), Known::absent());
-        let mut turn = Self { owner, object: object.clone(), tip, durable, recent, ended: false };
+        let mut turn = Self { owner, object: object.clone(), tip, durable, recent, written_bytes: 0, ended: false };
         turn.tip = turn.look()?;
         turn.durable = turn.tip.clone();
         Ok(turn)
@@ -105,6 +107,11 @@ impl<'a> Turn<'a> {
         (std::mem::take(&mut self.recent), others_wait)
     }
 
+    /// Bytes of the payloads that were queued in this turn.
+    pub(crate) fn written_bytes(&self) -> usize {
+        self.written_bytes
+    }
+
     /// What stands there, or will once what is queued is durable. Whole.
     pub(crate) fn tip(&self) -> &Known {
         &self.tip
@@ -127,6 +134,7 @@ impl<'a> Turn<'a> {
         let tip = Known::of_change(&change);
         let mut stripe = self.lock()?;
         let queued = self.owner.queue(&mut stripe, change, self.durable.clone(), tip.clone(), claim)?;
+        self.written_bytes += tip.live().map_or(0, |live| live.payload.as_bytes().len());
         self.recent.made(version, tip.live().map(|live| live.payload));
         self.tip = tip;
         Ok(queued)
