@@ -30,6 +30,7 @@ pub(crate) struct HostConfig {
     pub(crate) action_ids: usize,
     pub(crate) tries_max: u32,
     pub(crate) observe_lag: Duration,
+    pub(crate) queued_changes_max: usize,
     pub(crate) verify: Verify,
     pub(crate) policies: Vec<KindAndFile>,
     pub(crate) policy_settings: Vec<KindAndFile>,
@@ -102,7 +103,12 @@ fn build(config: &HostConfig) -> Result<(Arc<Engine>, Identity, Arc<Slots>), Fai
         verify: config.verify,
         new_log: LogId::new(uuid::Uuid::new_v4().as_u128() as u64),
     };
-    let settings = EngineConfig { store, tries_max: config.tries_max, observe_lag: config.observe_lag };
+    let settings = EngineConfig {
+        store,
+        tries_max: config.tries_max,
+        observe_lag: config.observe_lag,
+        queued_changes_max: config.queued_changes_max,
+    };
     let engine = Engine::start(settings, slots.for_engine()).map_err(|error| match error {
         StartError::Open(error) => Failure::failed(error.to_string()),
         StartError::Thread(error) => Failure::failed(error.to_string()),

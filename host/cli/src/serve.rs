@@ -8,8 +8,8 @@ use clap::Args;
 use ostrakon_server::{Deadlines, Identity};
 use ostrakon_store::Verify;
 use ostrakon_wire::bounds::{
-    ACTION_IDS_DEFAULT, ACTION_IDS_MAX, ACTION_IDS_MIN, HISTORY_VERSIONS_DEFAULT, HISTORY_VERSIONS_MAX,
-    RECONCILE_TRIES_DEFAULT, RECONCILE_TRIES_MAX, SHARDS_DEFAULT, SHARDS_MAX, SHARDS_MIN,
+    ACTION_IDS_DEFAULT, ACTION_IDS_MAX, ACTION_IDS_MIN, COMMIT_QUEUE_CHANGES_MAX, HISTORY_VERSIONS_DEFAULT,
+    HISTORY_VERSIONS_MAX, RECONCILE_TRIES_DEFAULT, RECONCILE_TRIES_MAX, SHARDS_DEFAULT, SHARDS_MAX, SHARDS_MIN,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -154,6 +154,7 @@ impl StoreArgs {
             action_ids: self.action_ids as usize,
             tries_max: self.tries,
             observe_lag: Duration::from_millis(self.observe_lag_ms),
+            queued_changes_max: COMMIT_QUEUE_CHANGES_MAX,
             verify: match self.verify {
                 VerifyArg::Full => Verify::Full,
                 VerifyArg::Quick => Verify::Quick,
@@ -169,7 +170,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let config = args.config();
     #[cfg(feature = "test-control")]
-    let config = HostConfig { deadlines: crate::test_control::deadlines()?, ..config };
+    let config = crate::test_control::applied(config)?;
     let mut host = Host::start(config).await?;
     #[cfg(feature = "test-control")]
     crate::test_control::listen(std::sync::Arc::clone(&host.slots))?;

@@ -7,7 +7,7 @@
 //! | anything that cannot be done | `{"error": WHY}`, and nothing has changed |
 //!
 //! What it must know before it serves stands in its environment: `OSTRAKON_TEST_DEADLINES_MS` lowers deadlines, as in
-//! `hello=500,write=800`.
+//! `hello=500,write=800`; `OSTRAKON_TEST_QUEUE` the number of changes that wait to be committed.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -19,11 +19,22 @@ use ostrakon_wire::{Generation, PolicyKind};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::host::HostConfig;
 use crate::output::say;
 use crate::policies::Slots;
 
-/// The deadlines to serve with.
-pub(crate) fn deadlines() -> Result<Deadlines, Failure> {
+/// What a test has set, in place of what the command line has.
+pub(crate) fn applied(config: HostConfig) -> Result<HostConfig, Failure> {
+    let queued_changes_max = match std::env::var("OSTRAKON_TEST_QUEUE") {
+        Ok(number) => {
+            number.parse().map_err(|error| Failure::failed(format!("the queue of a test: {number:?}: {error}")))?
+        }
+        Err(_) => config.queued_changes_max,
+    };
+    Ok(HostConfig { deadlines: deadlines()?, queued_changes_max, ..config })
+}
+
+fn deadlines() -> Result<Deadlines, Failure> {
     let lowered = std::env::var("OSTRAKON_TEST_DEADLINES_MS").unwrap_or_default();
     let mut each = lowered.split(',').filter(|part| !part.is_empty());
     let all = each.try_fold(Deadlines::default(), |all, part| {

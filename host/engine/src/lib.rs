@@ -32,7 +32,7 @@ use ostrakon_core::keys;
 use ostrakon_core::policy::{Heat, Placing, PredictionPolicy, ReconciliationPolicy, ShardKeyPolicy};
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{Clock, OpenError, Recovered, Store, StoreConfig, Views};
-use ostrakon_wire::bounds::RECONCILE_TRIES_DEFAULT;
+use ostrakon_wire::bounds::{COMMIT_QUEUE_CHANGES_MAX, RECONCILE_TRIES_DEFAULT};
 use ostrakon_wire::value::Map;
 use ostrakon_wire::{Code, Generations, LogId, ObjectId, Operation, Reply, ShardKey, TimestampMs, WireError};
 
@@ -65,11 +65,18 @@ pub struct EngineConfig {
     pub tries_max: u32,
     /// How old what predictions see is at least: 0 for a front end that is one with the owner.
     pub observe_lag: Duration,
+    /// Changes that wait to be committed at most; who brings more is told to come again.
+    pub queued_changes_max: usize,
 }
 
 impl From<StoreConfig> for EngineConfig {
     fn from(store: StoreConfig) -> Self {
-        Self { store, tries_max: RECONCILE_TRIES_DEFAULT, observe_lag: Duration::ZERO }
+        Self {
+            store,
+            tries_max: RECONCILE_TRIES_DEFAULT,
+            observe_lag: Duration::ZERO,
+            queued_changes_max: COMMIT_QUEUE_CHANGES_MAX,
+        }
     }
 }
 
@@ -111,10 +118,10 @@ pub struct Engine {
 impl Engine {
     /// Opens the store, starts the committing thread and the reconciliation agent.
     pub fn start(config: impl Into<EngineConfig>, policies: Policies) -> Result<Self, StartError> {
-        let EngineConfig { store, tries_max, observe_lag } = config.into();
+        let EngineConfig { store, tries_max, observe_lag, queued_changes_max } = config.into();
         let (store, mut recovered) = Store::open(store)?;
         let ids = remembered(&mut recovered);
-        let owner = Arc::new(Owner::start(store, Arc::clone(&ids))?);
+        let owner = Arc::new(Owner::start(store, Arc::clone(&ids), queued_changes_max)?);
         let mut engine = Self::of(owner, ids, policies, recovered, tries_max, observe_lag);
         engine.agent.start()?;
         engine.learner.start()?;

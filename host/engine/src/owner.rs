@@ -146,8 +146,8 @@ enum Purpose<'c> {
 }
 
 impl Owner {
-    pub(crate) fn start(store: Store, ids: Arc<ActionIds>) -> std::io::Result<Self> {
-        let start = |store, sink| Committer::start(store, sink).map(|committer| (committer, ()));
+    pub(crate) fn start(store: Store, ids: Arc<ActionIds>, changes_max: usize) -> std::io::Result<Self> {
+        let start = |store, sink| Committer::start(store, sink, changes_max).map(|committer| (committer, ()));
         Self::on(store, ids, Readers::start()?, start).map(|(owner, ())| owner)
     }
 

@@ -85,14 +85,14 @@ pub struct Committer<S: Sink> {
 }
 
 impl<S: Sink> Committer<S> {
-    /// Starts the thread on a store.
-    pub fn start(store: Store, sink: S) -> std::io::Result<Self> {
-        let (mut committer, thread) = Self::new(store, sink, Queue::new())?;
+    /// Starts the thread on a store; at most so many changes wait for it.
+    pub fn start(store: Store, sink: S, changes_max: usize) -> std::io::Result<Self> {
+        let (mut committer, thread) = Self::new(store, sink, Queue::of(changes_max))?;
         committer.thread = Some(std::thread::Builder::new().name("commit".into()).spawn(move || thread.run())?);
         Ok(committer)
     }
 
-    /// The same without a thread: what is queued, at most so many changes, waits for the driver.
+    /// The same without a thread: what is queued waits for the driver.
     #[cfg(feature = "simulation")]
     pub fn driven(store: Store, sink: S, changes_max: usize) -> std::io::Result<(Self, Driver<S>)> {
         let (committer, thread) = Self::new(store, sink, Queue::of(changes_max))?;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ostrakon_wire::bounds::{COMMIT_QUEUE_BYTES_MAX, COMMIT_QUEUE_CHANGES_MAX};
+use ostrakon_wire::bounds::COMMIT_QUEUE_BYTES_MAX;
 use parking_lot::{Condvar, Mutex};
 
 /// The queue holds as much as it may; the change is handed back.
@@ -26,10 +26,6 @@ struct State<T> {
 }
 
 impl<T> Queue<T> {
-    pub(crate) fn new() -> Self {
-        Self::of(COMMIT_QUEUE_CHANGES_MAX)
-    }
-
     /// A queue of so many items.
     pub(crate) fn of(items_max: usize) -> Self {
         Self {

@@ -60,7 +60,7 @@ fn put_in_groups(config: &StoreConfig, changes: &[Put<'_>], group: usize, before
     let numbers = store.numbers();
     let view = store.views().latest();
     let mut places: HashMap<&str, Place> = HashMap::new();
-    let committer = Committer::start(store, Told { done, dropped }).unwrap();
+    let committer = Committer::start(store, Told { done, dropped }, 1_000).unwrap();
     let indexed: Vec<_> = changes.iter().enumerate().collect();
     for group in indexed.chunks(group) {
         submit(&committer, &map, &view, &numbers, &mut places, group);

@@ -73,38 +73,91 @@ fn check_object(first: &State, events: &[&Event]) -> Result<(), String> {
             return Err(format!("version {version} was made twice"));
         }
     }
-    let last = events.iter().filter_map(|event| version_of(event)).max().unwrap_or(1);
-    let mut open: Vec<(&Event, &Effect)> = events.iter().filter_map(|event| perhaps(event)).collect();
-    let mut states = BTreeMap::from([(1, first.clone())]);
-    for version in 2..=last {
-        let before = states[&(version - 1)].clone();
-        let state = match writes.get(&version).map(|event| &event.what) {
-            Some(What::Wrote { effect, .. }) => effect.apply(&before),
-            _ => {
-                // A version that nobody was told of: one of those that may have been done, whichever explains what was read.
-                let read = events.iter().find_map(|event| match &event.what {
-                    What::Read { version: at, state } if *at == version => Some(state),
-                    _ => None,
-                });
-                let fits = |(_, effect): &(&Event, &Effect)| read.is_none_or(|read| effect.apply(&before) == *read);
-                let Some(found) = open.iter().position(fits) else {
-                    return Err(format!("version {version} was made by nobody"));
-                };
-                let (event, effect) = open.remove(found);
-                writes.insert(version, event);
-                effect.apply(&before)
-            }
-        };
-        states.insert(version, state);
-    }
+    let mut reads: BTreeMap<u64, Vec<&State>> = BTreeMap::new();
     for event in events {
-        if let What::Read { version, state } = &event.what
-            && states.get(version) != Some(state)
-        {
-            return Err(format!("{state:?} was read at version {version}, which holds {:?}", states.get(version)));
+        if let What::Read { version, state } = &event.what {
+            reads.entry(*version).or_default().push(state);
         }
     }
-    check_time(events, &writes)
+    let last = events.iter().filter_map(|event| version_of(event)).max().unwrap_or(1);
+    // Whoever saw a version or a later one must have ended after it was asked for.
+    let mut seen_by = BTreeMap::new();
+    for event in events {
+        if let Some(version) = version_of(event) {
+            let ended = seen_by.entry(version).or_insert(event.ended);
+            *ended = (*ended).min(event.ended);
+        }
+    }
+    let open = events.iter().filter_map(|event| perhaps(event)).collect();
+    let mut search = Search { events, reads, last, seen_by, open, steps: 0, wrong: None };
+    match search.from(1, first.clone(), &mut writes) {
+        true => Ok(()),
+        false => Err(search.wrong.unwrap_or_else(|| "no order explains it".to_owned())),
+    }
+}
+
+/// Looks for those of the operations with an unknown outcome that were done, and when.
+struct Search<'a> {
+    events: &'a [&'a Event],
+    reads: BTreeMap<u64, Vec<&'a State>>,
+    last: u64,
+    /// When the first ended that saw a version.
+    seen_by: BTreeMap<u64, Instant>,
+    /// Those that are not done yet.
+    open: Vec<(&'a Event, &'a Effect)>,
+    steps: u64,
+    /// The first thing that did not fit, on the way that went farthest.
+    wrong: Option<String>,
+}
+
+/// Ways that are tried before a history is given up on.
+const STEPS_MAX: u64 = 2_000_000;
+
+impl<'a> Search<'a> {
+    /// Whether the versions behind this one, which holds `state`, can be explained.
+    fn from(&mut self, mut version: u64, mut state: State, writes: &mut BTreeMap<u64, &'a Event>) -> bool {
+        loop {
+            self.steps += 1;
+            assert!(self.steps < STEPS_MAX, "too many operations have an unknown outcome to tell");
+            if let Some(read) = self.reads.get(&version).and_then(|all| all.iter().find(|read| ***read != state)) {
+                return self.fails(format!("{read:?} was read at version {version}, which holds {state:?}"));
+            }
+            if version == self.last {
+                return match check_time(self.events, writes) {
+                    Ok(()) => true,
+                    Err(wrong) => self.fails(wrong),
+                };
+            }
+            version += 1;
+            let Some(What::Wrote { effect, .. }) = writes.get(&version).map(|event| &event.what) else { break };
+            state = effect.apply(&state);
+        }
+        // A version that nobody was told of: one of those that may have been done.
+        let mut tried: Vec<(&Effect, Instant)> = Vec::new();
+        for at in 0..self.open.len() {
+            let (event, effect) = self.open[at];
+            let too_late = self.seen_by.range(version..).any(|(_, ended)| event.begun > *ended);
+            // One that does the same and began before was tried in its place.
+            let same = tried.iter().any(|(other, begun)| *other == effect && *begun <= event.begun);
+            if too_late || same {
+                continue;
+            }
+            tried.push((effect, event.begun));
+            self.open.remove(at);
+            writes.insert(version, event);
+            if self.from(version, effect.apply(&state), writes) {
+                return true;
+            }
+            writes.remove(&version);
+            self.open.insert(at, (event, effect));
+        }
+        self.fails(format!("version {version} was made by nobody"))
+    }
+
+    fn fails(&mut self, wrong: String) -> bool {
+        self.wrong.get_or_insert(wrong);
+        false
+    }
 }
 
 fn perhaps<'a>(event: &&'a Event) -> Option<(&'a Event, &'a Effect)> {
@@ -186,6 +239,10 @@ mod tests {
             self.event(begun, ended, What::Perhaps { effect: Effect::Add("n".into(), 1) })
         }
 
+        fn perhaps_sets(self, begun: u64, ended: u64, n: i64) -> Self {
+            self.event(begun, ended, What::Perhaps { effect: Effect::Put(state(n)) })
+        }
+
         #[track_caller]
         fn fits(self) {
             assert_eq!(check(&state(0), &self.events), Ok(()));
@@ -205,6 +262,10 @@ mod tests {
         Made::new().add(0, 9, 3).add(1, 2, 2).read(3, 4, 2, 1).fits();
         Made::new().perhaps(0, 1).read(2, 3, 1, 0).fits();
         Made::new().perhaps(0, 1).read(2, 3, 2, 1).add(4, 5, 3).fits();
+        // The first that fits is not the one: only the other way round is 7 left.
+        Made::new().perhaps_sets(0, 1, 7).perhaps_sets(0, 1, 9).read(8, 9, 3, 7).fits();
+        Made::new().perhaps_sets(0, 1, 9).perhaps_sets(0, 1, 7).read(8, 9, 3, 7).fits();
+        Made::new().perhaps_sets(0, 1, 7).perhaps(0, 1).add(2, 3, 4).read(8, 9, 4, 8).fits();
     }
 
     #[test]
@@ -216,7 +277,10 @@ mod tests {
         Made::new().add(0, 1, 2).read(2, 3, 2, 2).wrong("was read at version 2");
         Made::new().read(0, 1, 2, 1).add(2, 3, 2).wrong("before it was asked for");
         Made::new().read(0, 1, 2, 1).read(2, 3, 1, 0).add(0, 5, 2).wrong("came after version 2");
-        Made::new().perhaps(0, 1).read(2, 3, 2, 5).wrong("made by nobody");
+        Made::new().perhaps(0, 1).read(2, 3, 2, 5).wrong("was read at version 2");
         Made::new().perhaps(0, 1).add(2, 3, 2).add(4, 5, 4).read(6, 7, 4, 2).wrong("was read at version 4");
+        Made::new().perhaps(0, 1).read(2, 3, 3, 2).wrong("made by nobody");
+        Made::new().read(0, 1, 2, 1).perhaps(2, 3).wrong("made by nobody");
+        Made::new().perhaps_sets(0, 1, 7).perhaps_sets(0, 1, 9).read(8, 9, 3, 5).wrong("was read at version 3");
     }
 }

@@ -80,7 +80,12 @@ impl Folder {
 
     /// Starts a host on a disk that a shim plays, and waits until it serves.
     pub(crate) fn serve_on(&self, shim: &Shim) -> Host {
-        let host = self.begin::<&str>(&[], &shim.variables().unwrap());
+        self.serve_under::<&str>(&[], &shim.variables().unwrap())
+    }
+
+    /// Starts a host with more arguments and variables, and waits until it serves.
+    pub(crate) fn serve_under<A: AsRef<std::ffi::OsStr>>(&self, more: &[A], variables: &[(&str, PathBuf)]) -> Host {
+        let host = self.begin(more, variables);
         host.unwrap_or_else(|ran| panic!("the host did not start: {ran:?}"))
     }
 
