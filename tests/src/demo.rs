@@ -31,7 +31,10 @@ fn the_demo_takes_too_long_or_its_numbers_do_not_add_up() {
     assert_eq!(number("/predictions/faults"), 0);
     assert!(number("/predictions/aborts-confirmed") <= number("/conflicts"));
     assert!(number("/shards") > 1 && number("/shards") <= number("/shards_of_host"));
-    for kind in ["shard-key", "prediction"] {
+    assert_eq!(number("/together/sum"), number("/together/additions"));
+    assert_eq!(number("/together/version"), number("/together/additions") + 1);
+    assert!(number("/together/verdicts") > 0, "nothing was reconciled");
+    for kind in ["shard-key", "prediction", "reconciliation"] {
         assert!(number(&format!("/policies/{kind}/calls")) > 0, "the {kind} policy decided nothing");
         assert_eq!(number(&format!("/policies/{kind}/faults")), 0);
     }
@@ -41,7 +44,7 @@ fn the_demo_takes_too_long_or_its_numbers_do_not_add_up() {
 #[test]
 fn a_small_demo_says_nothing_to_people() {
     let ran = run(None, ["demo", "--events", "300", "--speed", "max"]).exits(0);
-    for word in ["conflicts", "predictions", "objects", "shards", "policy shard-key"] {
+    for word in ["conflicts", "predictions", "objects", "shards", "policy shard-key", "together"] {
         assert!(ran.stdout.contains(word), "nothing of {word}: {ran:?}");
     }
 }

@@ -3,6 +3,8 @@
 //! The host is a real one in a folder of its own, the traffic goes through QUIC from a connection for each principal, and
 //! every number comes from answers or from the host's own counts.
 
+mod together;
+
 use std::io::IsTerminal;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ use crate::play::{Counts, Ids, Player, Speed, Trace};
 use crate::serve::{StoreArgs, print_next_steps};
 use crate::stop;
 use crate::summary::Summary;
+use together::Together;
 
 /// What to show.
 #[derive(Debug, Clone, Args)]
@@ -68,7 +71,9 @@ Examples:
 What you see: services that change the same things at the same time. Each write names the version \
 that its sender last saw; who comes second is told what stands there, and acts again on that. Before \
 each such write a prediction policy says which version it will meet; whether it was right is judged \
-when the write has been ordered. Where an object lives is decided by a shard-key policy. All policies \
+when the write has been ordered. Where an object lives is decided by a shard-key policy. At the end \
+many clients change one object at once and leave it to the host: each action waits for its turn, a \
+reconciliation policy judges it again on what stands there then, and nobody comes back. All policies \
 are WebAssembly components.";
 
 /// The part that is played slowly enough to be watched: so many events, so many times faster than their own times.
@@ -111,9 +116,9 @@ async fn show(
         introduce(trace.plays(), host)?;
     }
     let config = ClientConfig::from_data_folder(folder).map_err(Error::from)?;
-    let player = Player::new(config, Ids::OfTheTrace).await?;
+    let player = Player::new(config.clone(), Ids::OfTheTrace).await?;
     let told = match play(args, trace, &player, &mut stop).await {
-        Ok(played) => tell(&player, &played, args.json).await,
+        Ok(played) => tell(&player, &config, &played, args.json).await,
         Err(failure) => Err(failure),
     };
     player.close().await;
@@ -194,14 +199,19 @@ fn requests_of(counts: &Counts) -> u64 {
     counts.reads.count() + counts.writes.count()
 }
 
-async fn tell(player: &Player, played: &Played, json: bool) -> Result<(), Failure> {
-    let info = player.client().info().await?;
-    let facts = to_json(&Structured::Map(info.facts));
+async fn facts(player: &Player) -> Result<Value, Failure> {
+    Ok(to_json(&Structured::Map(player.client().info().await?.facts)))
+}
+
+async fn tell(player: &Player, config: &ClientConfig, played: &Played, json: bool) -> Result<(), Failure> {
+    let mut facts = facts(player).await?;
     let per_second = (played.requests as f64 / played.took.as_secs_f64().max(1e-6)).round() as u64;
     played.summary.warn();
     if let Some(failure) = played.summary.failure() {
         return Err(failure.after(played.summary.fields().into_map()));
     }
+    let together = Together::play(config).await?;
+    facts["policies"] = self::facts(player).await?["policies"].take();
     if json {
         let fields = played.summary.fields().set("requests_per_s", per_second);
         let named = ["predictions", "policies", "commits", "shards"].map(|name| (name, facts[name].clone()));
@@ -211,13 +221,15 @@ async fn tell(player: &Player, played: &Played, json: bool) -> Result<(), Failur
             .set(policies.0, policies.1)
             .set(commits.0, commits.1)
             .set("shards_of_host", shards.1)
+            .set("together", together.json())
             .print();
     }
     played.summary.print()?;
     say(&format_args!(
         "as fast as the host answered, one second of the trace at a time: {per_second} requests a second"
     ))?;
-    tell_decisions(&facts)
+    tell_decisions(&facts)?;
+    say(&together.line())
 }
 
 /// What the policies decided, as the host counted it.
