@@ -41,6 +41,8 @@ pub(crate) struct Sent {
     pub(crate) condition: Condition,
     pub(crate) choice: OnConflict,
     pub(crate) id: Option<ActionId>,
+    /// Requests for it, all told.
+    pub(crate) sends: u32,
     /// Requests that may still have their effect.
     pub(crate) loose: u32,
     /// What it came to: the revision, and how.

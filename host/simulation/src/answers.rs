@@ -5,7 +5,8 @@ use ostrakon_wire::answer::{Committed, Object as Told, Page};
 use ostrakon_wire::{Code, OnConflict, Reply, WireError};
 
 use crate::actions::Condition;
-use crate::oracle::Oracle;
+use crate::oracle::{Object, Oracle, Unit, Wrong};
+use crate::world::LOG_KEPT;
 
 /// A request that is under way.
 pub(crate) struct Call {
@@ -33,11 +34,11 @@ pub(crate) enum What {
 }
 
 type Outcomes<'a> = Result<&'a Reply, &'a WireError>;
-type Wrong = Result<(), String>;
 
 impl Oracle {
-    /// A request was answered.
-    pub(crate) fn answered(&mut self, call: &Call, outcome: Outcomes<'_>) {
+    /// A request was answered, by a host whose persist has failed or not.
+    pub(crate) fn answered(&mut self, call: &Call, outcome: Outcomes<'_>, failed: bool) {
+        self.store_failed = failed;
         let held = match call.what {
             What::Act(action) => self.acted(action, call.began, outcome),
             What::Read(object) => self.read(object, call.began, outcome),
@@ -45,7 +46,7 @@ impl Oracle {
             What::List(_) => self.listed(call, outcome),
             What::Ask(action) => self.asked(action, outcome),
             What::Settle(number, in_place) => self.settled(number, in_place, outcome),
-            What::ListEscalations => Ok(()),
+            What::ListEscalations => self.listed_escalations(outcome),
             What::ReadEscalation(number) => match outcome {
                 Ok(Reply::Escalation(told)) if told.number.get() == number => Ok(()),
                 other => self.unusual(&other),
@@ -60,7 +61,8 @@ impl Oracle {
     /// Answers that say nothing of objects.
     fn unusual(&self, outcome: &Outcomes<'_>) -> Wrong {
         match outcome {
-            Err(error) if matches!(error.code, Code::Overloaded | Code::PolicyFailed | Code::Draining) => Ok(()),
+            Err(error) if matches!(error.code, Code::Overloaded | Code::PolicyFailed) => Ok(()),
+            Err(error) if error.code == Code::StoreFailed && self.store_failed => Ok(()),
             other => Err(format!("answered {other:?}")),
         }
     }
@@ -70,7 +72,7 @@ impl Oracle {
         // Whether the request may have its effect later all the same.
         let loose = match outcome {
             Ok(Reply::Ticket(_)) => true,
-            Err(error) => matches!(error.code, Code::StoreFailed | Code::Draining),
+            Err(error) => error.code == Code::StoreFailed,
             _ => false,
         };
         if !loose {
@@ -107,7 +109,7 @@ impl Oracle {
         Ok(())
     }
 
-    fn unit_of(&self, revision: u64) -> Result<crate::oracle::Unit, String> {
+    fn unit_of(&self, revision: u64) -> Result<Unit, String> {
         let unit = (revision as usize).checked_sub(1).and_then(|at| self.units.get(at));
         unit.copied().ok_or_else(|| format!("told of revision {revision}, which is not durable"))
     }
@@ -116,6 +118,11 @@ impl Oracle {
         let sent = &self.actions[action];
         let object = &self.objects[sent.object];
         let (first, last) = (object.version_at(began), object.version());
+        let had_effect = matches!(sent.came_to, Some((_, Outcome::Made | Outcome::Applied)));
+        // Of two requests one may have been refused before the other was done.
+        if had_effect && sent.sends == 1 && error.code != Code::StoreFailed {
+            return Err(format!("refused with {}, and it came to {:?}", error.code.name(), sent.came_to));
+        }
         match error.code {
             Code::Conflict if error.winner.is_some() => {
                 let winner = error.winner.as_ref().ok_or("a conflict without a winner")?;
@@ -130,7 +137,7 @@ impl Oracle {
                     return Err(format!("told another winner than version {version}"));
                 }
                 // The policy's word stands between the conflict and the answer only where it was asked.
-                match (first..=last).any(|stood| !sent.condition.holds(stood, object.at(stood).is_some())) {
+                match (first..=version).any(|stood| !sent.condition.holds(stood, object.at(stood).is_some())) {
                     true => Ok(()),
                     false => Err("a conflict where there was none".into()),
                 }
@@ -157,12 +164,29 @@ impl Oracle {
                     false => Err(format!("refused with {} where it could be done", error.code.name())),
                 }
             }
-            Code::VersionGap | Code::Conflict => match sent.condition {
-                Condition::Known(_) | Condition::Makes(_) => Ok(()),
-                Condition::None => Err("refused for a condition that it does not have".into()),
+            Code::VersionGap => match (error.stored, sent.condition) {
+                (Some(stored), Condition::Makes(made)) if made > stored.get() + 1 => {
+                    self.stood(object, began, stored.get())
+                }
+                other => Err(format!("a gap where there is none: {other:?}")),
             },
-            Code::ActionExpired | Code::ActionIdAhead | Code::StoreFailed => Ok(()),
+            Code::ActionExpired if self.is_remembered(action) => Err("told that it is forgotten, too early".into()),
+            Code::ActionExpired | Code::ActionIdAhead => Ok(()),
             _ => self.unusual(&Err(error)),
+        }
+    }
+
+    /// Whether the log is long enough to hold what an action came to.
+    fn is_remembered(&self, action: usize) -> bool {
+        let oldest = self.revision().saturating_sub(LOG_KEPT as u64);
+        self.actions[action].came_to.is_some_and(|(revision, _)| revision > oldest)
+    }
+
+    fn listed_escalations(&self, outcome: Outcomes<'_>) -> Wrong {
+        let Ok(Reply::Escalations(page)) = outcome else { return self.unusual(&outcome) };
+        match page.items.iter().find(|item| !self.escalations.contains_key(&item.number.get())) {
+            None => Ok(()),
+            Some(item) => Err(format!("listed escalation {}, which is none", item.number)),
         }
     }
 
@@ -188,7 +212,7 @@ impl Oracle {
         }
     }
 
-    fn stood(&self, object: &crate::oracle::Object, began: u64, version: u64) -> Wrong {
+    fn stood(&self, object: &Object, began: u64, version: u64) -> Wrong {
         let (first, last) = (object.version_at(began), object.version());
         match (first..=last).contains(&version) {
             true => Ok(()),
@@ -196,7 +220,7 @@ impl Oracle {
         }
     }
 
-    fn nothing_there(&self, object: &crate::oracle::Object, began: u64, outcome: &Outcomes<'_>) -> Wrong {
+    fn nothing_there(&self, object: &Object, began: u64, outcome: &Outcomes<'_>) -> Wrong {
         let Err(error) = outcome else { return Err(format!("answered {outcome:?}")) };
         if error.code != Code::NotFound {
             return self.unusual(outcome);
@@ -237,11 +261,14 @@ impl Oracle {
         let sent = &self.actions[action];
         match outcome {
             Ok(Reply::Committed(committed)) => self.came_to(action, committed),
-            Ok(Reply::Ticket(_)) if sent.came_to.is_none() || sent.loose > 0 => Ok(()),
+            Ok(Reply::Ticket(_)) if sent.came_to.is_none() && sent.loose > 0 => Ok(()),
             Ok(other) => Err(format!("answered {other:?}; it came to {:?}", sent.came_to)),
             Err(error) => match (error.code, sent.came_to) {
                 (Code::UnknownTicket, None) if sent.ticket_seen => Err("its ticket is gone".into()),
-                (Code::UnknownTicket | Code::ActionExpired | Code::StoreFailed, _) => Ok(()),
+                (Code::UnknownTicket | Code::ActionExpired, _) if self.is_remembered(action) => {
+                    Err(format!("it is forgotten too early; it came to {:?}", sent.came_to))
+                }
+                (Code::UnknownTicket | Code::ActionExpired, _) => Ok(()),
                 (Code::Escalated, Some((_, Outcome::Escalated))) => Ok(()),
                 (_, Some((_, Outcome::Rejected))) => Ok(()),
                 _ => self.unusual(&outcome),
@@ -251,14 +278,14 @@ impl Oracle {
 
     fn settled(&mut self, number: u64, in_place: Option<usize>, outcome: Outcomes<'_>) -> Wrong {
         let open = match outcome {
-            Err(error) => matches!(error.code, Code::StoreFailed | Code::Draining),
+            Err(error) => error.code == Code::StoreFailed,
             Ok(_) => false,
         };
         let of = self.escalations.get_mut(&number).ok_or("no such escalation")?;
         if !open {
             of.loose = of.loose.saturating_sub(1);
         }
-        let settled = of.settled;
+        let (settled, others) = (of.settled, of.loose);
         if let Some(action) = in_place.filter(|_| !open) {
             self.actions[action].loose = 0;
         }
@@ -270,14 +297,13 @@ impl Oracle {
             Ok(other) => Err(format!("answered {other:?}")),
             Err(error) => match error.code {
                 // What it was run again on may not have allowed it; then it stays open.
-                Code::EscalationSettled
-                | Code::Escalated
+                Code::EscalationSettled if settled || others > 0 => Ok(()),
+                Code::Escalated
                 | Code::Rejected
                 | Code::Conflict
                 | Code::VersionGap
                 | Code::NotFound
-                | Code::InvalidPointer
-                | Code::StoreFailed => Ok(()),
+                | Code::InvalidPointer => Ok(()),
                 _ => self.unusual(&outcome),
             },
         }

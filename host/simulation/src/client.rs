@@ -93,6 +93,7 @@ impl World {
             condition,
             choice,
             id,
+            sends: 1,
             loose: 1,
             came_to: None,
             in_place_of: None,
@@ -125,6 +126,7 @@ impl World {
         let object = oracle.objects[oracle.actions[at].object].id.clone();
         let sent = &mut oracle.actions[at];
         sent.id?;
+        sent.sends += 1;
         sent.loose += 1;
         Some((What::Act(at), sent.operation(&object, false)))
     }
@@ -179,6 +181,7 @@ impl World {
                     condition: Condition::None,
                     choice: OnConflict::Reconcile,
                     id: None,
+                    sends: 1,
                     loose: 1,
                     came_to: None,
                     in_place_of: Some(number),

@@ -2,7 +2,7 @@
 //! over a simulated disk and simulated clocks. From one seed follow the clients, what they do, the order of all steps, what
 //! policies answer, and every fault; so a run can be had again, byte for byte.
 //!
-//! What the host does is held against what it may do, step by step: see [`oracle`]. A fault can be planted into the host
+//! What the host does is held against what it may do, step by step: see `oracle.rs` and `answers.rs`. A fault can be planted into the host
 //! at run time; a simulation that does not find it proves nothing.
 
 mod actions;

@@ -15,6 +15,7 @@ use ostrakon_wire::value::Value;
 use ostrakon_wire::{ActionId, ActionKind, ObjectId, OnConflict, Payload, Revision, Version};
 
 use crate::actions::{Condition, Sent, tag_of};
+use crate::world::TRIES_MAX;
 
 /// One object: its versions, from 1 on, each with its revision and what stands there.
 pub(crate) struct Object {
@@ -47,6 +48,8 @@ pub(crate) struct Oracle {
     pub(crate) units: Vec<Unit>,
     pub(crate) escalations: BTreeMap<u64, Escalated>,
     pub(crate) ids: HashMap<(String, ActionId), usize>,
+    /// The host that answers now takes no more writes.
+    pub(crate) store_failed: bool,
     /// The first thing that must not be.
     pub(crate) violation: Option<String>,
 }
@@ -72,11 +75,12 @@ impl Object {
     }
 }
 
-type Wrong = Result<(), String>;
+/// What must not be, in words.
+pub(crate) type Wrong = Result<(), String>;
 
-/// Verdicts after which nothing is written.
-fn found_there(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::AlreadyApplied(_) | Verdict::Remove(_))
+/// Verdicts after which nothing is written to a live object, or to what is none.
+fn found_there(verdict: &Verdict, live: bool) -> bool {
+    matches!(verdict, Verdict::AlreadyApplied(_)) || !live && matches!(verdict, Verdict::Remove(_))
 }
 
 impl Oracle {
@@ -145,7 +149,10 @@ impl Oracle {
         let action = match entry.outcome {
             Outcome::Made => Some(self.made(view, object, entry, revision)?),
             Outcome::Applied | Outcome::Rejected | Outcome::Escalated => self.noted(view, object, entry, revision)?,
-            Outcome::Detached => None,
+            Outcome::Detached => {
+                self.hold_detached(object, entry)?;
+                None
+            }
             Outcome::Settled => self.discarded(entry)?,
         };
         self.units.push(Unit { object, version, outcome: entry.outcome, action });
@@ -236,7 +243,7 @@ impl Oracle {
             return Err(format!("#{number} was asked for another object or is another kind"));
         }
         match (sent.came_to, settles) {
-            (Some((revision, Outcome::Escalated)), Some(_)) if revision > 0 => return Ok(()),
+            (Some((_, Outcome::Escalated)), Some(_)) => return Ok(()),
             (Some((revision, outcome)), _) => {
                 return Err(format!("doubled: #{number} came to {outcome:?} at revision {revision} before"));
             }
@@ -310,7 +317,8 @@ impl Oracle {
     fn noted_by_hand(&mut self, object: usize, entry: &Entry, stored: u64) -> Result<Option<usize>, String> {
         let fits = |(_, of): &(&u64, &Escalated)| {
             let sent = &self.actions[of.action];
-            let applied = sent.judged(stored, found_there);
+            let live = self.objects[object].live().is_some();
+            let applied = sent.judged(stored, |verdict| found_there(verdict, live));
             of.loose > 0 && !of.settled && sent.object == object && sent.kind() == entry.kind && applied
         };
         let found = self.escalations.iter().find(fits).map(|(number, of)| (*number, of.action));
@@ -324,8 +332,11 @@ impl Oracle {
         let stands = self.objects[sent.object].live();
         let number = sent.number;
         let fits = match outcome {
-            Outcome::Applied => sent.judged(stored, found_there),
-            Outcome::Escalated => sent.was_judged(stored),
+            Outcome::Applied => sent.judged(stored, |verdict| found_there(verdict, stands.is_some())),
+            Outcome::Escalated => {
+                let tried_enough = sent.verdicts.len() >= TRIES_MAX as usize && sent.was_judged(stored);
+                tried_enough || sent.judged(stored, |verdict| matches!(verdict, Verdict::Escalate(_)))
+            }
             _ => {
                 let holds = sent.condition.holds(stored, stands.is_some());
                 let never_was = matches!(sent.condition, Condition::Known(known) if known > stored);
@@ -343,17 +354,42 @@ impl Oracle {
         }
     }
 
+    fn hold_detached(&self, object: usize, entry: &Entry) -> Wrong {
+        let is_it = |sent: &Sent| {
+            sent.object == object
+                && sent.kind() == entry.kind
+                && sent.choice == OnConflict::Detach
+                && sent.loose > 0
+        };
+        let stored = self.objects[object].version();
+        match entry.version.get() == stored && self.actions.iter().rev().any(is_it) {
+            true => Ok(()),
+            false => Err(format!("a ticket at version {} that nobody has asked for", entry.version)),
+        }
+    }
+
     fn discarded(&mut self, entry: &Entry) -> Result<Option<usize>, String> {
         let Ok(number) = <[u8; 8]>::try_from(&entry.note[..]) else { return Ok(None) };
         let number = u64::from_be_bytes(number);
+        if self.escalations.get(&number).is_none_or(|of| of.loose == 0) {
+            return Err(format!("escalation {number} was discarded, and nobody has asked for that"));
+        }
         self.settle(number)?;
         Ok(None)
     }
 
     /// A crash: whoever waited is gone. What has a ticket, as the newest view says, is still on its way.
     pub(crate) fn restarted(&mut self, view: &ReadView) {
-        for sent in &mut self.actions {
+        let Self { actions, objects, .. } = self;
+        let mut had_ticket = Vec::new();
+        for (at, sent) in actions.iter_mut().enumerate() {
+            if sent.ticket_seen && sent.came_to.is_none() {
+                had_ticket.push(at);
+            }
             (sent.loose, sent.ticket_seen) = (0, false);
+            // What was judged on a version that is gone says nothing of the next one with its number.
+            let stands = objects[sent.object].version();
+            sent.verdicts.retain(|(version, _)| *version <= stands);
         }
         for of in self.escalations.values_mut() {
             of.loose = 0;
@@ -364,10 +400,11 @@ impl Oracle {
         for sent in self.actions.iter_mut().filter(|sent| sent.ticket_seen) {
             sent.loose = 1;
         }
-        for number in 0..self.actions.len() {
-            let sent = &self.actions[number];
-            if sent.ticket_told && !sent.ticket_seen && sent.came_to.is_none() {
-                self.wrong(format!("lost: #{} had a ticket before the crash", self.actions[number].number));
+        for at in had_ticket {
+            let sent = &self.actions[at];
+            if !sent.ticket_seen && sent.came_to.is_none() {
+                let number = sent.number;
+                self.wrong(format!("lost: #{number} had a ticket before the crash"));
             }
         }
         if let Err(what) = self.hold_again(view) {

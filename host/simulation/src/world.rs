@@ -28,10 +28,11 @@ const QUEUED_MAX: usize = 12;
 /// Changes of a group at most.
 const GROUP_MAX: u32 = 16;
 /// Changes that the log keeps: few, so that ids are forgotten while somebody may still use them.
-const LOG_KEPT: usize = 256;
+pub(crate) const LOG_KEPT: usize = 256;
 /// Versions that history keeps: more than a group makes, fewer than clients are behind now and then.
 const HISTORY_KEPT: u32 = 24;
-const TRIES_MAX: u32 = 3;
+/// How often a policy is asked before a person has it.
+pub(crate) const TRIES_MAX: u32 = 3;
 /// How many policies think at a time, one while another one does.
 const DEPTH_MAX: u32 = 3;
 /// The time of day when it begins, in milliseconds since 1970.
@@ -88,6 +89,8 @@ pub(crate) struct World {
     depth: Cell<u32>,
     /// Steps for which the disk is slow: nothing is committed.
     slow_disk: Cell<u32>,
+    /// Whether new requests begin.
+    begins: Cell<bool>,
     /// Steps until a host whose persist has failed is restarted.
     restart_in: Cell<Option<u32>>,
 }
@@ -107,6 +110,7 @@ impl World {
             counts: Cell::default(),
             depth: Cell::new(0),
             slow_disk: Cell::new(0),
+            begins: Cell::new(true),
             restart_in: Cell::new(None),
         });
         CURRENT.set(Some(Rc::clone(&world)));
@@ -207,7 +211,7 @@ impl World {
         }
         self.depth.set(self.depth.get() + 1);
         for _ in 0..self.draw(6) {
-            self.step(true);
+            self.step(self.begins.get());
         }
         if self.one_in(10) {
             self.pass(u64::from(self.draw(8_000)));
@@ -307,7 +311,8 @@ impl World {
             Err(ostrakon_wire::Code::Overloaded) => counts.overloaded += 1,
             _ => {}
         });
-        self.oracle.borrow_mut().answered(call, outcome.as_ref());
+        let failed = self.host().machinery.has_failed();
+        self.oracle.borrow_mut().answered(call, outcome.as_ref(), failed);
     }
 
     fn commit(&self) -> bool {
@@ -361,7 +366,6 @@ impl World {
             2 => {
                 let fault = if self.one_in(2) { PersistFault::Lost } else { PersistFault::Made };
                 self.tell(format_args!("the next persist fails: {fault:?}"));
-                self.count(|counts| counts.failed_persists += 1);
                 self.disk.fail_next(fault);
                 self.restart_in.set(Some(self.draw(200)));
             }
@@ -394,6 +398,9 @@ impl World {
     /// The host is gone, with all that was in its memory and all that was not synced; and is started again.
     pub(crate) fn crash(&self, how: &str) {
         self.tell(format_args!("{how}"));
+        if self.host().machinery.has_failed() {
+            self.count(|counts| counts.failed_persists += 1);
+        }
         self.count(|counts| counts.crashes += 1);
         self.tasks.take();
         self.host.take();
@@ -401,6 +408,12 @@ impl World {
         self.restart_in.set(None);
         self.slow_disk.set(0);
         self.start_host();
+    }
+
+    /// Nobody asks for anything more, and nothing holds the disk up.
+    pub(crate) fn calm_down(&self) {
+        self.begins.set(false);
+        self.slow_disk.set(0);
     }
 
     /// Whether a request is under way.
