@@ -163,7 +163,14 @@ async fn live(number: u64, mut survivor: Survivor, done: Arc<AtomicU64>, seed: u
                 events.push(Event { object: at as usize, begun, ended: Instant::now(), what });
             }
             Err(Error::Refused(error)) => match error.code {
-                Code::Conflict => seen[at as usize] = error.winner.unwrap().version.get(),
+                Code::Conflict => {
+                    let winner = error.winner.unwrap();
+                    let version = winner.version.get();
+                    seen[at as usize] = version;
+                    let state: State = serde_json::from_value(as_json(&winner.payload.unwrap())).unwrap();
+                    let what = What::Read { version, state };
+                    events.push(Event { object: at as usize, begun, ended: Instant::now(), what });
+                }
                 Code::Rejected | Code::Escalated => {}
                 other => panic!("{other:?}: {}", error.message),
             },

@@ -3,7 +3,7 @@
 //! Now and then the policy is told of a batch, by a thread of its own; what does not fit into one is not told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ struct Shared {
     /// Whether the batch takes more.
     open: AtomicBool,
     stop: AtomicBool,
+    /// The generation whose faults were told of: once each.
+    warned: AtomicU64,
 }
 
 #[derive(Default)]
@@ -44,6 +46,7 @@ impl Learner {
             batch: Mutex::default(),
             open: AtomicBool::new(true),
             stop: AtomicBool::new(false),
+            warned: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared), thread: None }
     }
@@ -73,9 +76,13 @@ impl Learner {
 
 impl Shared {
     fn run(&self) {
-        while !self.stop.load(Ordering::Relaxed) {
+        loop {
             std::thread::park_timeout(Duration::from_millis(LEARNING_EVERY_MS));
-            self.learn();
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            // A lesson that panics has said so.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.learn()));
         }
     }
 
@@ -87,9 +94,13 @@ impl Shared {
             return;
         }
         match self.policies.prediction.learn(generation, &outcomes) {
-            Ok(()) => self.counters.lessons.add(),
+            Ok(true) => self.counters.lessons.add(),
+            // Another generation decides by now.
+            Ok(false) => {}
             Err(fault) => {
-                tracing::warn!(%fault, "the prediction policy cannot learn");
+                if self.warned.swap(generation.get(), Ordering::Relaxed) != generation.get() {
+                    tracing::warn!(%fault, "the prediction policy cannot learn");
+                }
                 self.counters.prediction_faults.add();
             }
         }

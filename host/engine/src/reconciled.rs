@@ -6,13 +6,12 @@ use ostrakon_wire::answer::Committed;
 use ostrakon_wire::{
     Code, Decided as Place, Generations, Payload, Perform, Reply, Revision, ShardKey, TimestampMs, Version, WireError,
 };
+use tokio::sync::oneshot;
 
 use crate::Engine;
 use crate::action_ids::{Claim, Recorded};
 use crate::agent::{CameTo, Case, Decided, Done, Full};
 use crate::answers::overloaded;
-use tokio::sync::oneshot;
-
 use crate::owner::{NotWritten, Owner, durable};
 
 /// What became of an action that was reconciled.
@@ -22,13 +21,13 @@ pub(crate) struct Reconciled {
     pub(crate) met: Option<(Version, bool)>,
     /// Whether it made a version.
     pub(crate) wrote: bool,
-    /// How often the policy was asked.
-    pub(crate) tries: u32,
+    /// Verdicts that were asked for.
+    pub(crate) verdicts: u32,
 }
 
 impl From<Result<Reply, WireError>> for Reconciled {
     fn from(reply: Result<Reply, WireError>) -> Self {
-        Self { reply, met: None, wrote: false, tries: 0 }
+        Self { reply, met: None, wrote: false, verdicts: 0 }
     }
 }
 
@@ -87,7 +86,7 @@ impl Engine {
     }
 
     async fn done(&self, done: Done) -> Reconciled {
-        let Done { pending, came_to, tries, generations, met, conflict } = done;
+        let Done { pending, came_to, tries, verdicts, generations, met, conflict } = done;
         let revision = match durable(pending).await {
             Ok(durable) => durable.revision,
             Err(reason) => return Err(self.not_written(reason, self.views.position(), generations)).into(),
@@ -109,7 +108,7 @@ impl Engine {
                 refused(WireError { escalation, ..WireError::new(Code::Escalated, words) }, shard_key)
             }
         };
-        Reconciled { reply, met: Some((met, conflict)), wrote, tries }
+        Reconciled { reply, met: Some((met, conflict)), wrote, verdicts }
     }
 
     /// What an action came to whose id is remembered.

@@ -33,8 +33,6 @@ pub(crate) struct Judged {
     pub(crate) conflict: bool,
     /// The caller would have come back with the winner.
     pub(crate) round_trip_saved: bool,
-    /// Verdicts that were asked for in its place.
-    pub(crate) verdicts: u32,
 }
 
 #[derive(Default)]
@@ -99,7 +97,7 @@ impl Guesses {
 
 impl Board {
     fn judge(&self, judged: &Judged) {
-        let Judged { forecast, known, cached, met, conflict, round_trip_saved, verdicts } = *judged;
+        let Judged { forecast, known, cached, met, conflict, round_trip_saved } = *judged;
         add(if forecast.version == met.get() { &self.versions_right } else { &self.versions_wrong });
         let abort = forecast.route == Route::Reconcile;
         self.policy.judge(abort, conflict);
@@ -115,7 +113,6 @@ impl Board {
         if conflict && round_trip_saved {
             add(&self.round_trips_saved);
         }
-        self.verdicts.fetch_add(verdicts.into(), Ordering::Relaxed);
     }
 
     fn facts(&self) -> Map {
@@ -154,8 +151,19 @@ impl Board {
 
 impl Scoreboard {
     pub(crate) fn judge(&self, generation: Generation, judged: &Judged) {
+        self.board(generation).judge(judged);
+    }
+
+    /// Verdicts that were asked for where a forecast of this generation was made.
+    pub(crate) fn judged_by_policy(&self, generation: Generation, verdicts: u32) {
+        if verdicts > 0 {
+            self.board(generation).verdicts.fetch_add(verdicts.into(), Ordering::Relaxed);
+        }
+    }
+
+    fn board(&self, generation: Generation) -> Arc<Board> {
         let found = self.0.read().iter().find(|(of, _)| *of == generation).map(|(_, board)| Arc::clone(board));
-        found.unwrap_or_else(|| self.begin(generation)).judge(judged);
+        found.unwrap_or_else(|| self.begin(generation))
     }
 
     #[cold]
@@ -190,7 +198,6 @@ mod tests {
             met: Version::new(if conflict { 5 } else { 4 }),
             conflict,
             round_trip_saved: true,
-            verdicts: 3,
         }
     }
 
@@ -205,13 +212,14 @@ mod tests {
         board.judge(first, &judged(Route::Write, 400_000, true, 4));
         board.judge(first, &judged(Route::Write, 1_000_000, false, 5));
         board.judge(Generation::new(2), &judged(Route::Write, 0, false, 4));
+        board.judged_by_policy(first, 7);
         let facts = board.facts();
         let of = |map: &Map, name: &str| map[name].clone();
         let Value::Map(one) = &facts["1"] else { panic!("it is a map") };
         assert_eq!((of(one, "precision-ppm"), of(one, "recall-ppm")), (number(750_000), number(750_000)));
         assert_eq!((of(one, "forecasts"), of(one, "tries-saved")), (number(6), number(3)));
         assert_eq!(of(one, "round-trips-saved"), number(4));
-        assert_eq!(of(one, "policy-calls-saved"), Value::Integer(4 - 6 * 3));
+        assert_eq!(of(one, "policy-calls-saved"), Value::Integer(4 - 7));
         let Value::Map(cached) = &one["known-is-cached"] else { panic!("it is a map") };
         assert_eq!((of(cached, "aborts-wrong"), of(cached, "conflicts-missed")), (number(1), number(1)));
         let Value::Map(calibration) = &one["calibration"] else { panic!("it is a map") };

@@ -48,8 +48,8 @@ struct Ended {
     met: Version,
     conflict: bool,
     written: bool,
-    /// Verdicts that were asked for.
-    verdicts: u32,
+    /// It was brought to its owner, not only confirmed or queued.
+    tried: bool,
 }
 
 impl Foretold {
@@ -198,7 +198,8 @@ impl Engine {
         match &outcome {
             Ok(committed) => self.judge(&foretold, &on_its_way, Ended::tried(committed)),
             Err(Failed { met: Some(met), .. }) => {
-                let ended = Ended { met: *met, conflict, written: false, verdicts: 0 };
+                let tried = !foretold.expects_conflict();
+                let ended = Ended { met: *met, conflict, written: false, tried };
                 self.judge(&foretold, &on_its_way, ended);
             }
             Err(_) => {}
@@ -222,9 +223,11 @@ impl Engine {
                     return Ok(Reply::Committed(committed));
                 }
                 Err(Failed { error, met: Some(met) }) if error.code == Code::Conflict => {
-                    let reconciled = self.reconciled(perform, write.timestamp, claim, foretold.generations()).await;
-                    let ended = Ended { met, conflict: true, written: false, verdicts: reconciled.tries };
+                    let ended = Ended { met, conflict: true, written: false, tried: true };
                     self.judge(&foretold, &on_its_way, ended);
+                    drop(on_its_way);
+                    let reconciled = self.reconciled(perform, write.timestamp, claim, foretold.generations()).await;
+                    self.scoreboard.judged_by_policy(foretold.generation, reconciled.verdicts);
                     self.observe(&perform.target.object, &reconciled);
                     return reconciled.reply;
                 }
@@ -233,8 +236,9 @@ impl Engine {
         }
         let reconciled = self.reconciled(perform, write.timestamp, claim, foretold.generations()).await;
         if let Some((met, conflict)) = reconciled.met {
-            let ended = Ended { met, conflict, written: reconciled.wrote, verdicts: reconciled.tries };
+            let ended = Ended { met, conflict, written: reconciled.wrote, tried: false };
             self.judge(&foretold, &on_its_way, ended);
+            self.scoreboard.judged_by_policy(foretold.generation, reconciled.verdicts);
         }
         reconciled.reply
     }
@@ -277,16 +281,17 @@ impl Engine {
 
     /// Judges a forecast by what its write met, and remembers that.
     fn judge(&self, foretold: &Foretold, on_its_way: &OnItsWay<'_>, ended: Ended) {
-        let Ended { met, conflict, written, verdicts } = ended;
+        let Ended { met, conflict, written, tried } = ended;
         let stands = if written { Version::new(met.get() + 1) } else { met };
         on_its_way.ended(stands, written, conflict);
         if let Some(forecast) = foretold.forecast {
             self.counters.judge(forecast, met, conflict);
             let Foretold { generation, known, cached, choice, age_us, .. } = *foretold;
-            let round_trip_saved = choice != OnConflict::Reject;
-            let judged = Judged { forecast, known, cached, met, conflict, round_trip_saved, verdicts };
+            // What is detached does not come back in any case.
+            let round_trip_saved = choice == OnConflict::Reconcile;
+            let judged = Judged { forecast, known, cached, met, conflict, round_trip_saved };
             self.scoreboard.judge(generation, &judged);
-            let (predicted, aborted) = (forecast.version, forecast.route == Route::Reconcile);
+            let (predicted, aborted) = (forecast.version, !tried);
             let outcome = Outcome { scope: on_its_way.object(), predicted, met: met.get(), age_us, aborted };
             self.learner.tell(generation, outcome);
         }
@@ -369,7 +374,7 @@ struct Failed {
 
 impl Ended {
     fn tried(committed: &Committed) -> Self {
-        Self { met: met_by(committed.version), conflict: false, written: true, verdicts: 0 }
+        Self { met: met_by(committed.version), conflict: false, written: true, tried: true }
     }
 }
 

@@ -58,8 +58,10 @@ impl<P: Hot> Active<P> {
     pub(crate) fn with_state(&self, state: Vec<u8>) -> Result<Self, PolicyFault> {
         let policy = self.policy.with_state(state);
         let lanes = Lanes::new(policy.prepared.limits().lanes);
-        for place in lanes.all().take(self.lanes.taken()) {
+        for (place, calls) in lanes.all().zip(self.lanes.calls()) {
             let mut kept = fresh::<P>(&policy.prepared)?;
+            // The sampled check goes on where it was.
+            kept.calls = calls;
             P::trial(&mut kept.ready, policy.prepared.limits()).map_err(|(_, fault)| fault)?;
             *place.lock() = Some(kept);
         }

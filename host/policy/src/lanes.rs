@@ -28,10 +28,11 @@ impl<P: Policy> Lanes<P> {
         self.0.iter().map(|lane| &lane.0)
     }
 
-    /// Places up to the last that has been used.
-    pub(crate) fn taken(&self) -> usize {
-        let used = |place: &Mutex<Option<Kept<P>>>| place.try_lock().is_none_or(|kept| kept.is_some());
-        self.0.iter().rposition(|lane| used(&lane.0)).map_or(1, |last| last + 1)
+    /// The calls of each instance, up to the last that there is.
+    pub(crate) fn calls(&self) -> Vec<u32> {
+        let mut calls: Vec<_> = self.all().map(|place| place.lock().as_ref().map(|kept| kept.calls)).collect();
+        while calls.len() > 1 && calls.pop_if(|last| last.is_none()).is_some() {}
+        calls.into_iter().map(Option::unwrap_or_default).collect()
     }
 
     /// A place for one call: this thread's own, else any free one, else its own when that becomes free. So there are

@@ -43,6 +43,7 @@ impl Patience {
     }
 }
 
+// As the store's clock tells it; neither layer may import the other.
 fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)

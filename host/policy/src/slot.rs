@@ -67,11 +67,13 @@ impl<P: Policy> Slot<P> {
     }
 
     /// Replaces what decides by another state of its generation, unless a swap came first.
-    fn renew(&self, of: &Active<P>, renewed: Active<P>) {
+    fn renew(&self, of: &Active<P>, renewed: Active<P>) -> bool {
         let _swapping = self.swapping.lock();
-        if self.current.load().number == of.number {
+        let still = self.current.load().number == of.number;
+        if still {
             self.current.store(Arc::new(renewed));
         }
+        still
     }
 
     #[inline]
@@ -158,16 +160,15 @@ impl PredictionPolicy for PredictionSlot {
         self.0.current().policy.learns()
     }
 
-    fn learn(&self, generation: Generation, outcomes: &[Outcome]) -> Result<(), PolicyFault> {
+    fn learn(&self, generation: Generation, outcomes: &[Outcome]) -> Result<bool, PolicyFault> {
         let active = Arc::clone(&self.0.current());
         if active.number != generation || !active.policy.learns() {
-            return Ok(());
+            return Ok(false);
         }
         let learned = Prediction::learn(&active.policy.prepared, outcomes);
         let renewed = learned.and_then(|state| active.with_state(state));
         let renewed = renewed.inspect_err(|fault| active.tally.fault(fault))?;
-        self.0.renew(&active, renewed);
-        Ok(())
+        Ok(self.0.renew(&active, renewed))
     }
 }
 

@@ -356,10 +356,7 @@ impl Oracle {
 
     fn hold_detached(&self, object: usize, entry: &Entry) -> Wrong {
         let is_it = |sent: &Sent| {
-            sent.object == object
-                && sent.kind() == entry.kind
-                && sent.choice == OnConflict::Detach
-                && sent.loose > 0
+            sent.object == object && sent.kind() == entry.kind && sent.choice == OnConflict::Detach && sent.loose > 0
         };
         let stored = self.objects[object].version();
         match entry.version.get() == stored && self.actions.iter().rev().any(is_it) {

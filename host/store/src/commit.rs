@@ -209,7 +209,7 @@ impl<S: Sink> Thread<S> {
         if group.is_empty() {
             // Only shards that are held back have work: give their flushes a moment. One that failed ends them all.
             std::thread::sleep(crate::flush::POLL);
-            if let Err(error) = self.store.disk.is_well() {
+            if let Err(error) = self.store.disk.check_well() {
                 self.fail(&error);
             }
             return;

@@ -65,8 +65,8 @@ impl Disk {
         }
     }
 
-    /// Whether a flush or a compaction has failed, after which nothing may be written any more.
-    pub(crate) fn is_well(&self) -> fjall::Result<()> {
+    /// An error where a flush or a compaction has failed, after which nothing may be written any more.
+    pub(crate) fn check_well(&self) -> fjall::Result<()> {
         match self {
             Self::Fjall(database) => database.persist(PersistMode::Buffer),
             #[cfg(feature = "simulation")]

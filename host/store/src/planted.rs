@@ -1,7 +1,8 @@
 //! Faults planted on purpose, in builds with the feature `planted-faults` alone: a test that does not notice them proves
 //! nothing. In all other builds every question is answered with no, and nothing of them is left.
 //!
-//! `OSTRAKON_PLANTED_FAULT` chooses one for a process; a simulation chooses one for its thread.
+//! A simulation chooses one for its thread; in builds with the feature `planted-faults-of-process` as well
+//! `OSTRAKON_PLANTED_FAULT` chooses one for a process.
 
 #[cfg(feature = "planted-faults")]
 pub use planting::plant;
@@ -82,6 +83,7 @@ pub use planting::is;
 #[cfg(feature = "planted-faults")]
 mod planting {
     use std::cell::Cell;
+    #[cfg(feature = "planted-faults-of-process")]
     use std::sync::OnceLock;
 
     use super::Fault;
@@ -100,6 +102,12 @@ mod planting {
         OF_THREAD.get() == Some(fault) || of_process() == Some(fault)
     }
 
+    #[cfg(not(feature = "planted-faults-of-process"))]
+    fn of_process() -> Option<Fault> {
+        None
+    }
+
+    #[cfg(feature = "planted-faults-of-process")]
     fn of_process() -> Option<Fault> {
         static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
         *FAULT.get_or_init(|| {

@@ -169,6 +169,8 @@ pub const RECONCILE_RUN_MAX: usize = 128;
 pub const RECONCILE_RUN_MS: u64 = 5;
 /// The same in bytes of the versions that are made.
 pub const RECONCILE_RUN_BYTES: usize = 512 << 10;
+/// Longest that an object waits for its next turn because its actions are dear, in milliseconds.
+pub const RECONCILE_PAUSE_MS_MAX: u64 = 500;
 /// Bytes of the versions that an object's last turns made and that are kept for those that were made for them; of so many
 /// objects.
 pub const RECENT_BYTES_MAX: usize = 96 << 10;

@@ -30,9 +30,10 @@ impl Packages<'_> {
     pub(crate) fn unpacked(&self) -> Result<PathBuf> {
         let system = self.home.join("system");
         let complete = self.home.join("complete");
-        if !complete.is_file() {
+        let names = self.names.join(" ");
+        if fs::read_to_string(&complete).ok().as_ref() != Some(&names) {
             self.fetch(&system)?;
-            fs::write(&complete, "")?;
+            fs::write(&complete, names)?;
         }
         Ok(system)
     }

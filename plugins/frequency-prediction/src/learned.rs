@@ -11,6 +11,8 @@ const PLACES: usize = 256;
 const ENTRY_BYTES: usize = 12;
 /// How much of what a batch shows is believed at once.
 const WEIGHT: f64 = 0.5;
+/// A mean that is nearer to nothing is taken for nothing.
+const MEAN_MIN: f64 = 0.05;
 /// No forecast is corrected by more versions than that.
 const MEAN_MAX: f64 = 1e6;
 
@@ -72,9 +74,15 @@ impl Learned {
         }
         self.0.resize(PLACES, None);
         for (scope, sum, count) in errors {
-            let before = self.unforeseen(scope).unwrap_or(0.0);
-            let mean = (before + WEIGHT * sum / count).clamp(-MEAN_MAX, MEAN_MAX);
-            self.0[place_of(scope)] = Some((scope, mean as f32));
+            let before = self.unforeseen(scope);
+            let mean = (before.unwrap_or(0.0) + WEIGHT * sum / count).clamp(-MEAN_MAX, MEAN_MAX);
+            let place = &mut self.0[place_of(scope)];
+            // Where nothing unforeseen comes in there is nothing to know, and no reason to take another's place.
+            match (mean.abs() < MEAN_MIN, before) {
+                (false, _) => *place = Some((scope, mean as f32)),
+                (true, Some(_)) => *place = None,
+                (true, None) => {}
+            }
         }
     }
 }

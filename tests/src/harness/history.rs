@@ -92,7 +92,7 @@ fn check_object(first: &State, events: &[&Event]) -> Result<(), String> {
     let mut search = Search { events, reads, last, seen_by, open, steps: 0, wrong: None };
     match search.from(1, first.clone(), &mut writes) {
         true => Ok(()),
-        false => Err(search.wrong.unwrap_or_else(|| "no order explains it".to_owned())),
+        false => Err(search.wrong.map_or_else(|| "no order explains it".to_owned(), |(_, wrong)| wrong)),
     }
 }
 
@@ -106,8 +106,8 @@ struct Search<'a> {
     /// Those that are not done yet.
     open: Vec<(&'a Event, &'a Effect)>,
     steps: u64,
-    /// The first thing that did not fit, on the way that went farthest.
-    wrong: Option<String>,
+    /// What did not fit on the way that went farthest, and how far that was.
+    wrong: Option<(u64, String)>,
 }
 
 /// Ways that are tried before a history is given up on.
@@ -120,12 +120,12 @@ impl<'a> Search<'a> {
             self.steps += 1;
             assert!(self.steps < STEPS_MAX, "too many operations have an unknown outcome to tell");
             if let Some(read) = self.reads.get(&version).and_then(|all| all.iter().find(|read| ***read != state)) {
-                return self.fails(format!("{read:?} was read at version {version}, which holds {state:?}"));
+                return self.fails(version, format!("{read:?} was read at version {version}, which holds {state:?}"));
             }
             if version == self.last {
                 return match check_time(self.events, writes) {
                     Ok(()) => true,
-                    Err(wrong) => self.fails(wrong),
+                    Err(wrong) => self.fails(version, wrong),
                 };
             }
             version += 1;
@@ -151,11 +151,13 @@ impl<'a> Search<'a> {
             writes.remove(&version);
             self.open.insert(at, (event, effect));
         }
-        self.fails(format!("version {version} was made by nobody"))
+        self.fails(version, format!("version {version} was made by nobody"))
     }
 
-    fn fails(&mut self, wrong: String) -> bool {
-        self.wrong.get_or_insert(wrong);
+    fn fails(&mut self, version: u64, wrong: String) -> bool {
+        if self.wrong.as_ref().is_none_or(|(farthest, _)| *farthest < version) {
+            self.wrong = Some((version, wrong));
+        }
         false
     }
 }

@@ -140,13 +140,16 @@ pub(super) fn round(peer: Peer, keys: usize, seconds: u64) -> anyhow::Result<Out
     let running = start(peer)?;
     wait_for(running.port)?;
     let patience = Duration::from_secs(seconds) + PATIENCE;
+    let port = running.port;
     let measuring = async {
         match peer {
             Peer::Etcd => {
-                measure(etcd::create(running.port, keys).await?, etcd::dial(running.port).await?, keys, seconds).await
+                etcd::create(port, keys).await?;
+                measure(etcd::dial(port).await?, keys, seconds).await
             }
             Peer::Redis => {
-                measure(redis::create(running.port, keys).await?, redis::dial(running.port).await?, keys, seconds).await
+                redis::create(port, keys).await?;
+                measure(redis::dial(port).await?, keys, seconds).await
             }
         }
     };
@@ -161,7 +164,7 @@ struct Driven {
     attempts: u64,
 }
 
-async fn measure<W: Wire>(_created: (), wires: Vec<W>, keys: usize, seconds: u64) -> anyhow::Result<Outcome> {
+async fn measure<W: Wire>(wires: Vec<W>, keys: usize, seconds: u64) -> anyhow::Result<Outcome> {
     ensure!(wires.len() == CLIENTS, "every client has its way to the peer");
     let window = Window::after_warm_up(seconds);
     let mut running = JoinSet::new();

@@ -68,7 +68,7 @@ pub struct Outcome {
     pub met: u64,
     /// How old the observation was that it was foretold from, in microseconds; all ones: there was none.
     pub age_us: u64,
-    /// The write was not tried.
+    /// The write was not tried: it was confirmed to be lost, or sent to the queue.
     pub aborted: bool,
 }
 
@@ -82,12 +82,12 @@ pub trait PredictionPolicy: Send + Sync {
         false
     }
 
-    /// Tells what became of forecasts of one generation; of another than the one that decides now they are dropped. Takes
-    /// its time: it is no part of any request.
+    /// Tells what became of forecasts of one generation; of another than the one that decides now they are dropped. Answers
+    /// whether it was learned from. Takes its time: it is no part of any request.
     ///
     /// # Errors
     /// When the policy has no usable answer; it knows what it knew.
-    fn learn(&self, _generation: Generation, _outcomes: &[Outcome]) -> Result<(), PolicyFault> {
-        Ok(())
+    fn learn(&self, _generation: Generation, _outcomes: &[Outcome]) -> Result<bool, PolicyFault> {
+        Ok(false)
     }
 }

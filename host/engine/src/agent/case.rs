@@ -23,6 +23,8 @@ pub(crate) struct Case {
     pub(super) new_key: Option<ShardKey>,
     /// How often the policy was asked.
     pub(crate) tries: u32,
+    /// Its answers; a try may take two.
+    pub(crate) verdicts: u32,
     /// The escalation that ends with it.
     pub(crate) settles: Option<Settles>,
     /// It is detached, and its ticket stands on disk or is on its way there.
@@ -59,6 +61,7 @@ pub(crate) struct Done {
     pub(crate) pending: Pending,
     pub(crate) came_to: CameTo,
     pub(crate) tries: u32,
+    pub(crate) verdicts: u32,
     pub(crate) generations: Generations,
     /// The version that it met.
     pub(crate) met: Version,
@@ -82,6 +85,7 @@ impl Case {
             generations: Generations::default(),
             new_key: None,
             tries: 0,
+            verdicts: 0,
             settles: None,
             ticket_open: false,
             reply: None,

@@ -14,6 +14,9 @@ use parking_lot::{Condvar, Mutex};
 use super::case::Case;
 use crate::owner::Recent;
 
+/// A shorter wait of an object that nobody waits for is forgotten.
+const PAUSE_KEPT: Duration = Duration::from_millis(1);
+
 pub(super) struct Queues {
     state: Mutex<State>,
     filled: Condvar,
@@ -162,11 +165,13 @@ impl Queues {
         cases.extend(again);
         queue.cases = cases;
         queue.recent = if busy <= RECENT_OBJECTS_MAX { recent } else { Recent::default() };
-        if queue.cases.is_empty() || closed {
+        let now = self.clock.instant();
+        // One that has to wait for long waits though nobody is there: the next one must not find it gone.
+        let pauses = stalled.is_some_and(|at| at > now + PAUSE_KEPT);
+        if closed || queue.cases.is_empty() && !pauses {
             state.objects.remove(&object);
             return;
         }
-        let now = self.clock.instant();
         let next = queue.cases.iter().map(|case| case.not_before.unwrap_or(now)).min();
         match (stalled.filter(|at| *at > now), next.filter(|at| *at > now)) {
             (Some(at), _) => {

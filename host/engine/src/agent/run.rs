@@ -7,7 +7,7 @@ use ostrakon_core::policy::{Brief, Decision, PolicyFault, Verdict};
 use ostrakon_core::reconcile::{self, First, Judged, Make, Next};
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{CaseWrite, Escalation, Note, Outcome, Ticket};
-use ostrakon_wire::bounds::{RECONCILE_RUN_BYTES, RECONCILE_RUN_MS};
+use ostrakon_wire::bounds::{RECONCILE_PAUSE_MS_MAX, RECONCILE_RUN_BYTES, RECONCILE_RUN_MS};
 use ostrakon_wire::{
     Action, ActionKind, Code, OnConflict, Payload, Revision, ShardKey, TimestampMs, Version, WireError,
 };
@@ -77,7 +77,7 @@ impl Shared {
         }
         let cost = self.clock().thread_time().saturating_sub(before) + self.commit_time(bytes);
         if cost > DEAR * done.max(1) as u32 {
-            batch.stall(now, cost * DEAR_WAITS);
+            batch.stall(now, (cost * DEAR_WAITS).min(Duration::from_millis(RECONCILE_PAUSE_MS_MAX)));
         }
     }
 
@@ -265,6 +265,7 @@ impl Shared {
 
     fn decided(&self, case: &mut Case, decision: Decision<Verdict>) -> Result<Verdict, PolicyFault> {
         self.counters.verdicts.add();
+        case.verdicts += 1;
         case.generations.reconciliation = Some(decision.generation);
         decision.result.inspect_err(|fault| {
             tracing::warn!(%fault, object = ?case.perform.target.object, "a verdict could not be had");
@@ -299,8 +300,8 @@ impl Shared {
                     self.tickets.fetch_sub(1, Ordering::Relaxed);
                 }
                 self.count(&came_to, case.tries);
-                let (tries, generations) = (case.tries, case.generations);
-                let done = Done { pending, came_to, tries, generations, met, conflict };
+                let Case { tries, verdicts, generations, .. } = case;
+                let done = Done { pending, came_to, tries, verdicts, generations, met, conflict };
                 case.tell(Decided::Done(Box::new(done)));
                 Worked::Gone
             }
