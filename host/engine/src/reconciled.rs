@@ -102,7 +102,9 @@ impl Engine {
         let reply = match came_to {
             CameTo::Made { made, reply } => committed(made.version, made.shard_key, reply),
             CameTo::Applied { version, shard_key, reply } => committed(version, shard_key, reply),
-            CameTo::Rejected { code, words, shard_key } => refused(WireError::new(code, words), shard_key),
+            CameTo::Rejected { code, words, shard_key } => {
+                refused(WireError { stored: stored_of(code, met), ..WireError::new(code, words) }, shard_key)
+            }
             CameTo::Escalated { words, shard_key } => {
                 let escalation = Some(revision);
                 refused(WireError { escalation, ..WireError::new(Code::Escalated, words) }, shard_key)
@@ -124,7 +126,8 @@ impl Engine {
                 let (code, words) = note.split_at_checked(2).unwrap_or_default();
                 let code = code.try_into().map_or(0, u16::from_be_bytes);
                 let code = Code::from_number(code.into()).unwrap_or(Code::Rejected);
-                refused(WireError::new(code, String::from_utf8_lossy(words)))
+                let stored = stored_of(code, version);
+                refused(WireError { stored, ..WireError::new(code, String::from_utf8_lossy(words)) })
             }
             Outcome::Escalated | Outcome::Detached | Outcome::Settled => {
                 let error = WireError::new(Code::Escalated, String::from_utf8_lossy(&note));
@@ -141,6 +144,11 @@ impl Engine {
             None => Err(WireError::new(Code::ActionExpired, "what the action came to is no longer remembered")),
         }
     }
+}
+
+/// The version that stood there, for errors that carry it.
+fn stored_of(code: Code, version: Version) -> Option<Version> {
+    matches!(code, Code::NotFound | Code::VersionGap).then_some(version)
 }
 
 /// Waits for the tip that something was judged on, where it is on its way. Where a persist has failed, it may never have

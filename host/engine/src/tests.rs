@@ -401,3 +401,21 @@ async fn a_shard_that_is_set_aside_takes_others_with_it() {
     unavailable(read(&bed.engine, "high").await.map(|object| object.version));
     assert_eq!(read(&bed.engine, "low").await.unwrap().version, Version::new(3));
 }
+
+#[tokio::test]
+async fn an_action_that_waits_for_its_turn_is_not_told_which_version_is_stored() {
+    let bed = Bed::new();
+    act(&bed.engine, perform("a", Action::Put(structured(json!({}))), None)).await.unwrap();
+    act(&bed.engine, perform("a", Action::Delete, None)).await.unwrap();
+    let again = Perform {
+        action_id: Some(ActionId::from_bits(7)),
+        on_conflict: OnConflict::Reconcile,
+        ..perform("a", Action::Delete, None)
+    };
+    // The first time as it is decided, the second as it is remembered.
+    for _ in 0..2 {
+        let operation = Operation::Reconcile(again.clone());
+        let error = bed.engine.handle(&operation, Context::default()).await.unwrap_err();
+        assert_eq!((error.code, error.stored), (Code::NotFound, Some(Version::new(2))));
+    }
+}
