@@ -26,7 +26,7 @@ const OTHERS_WAIT: Duration = Duration::from_micros(300);
 /// An action that takes longer is dear: what it takes, a core and the one journal, the other objects want too.
 const DEAR: Duration = Duration::from_micros(500);
 /// An object whose actions are dear waits so many times as long as its turn took.
-const DEAR_WAITS: u32 = 3;
+const DEAR_WAITS: u32 = 9;
 /// There is no room for one more escalation: how long a detached action waits.
 const NO_ROOM_WAIT_MS: u64 = 5_000;
 
