@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use ostrakon_wire::bounds::COMMIT_QUEUE_CHANGES_MAX;
 use ostrakon_wire::{ActionId, ActionKind, LogId, ObjectId, Payload, Revision, ShardKey, TimestampMs, Version};
 
 use crate::{
@@ -60,7 +61,7 @@ fn put_in_groups(config: &StoreConfig, changes: &[Put<'_>], group: usize, before
     let numbers = store.numbers();
     let view = store.views().latest();
     let mut places: HashMap<&str, Place> = HashMap::new();
-    let committer = Committer::start(store, Told { done, dropped }, 1_000).unwrap();
+    let committer = Committer::start(store, Told { done, dropped }, COMMIT_QUEUE_CHANGES_MAX).unwrap();
     let indexed: Vec<_> = changes.iter().enumerate().collect();
     for group in indexed.chunks(group) {
         submit(&committer, &map, &view, &numbers, &mut places, group);
