@@ -78,7 +78,7 @@ impl Engine {
             how: settle.how,
             by: settle.by.clone(),
             reason: settle.reason.clone(),
-            at: self.clock.now(),
+            at: self.owner.clock().now(),
             version: None,
         };
         match settle.how {

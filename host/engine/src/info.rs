@@ -23,7 +23,7 @@ impl Engine {
             ("map-epoch".into(), number(map.epoch().get())),
             ("shards".into(), number(map.ranges().len())),
             ("shards-set-aside".into(), number(self.set_aside())),
-            ("uptime-ms".into(), number(self.clock.instant().duration_since(self.started).as_millis())),
+            ("uptime-ms".into(), number(self.owner.clock().instant().duration_since(self.started).as_millis())),
             ("writable".into(), Value::Bool(!self.owner.commit_stats().failed.load(Ordering::Relaxed))),
             ("commits".into(), Value::Map(self.commits())),
             ("changes".into(), Value::Map(self.counters.changes())),

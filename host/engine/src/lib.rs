@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use ostrakon_core::keys;
 use ostrakon_core::policy::{Heat, Placing, PredictionPolicy, ReconciliationPolicy, ShardKeyPolicy};
 use ostrakon_store::planted::{self, Fault};
-use ostrakon_store::{Clock, OpenError, Recovered, Store, StoreConfig, Views};
+use ostrakon_store::{OpenError, Recovered, Store, StoreConfig, Views};
 use ostrakon_wire::bounds::{COMMIT_QUEUE_CHANGES_MAX, RECONCILE_TRIES_DEFAULT};
 use ostrakon_wire::value::Map;
 use ostrakon_wire::{Code, Generations, LogId, ObjectId, Operation, Reply, ShardKey, TimestampMs, WireError};
@@ -104,7 +104,6 @@ pub struct Engine {
     // Stopped before the owner.
     agent: Agent,
     owner: Arc<Owner>,
-    clock: Clock,
     views: Views,
     log: LogId,
     ids: Arc<ActionIds>,
@@ -141,20 +140,19 @@ impl Engine {
         let (of_owner, of_policies, of_counters) = (Arc::clone(&owner), Arc::clone(&policies), Arc::clone(&counters));
         let learner = Learner::new(Arc::clone(&policies), Arc::clone(&counters));
         let agent = Agent::new(of_owner, of_policies, of_counters, &ids, recovered, tries_max.max(1));
-        let (clock, views) = (owner.clock().clone(), owner.views().clone());
+        let views = owner.views().clone();
         Self {
             policies,
             agent,
             log: views.position().log,
-            owner,
-            views,
             ids,
-            observed: Observed::new(clock.clone(), observe_lag),
+            observed: Observed::new(owner.clock().clone(), observe_lag),
             scoreboard: Scoreboard::default(),
             learner,
             counters,
-            started: clock.instant(),
-            clock,
+            started: owner.clock().instant(),
+            owner,
+            views,
         }
     }
 

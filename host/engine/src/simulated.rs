@@ -42,7 +42,7 @@ impl Engine {
     /// How many microseconds pass until the agent has something to do, if it has nothing now and will have.
     pub fn next_turn_us(&self) -> Option<u64> {
         let at = self.agent.next_turn()?;
-        Some(at.saturating_duration_since(self.clock.instant()).as_micros() as u64)
+        Some(at.saturating_duration_since(self.owner.clock().instant()).as_micros() as u64)
     }
 
     /// Cases, tickets and open escalations that the engine counts.

@@ -156,7 +156,7 @@ impl Engine {
 
     /// When a request was made.
     pub(crate) fn timestamp(&self, context: Context) -> TimestampMs {
-        context.timestamp.unwrap_or_else(|| self.clock.now())
+        context.timestamp.unwrap_or_else(|| self.owner.clock().now())
     }
 
     /// Claims the action's id, where it has one; or answers what came of it. Whoever detaches an action does not wait for
@@ -176,7 +176,7 @@ impl Engine {
         let kind = write.action.kind() as u64 | format << 4 | custom;
         let identity = Identity { id, intent: intent(&write.target.object, kind, body) };
         let client = write.target.object.client();
-        match self.ids.begin(client, identity, self.clock.now(), !detached).await.map_err(id_refused)? {
+        match self.ids.begin(client, identity, self.owner.clock().now(), !detached).await.map_err(id_refused)? {
             Begun::Fresh(claim) => Ok(Continue(Some(claim))),
             Begun::Repeat(recorded) => self.recall(recorded).await.map(|answered| Break(Reply::Committed(answered))),
             Begun::Running => Ok(Break(self.ticket(id))),

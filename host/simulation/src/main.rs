@@ -49,9 +49,8 @@ struct Arguments {
 }
 
 fn fault(name: &str) -> Result<Fault, String> {
-    let found = Fault::ALL.iter().copied().find(|fault| fault.name() == name);
     let all = || Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(", ");
-    found.ok_or_else(|| format!("there is none of that name; there are: {}", all()))
+    Fault::from_name(name).ok_or_else(|| format!("there is none of that name; there are: {}", all()))
 }
 
 fn main() -> anyhow::Result<ExitCode> {

@@ -19,6 +19,11 @@ macro_rules! faults {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$fault),*];
 
+            /// The fault of that name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|fault| fault.name() == name)
+            }
+
             /// What it is called where it is chosen.
             pub fn name(self) -> &'static str {
                 match self {
@@ -112,8 +117,7 @@ mod planting {
         static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
         *FAULT.get_or_init(|| {
             let name = std::env::var("OSTRAKON_PLANTED_FAULT").ok()?;
-            let fault = Fault::ALL.iter().copied().find(|fault| fault.name() == name);
-            Some(fault.unwrap_or_else(|| panic!("there is no planted fault {name:?}")))
+            Some(Fault::from_name(&name).unwrap_or_else(|| panic!("there is no planted fault {name:?}")))
         })
     }
 }
