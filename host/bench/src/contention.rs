@@ -28,7 +28,7 @@ use crate::pipe;
 use crate::report::Report;
 use crate::rounds::{self, median};
 use crate::{Options, folder};
-use clients::{CLIENTS, CONNECTIONS, MEMBERS, drive, fields, object, perform};
+use clients::{CLIENTS, CONNECTIONS, Driven, MEMBERS, drive, fields, object};
 pub(crate) use predictions::run as predictions;
 
 const KEYS: [usize; 3] = [1, 16, 100_000];
@@ -193,15 +193,9 @@ struct Counted {
 async fn counted(host: &HostFile) -> anyhow::Result<Counted> {
     let mut wires = pipe::dial(host, 1, 0).await?;
     let wire = wires.first_mut().context("there is a connection")?;
-    wire.ask(0, Operation::Info);
-    wire.flush().await?;
-    let answer = loop {
-        if let Some(answer) = wire.answer()? {
-            break answer;
-        }
-        wire.fill().await?;
+    let Reply::Info(info) = wire.ask_one(Operation::Info).await? else {
+        bail!("the host does not tell what it has done")
     };
-    let Ok(Reply::Info(info)) = answer.outcome else { bail!("the host does not tell what it has done") };
     let count = |group: &str, name: &str| match info.facts.get(group) {
         Some(Field::Map(facts)) => match facts.get(name) {
             Some(Field::Integer(count)) => Ok(*count as u64),
@@ -228,15 +222,7 @@ async fn measure(host: &HostFile, mode: Mode, keys: usize, seconds: u64) -> anyh
     for (place, wire) in pipe::dial(host, CONNECTIONS, 0).await?.into_iter().enumerate() {
         running.spawn(drive(wire, place, mode, keys, window));
     }
-    let mut tally = Tally::new(window);
-    let (mut clients, mut requests, mut committed) = (Vec::new(), 0, 0);
-    while let Some(ended) = running.join_next().await {
-        let driven = ended??;
-        tally.add(&driven.tally);
-        clients.extend(driven.clients);
-        requests += driven.requests;
-        committed += driven.committed;
-    }
+    let Driven { tally, clients, requests, committed } = Driven::of_all(running, window).await?;
     let after = counted(host).await?;
     let attempts = requests + (after.verdicts - before.verdicts) + (after.tried - before.tried);
     let outcome = Outcome { scoreboard: after.scoreboard, ..Outcome::of(&tally, &clients, attempts, committed) };
@@ -252,8 +238,8 @@ async fn create(host: &HostFile, keys: usize) -> anyhow::Result<()> {
     let (mut asked, mut done) = (0, 0);
     while done < keys {
         while asked < keys && asked - done < CREATE_IN_FLIGHT {
-            let perform =
-                perform(object(asked)?, Action::Put(payload.clone()), Some(0), OnConflict::Reject, asked as u128 + 1);
+            let (action, id) = (Action::Put(payload.clone()), pipe::action_id((asked as u64) << 2));
+            let perform = pipe::perform(object(asked)?, action, 0, id, OnConflict::Reject);
             wire.ask(asked as u64, Operation::Perform(perform));
             asked += 1;
         }

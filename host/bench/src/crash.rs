@@ -13,7 +13,9 @@ mod writers;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+pub use ostrakon_store::planted::Fault;
 use serde_json::{Value, json};
 
 use crate::{folder, host};
@@ -34,20 +36,19 @@ pub(crate) struct Options {
     #[arg(long, requires = "power")]
     torn: bool,
     /// Build the host with a fault in it, which must be noticed.
-    #[arg(long)]
+    #[arg(long, value_parser = faults())]
     fault: Option<Fault>,
     /// Print the JSON line only.
     #[arg(long)]
     json: bool,
 }
 
-/// A fault that is planted into a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Fault {
-    /// Groups are committed without their sync.
-    NoSync,
-    /// Writers are answered before their group is committed.
-    AnswerEarly,
+/// Those that are seen from outside after an end without a warning.
+const FAULTS: [Fault; 2] = [Fault::NoSync, Fault::AnswerEarly];
+
+fn faults() -> impl TypedValueParser<Value = Fault> {
+    PossibleValuesParser::new(FAULTS.map(Fault::name))
+        .map(|name| Fault::from_name(&name).expect("the parser knows their names"))
 }
 
 /// How a host is ended.
@@ -111,15 +112,6 @@ pub struct Tally {
 
 /// Words that are kept of what was wrong.
 const WRONG_MAX: usize = 20;
-
-impl Fault {
-    fn name(self) -> &'static str {
-        match self {
-            Self::NoSync => "no-sync",
-            Self::AnswerEarly => "answer-early",
-        }
-    }
-}
 
 impl Tally {
     /// Whether the host kept its word.

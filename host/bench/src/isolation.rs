@@ -12,16 +12,14 @@ use anyhow::{Context as _, bail, ensure};
 use ostrakon_policy::testing::{Recipe, snippets};
 use ostrakon_wire::bounds::PAYLOAD_BYTES_MAX;
 use ostrakon_wire::value::{Map as Fields, Value as Field};
-use ostrakon_wire::{
-    Action, ActionId, ObjectId, OnConflict, Operation, Payload, Perform, PolicyKind, Reply, Target, Version,
-};
+use ostrakon_wire::{Action, ObjectId, OnConflict, Operation, Payload, PolicyKind, Reply};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::host::Host;
 use crate::load::{self, Figures, Random, Tally, Window};
-use crate::pipe::{self, Caller};
+use crate::pipe::{self, Caller, action_id, perform};
 use crate::report::Report;
 use crate::{Options, folder, rounds};
 
@@ -184,26 +182,9 @@ async fn create(wire: &mut Caller, object: &ObjectId, filler_bytes: usize) -> an
         ("n".to_owned(), Field::Integer(0)),
         ("filler".to_owned(), filler),
     ])))?;
-    wire.ask(0, Operation::Perform(perform(object, Action::Put(payload), 0, object.digest())));
-    wire.flush().await?;
-    loop {
-        if let Some(answer) = wire.answer()? {
-            answer.outcome?;
-            return Ok(());
-        }
-        wire.fill().await?;
-    }
-}
-
-fn perform(object: &ObjectId, action: Action, known: u64, seed: u64) -> Perform {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
-    Perform {
-        target: Target { object: object.clone(), shard_key: None },
-        action,
-        known: Some(Version::new(known)),
-        action_id: Some(ActionId::from_bits(now << 80 | u128::from(seed))),
-        on_conflict: OnConflict::Reconcile,
-    }
+    let id = action_id(object.digest());
+    wire.ask_one(Operation::Perform(perform(object.clone(), Action::Put(payload), 0, id, OnConflict::Reject))).await?;
+    Ok(())
 }
 
 /// Keeps so many additions under way, each made for the first version. Answers what was committed, and how many were
@@ -225,7 +206,8 @@ async fn drive(
                 let object = &objects[random.below(objects.len() as u64) as usize];
                 begun[place] = Instant::now();
                 under_way += 1;
-                let perform = perform(object, Action::Add(addition.clone()), 1, random.next());
+                let (action, id) = (Action::Add(addition.clone()), action_id(random.next()));
+                let perform = perform(object.clone(), action, 1, id, OnConflict::Reconcile);
                 wire.ask(place as u64, Operation::Perform(perform));
             }
         }

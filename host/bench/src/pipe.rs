@@ -11,8 +11,8 @@ use bytes::{Bytes, BytesMut};
 use ostrakon_client::HostFile;
 use ostrakon_wire::bounds::{FRAME_BYTES_MAX, KEEP_ALIVE_MS, SHARDS_MAX};
 use ostrakon_wire::{
-    ALPN, ActionId, Answer, ClientHello, Code, ConditionalWrite, ObjectId, Operation, Payload, Request, ShardKey,
-    Target, Version, frame,
+    ALPN, Action, ActionId, Answer, ClientHello, Code, ConditionalWrite, ObjectId, OnConflict, Operation, Payload,
+    Perform, Reply, Request, ShardKey, Target, Version, frame,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, TransportConfig};
@@ -201,6 +201,18 @@ impl Caller {
         frame::append(&mut self.out, |out| request.write(out));
     }
 
+    /// Asks one thing where nothing else is under way, and waits for its outcome.
+    pub(crate) async fn ask_one(&mut self, operation: Operation) -> anyhow::Result<Reply> {
+        self.ask(0, operation);
+        self.flush().await?;
+        loop {
+            if let Some(answer) = self.answer()? {
+                return Ok(answer.outcome?);
+            }
+            self.fill().await?;
+        }
+    }
+
     /// The next answer, if a whole one has been received.
     pub(crate) fn answer(&mut self) -> anyhow::Result<Option<Answer>> {
         let frame = frame::split(&mut self.buffer, FRAME_BYTES_MAX)?;
@@ -377,8 +389,25 @@ impl Drop for Caller {
     }
 }
 
+/// An action on an object, made for a version.
+pub(crate) fn perform(
+    object: ObjectId,
+    action: Action,
+    known: u64,
+    action_id: ActionId,
+    on_conflict: OnConflict,
+) -> Perform {
+    Perform {
+        target: Target { object, shard_key: None },
+        action,
+        known: Some(Version::new(known)),
+        action_id: Some(action_id),
+        on_conflict,
+    }
+}
+
 /// A new action id: its time is now, its rest is drawn.
-fn action_id(drawn: u64) -> ActionId {
+pub(crate) fn action_id(drawn: u64) -> ActionId {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     ActionId::from_bits(now.as_millis() << 80 | 7 << 76 | 2 << 62 | u128::from(drawn >> 2))
 }

@@ -7,23 +7,29 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use ostrakon_wire::bounds::RETRY_AFTER_MS;
 use ostrakon_wire::value::{Map as Fields, Value as Field};
-use ostrakon_wire::{
-    Action, ActionId, Answer, Code, ObjectId, OnConflict, Operation, Payload, Perform, Reply, Target, Version,
-};
+use ostrakon_wire::{Action, ActionId, Answer, Code, ObjectId, OnConflict, Operation, Payload, Reply, Target};
+
+use tokio::task::JoinSet;
 
 use super::Mode;
 use crate::load::{Random, Tally, Window};
-use crate::pipe::Caller;
+use crate::pipe::{Caller, action_id, perform};
 
 pub(super) const CONNECTIONS: usize = 32;
 pub(super) const CLIENTS: usize = 256;
 /// A version that was seen longer ago is asked for before it is acted on.
 pub(super) const TRUSTED: Duration = Duration::from_millis(100);
 /// The first wait of the client's own loop is drawn below this; every further one below twice as much.
-pub(super) const BACK_OFF: Duration = Duration::from_micros(500);
-pub(super) const BACK_OFF_DOUBLINGS: u32 = 7;
+const BACK_OFF: Duration = Duration::from_micros(500);
+const BACK_OFF_DOUBLINGS: u32 = 7;
 /// Members of an object that merges set.
 pub(super) const MEMBERS: usize = 16;
+
+/// How long a client waits that has lost so often: full jitter.
+pub(super) fn back_off(random: &mut Random, tries: u32) -> Duration {
+    let spread = BACK_OFF * (1 << tries.min(BACK_OFF_DOUBLINGS));
+    Duration::from_nanos(random.below(spread.as_nanos() as u64))
+}
 
 pub(super) fn object(key: usize) -> anyhow::Result<ObjectId> {
     Ok(ObjectId::new("contention", "counter", &format!("key-{key:06}"))?)
@@ -34,30 +40,13 @@ pub(super) fn fields(pairs: impl IntoIterator<Item = (String, i64)>) -> anyhow::
     Ok(Payload::from_value(&Field::Map(map))?)
 }
 
-pub(super) fn perform(
-    object: ObjectId,
-    action: Action,
-    known: Option<u64>,
-    on_conflict: OnConflict,
-    seed: u128,
-) -> Perform {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
-    Perform {
-        target: Target { object, shard_key: None },
-        action,
-        known: known.map(Version::new),
-        action_id: Some(ActionId::from_bits(now << 80 | seed & ((1 << 80) - 1))),
-        on_conflict,
-    }
-}
-
 /// A client: one action under way.
 struct Client {
     number: usize,
     key: usize,
     action: Option<Action>,
     /// The action's id, the same for every try.
-    seed: u128,
+    id: ActionId,
     begun: Instant,
     tries: u32,
     made: u64,
@@ -71,6 +60,25 @@ pub(super) struct Driven {
     pub(super) clients: Vec<u64>,
     pub(super) requests: u64,
     pub(super) committed: u64,
+}
+
+impl Driven {
+    pub(super) fn new(window: Window) -> Self {
+        Self { tally: Tally::new(window), clients: Vec::new(), requests: 0, committed: 0 }
+    }
+
+    /// What all of them have done.
+    pub(super) async fn of_all(mut running: JoinSet<anyhow::Result<Self>>, window: Window) -> anyhow::Result<Self> {
+        let mut all = Self::new(window);
+        while let Some(ended) = running.join_next().await {
+            let driven = ended??;
+            all.tally.add(&driven.tally);
+            all.clients.extend(driven.clients);
+            all.requests += driven.requests;
+            all.committed += driven.committed;
+        }
+        Ok(all)
+    }
 }
 
 struct Driver {
@@ -99,7 +107,7 @@ pub(super) async fn drive(
         number: place * of_connection + client,
         key: 0,
         action: None,
-        seed: 0,
+        id: ActionId::from_bits(0),
         begun: Instant::now(),
         tries: 0,
         made: 0,
@@ -113,7 +121,7 @@ pub(super) async fn drive(
         clients: clients.collect(),
         seen: HashMap::new(),
         later: BinaryHeap::new(),
-        driven: Driven { tally: Tally::new(window), clients: Vec::new(), requests: 0, committed: 0 },
+        driven: Driven::new(window),
         window,
         under_way: 0,
     };
@@ -166,7 +174,7 @@ impl Driver {
             let value = (client.number as i64) << 32 | client.made as i64;
             Action::Merge(fields([(format!("f{}", client.number % MEMBERS), value)])?)
         });
-        client.seed = u128::from(self.random.next());
+        client.id = action_id(self.random.next());
         (client.key, client.begun, client.tries) = (key, now, 0);
         self.act(place)
     }
@@ -178,11 +186,11 @@ impl Driver {
         let known = self.seen.get(&client.key).filter(|(_, at)| at.elapsed() < TRUSTED).map(|(version, _)| *version);
         let operation = match known {
             None => Operation::ReadVersion(Target { object, shard_key: None }),
-            Some(_) => {
+            Some(known) => {
                 let choice = if self.mode == Mode::CasLoop { OnConflict::Reject } else { OnConflict::Reconcile };
                 let action = client.action.clone().context("a client has an action")?;
                 client.tries += 1;
-                Operation::Perform(perform(object, action, known, choice, client.seed))
+                Operation::Perform(perform(object, action, known, client.id, choice))
             }
         };
         self.driven.requests += 1;
@@ -221,8 +229,7 @@ impl Driver {
             Err(error) if error.code == Code::Conflict && self.mode == Mode::CasLoop => {
                 let winner = error.winner.context("a conflict names the winner")?;
                 self.saw(key, winner.version.get());
-                let spread = BACK_OFF * (1 << tries.min(BACK_OFF_DOUBLINGS));
-                let wait = Duration::from_nanos(self.random.below(spread.as_nanos() as u64));
+                let wait = back_off(&mut self.random, tries);
                 self.later.push(Reverse((now + wait, place)));
                 Ok(())
             }

@@ -18,11 +18,11 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::clients::{BACK_OFF, BACK_OFF_DOUBLINGS, CLIENTS, CONNECTIONS, MEMBERS, TRUSTED};
+use super::clients::{CLIENTS, CONNECTIONS, Driven, MEMBERS, TRUSTED, back_off};
 use super::{Outcome, PATIENCE};
 use crate::folder;
 use crate::host::cargo;
-use crate::load::{self, Random, Tally, Window};
+use crate::load::{self, Random, Window};
 
 /// A store that is measured beside the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,14 +156,6 @@ pub(super) fn round(peer: Peer, keys: usize, seconds: u64) -> anyhow::Result<Out
     load::runtime()?.block_on(async { timeout(patience, measuring).await })?
 }
 
-/// What one client has done.
-struct Driven {
-    tally: Tally,
-    counted: u64,
-    committed: u64,
-    attempts: u64,
-}
-
 async fn measure<W: Wire>(wires: Vec<W>, keys: usize, seconds: u64) -> anyhow::Result<Outcome> {
     ensure!(wires.len() == CLIENTS, "every client has its way to the peer");
     let window = Window::after_warm_up(seconds);
@@ -171,26 +163,17 @@ async fn measure<W: Wire>(wires: Vec<W>, keys: usize, seconds: u64) -> anyhow::R
     for (number, wire) in wires.into_iter().enumerate() {
         running.spawn(drive(wire, number, keys, window));
     }
-    let mut tally = Tally::new(window);
-    let (mut clients, mut committed, mut attempts) = (Vec::new(), 0, 0);
-    while let Some(ended) = running.join_next().await {
-        let driven = ended??;
-        tally.add(&driven.tally);
-        clients.push(driven.counted);
-        committed += driven.committed;
-        attempts += driven.attempts;
-    }
-    Ok(Outcome::of(&tally, &clients, attempts, committed))
+    let Driven { tally, clients, requests, committed } = Driven::of_all(running, window).await?;
+    Ok(Outcome::of(&tally, &clients, requests, committed))
 }
 
 async fn drive<W: Wire>(mut wire: W, number: usize, keys: usize, window: Window) -> anyhow::Result<Driven> {
     let mut random = Random::seeded(number as u64 + 1);
-    let mut driven = Driven { tally: Tally::new(window), counted: 0, committed: 0, attempts: 0 };
-    let mut made = 0_u64;
-    loop {
+    let (mut driven, mut counted, mut made) = (Driven::new(window), 0, 0_u64);
+    'actions: loop {
         let begun = Instant::now();
         if window.is_over(begun) {
-            return Ok(driven);
+            break;
         }
         made += 1;
         let change = match made.is_multiple_of(2) {
@@ -198,26 +181,23 @@ async fn drive<W: Wire>(mut wire: W, number: usize, keys: usize, window: Window)
             false => Change::Merge { member: number % MEMBERS, value: (number as i64) << 32 | made as i64 },
         };
         let key = random.below(keys as u64) as usize;
-        let mut tries = 0;
-        loop {
+        for tries in 1.. {
             let (tried, requests) = wire.change(key, &change).await?;
             // What is written is tried once beside the requests, as in the host.
-            driven.attempts += requests + 1;
-            tries += 1;
+            driven.requests += requests + 1;
             match tried {
                 Tried::Made => break,
-                Tried::Lost if window.is_over(Instant::now()) => return Ok(driven),
-                Tried::Lost => {
-                    let spread = BACK_OFF * (1 << u32::min(tries, BACK_OFF_DOUBLINGS));
-                    tokio::time::sleep(Duration::from_nanos(random.below(spread.as_nanos() as u64))).await;
-                }
+                Tried::Lost if window.is_over(Instant::now()) => break 'actions,
+                Tried::Lost => tokio::time::sleep(back_off(&mut random, tries)).await,
             }
         }
         let now = Instant::now();
         driven.committed += 1;
         driven.tally.committed(begun, now);
-        driven.counted += u64::from(window.counts(now));
+        counted += u64::from(window.counts(now));
     }
+    driven.clients.push(counted);
+    Ok(driven)
 }
 
 /// So many clients share a connection.
