@@ -58,6 +58,32 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
+    /// One that is asked for once and has come to nothing yet.
+    pub(crate) fn new(
+        number: u64,
+        object: usize,
+        action: Action,
+        condition: Condition,
+        choice: OnConflict,
+        id: Option<ActionId>,
+    ) -> Self {
+        Self {
+            number,
+            object,
+            action,
+            condition,
+            choice,
+            id,
+            sends: 1,
+            loose: 1,
+            came_to: None,
+            in_place_of: None,
+            ticket_seen: false,
+            ticket_told: false,
+            verdicts: Vec::new(),
+        }
+    }
+
     pub(crate) fn kind(&self) -> ActionKind {
         self.action.kind()
     }

@@ -242,13 +242,9 @@ impl Oracle {
         }
         let client = crate::client::client_name(client);
         let of_client = self.objects.iter().filter(|object| object.id.client() == client);
-        let mut expected: Vec<_> = of_client
-            .map(|object| (&object.id, object.version_at(revision)))
-            .filter(|(id, version)| {
-                let object = self.objects.iter().find(|object| object.id == **id);
-                object.is_some_and(|object| object.at(*version).is_some())
-            })
-            .collect();
+        let at_that_time = of_client.map(|object| (object, object.version_at(revision)));
+        let live = at_that_time.filter(|(object, version)| object.at(*version).is_some());
+        let mut expected: Vec<_> = live.map(|(object, version)| (&object.id, version)).collect();
         expected.sort();
         let told: Vec<_> = items.iter().map(|item| (&item.object, item.version.get())).collect();
         match told == expected {

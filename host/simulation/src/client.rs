@@ -86,21 +86,7 @@ impl World {
             choice == OnConflict::Reject && matches!(kind, ActionKind::Put | ActionKind::Merge | ActionKind::Add);
         let id = (!plain || self.one_in(2)).then(|| self.new_id(number));
         let field = self.draw(4).into();
-        let mut sent = Sent {
-            number,
-            object,
-            action: make(kind, number, field),
-            condition,
-            choice,
-            id,
-            sends: 1,
-            loose: 1,
-            came_to: None,
-            in_place_of: None,
-            ticket_seen: false,
-            ticket_told: false,
-            verdicts: Vec::new(),
-        };
+        let mut sent = Sent::new(number, object, make(kind, number, field), condition, choice, id);
         let by_hand = id.is_some() && !matches!(condition, Condition::Makes(_)) && self.one_in(10);
         if by_hand && sent.choice == OnConflict::Reject {
             sent.choice = OnConflict::Reconcile;
@@ -174,22 +160,9 @@ impl World {
             0 if !deletes => (SettleHow::Retry, None),
             1 => {
                 let own = oracle.actions.len() as u64 + 1;
-                let resolve = Sent {
-                    number: own,
-                    object,
-                    action: make(ActionKind::Put, own, 0),
-                    condition: Condition::None,
-                    choice: OnConflict::Reconcile,
-                    id: None,
-                    sends: 1,
-                    loose: 1,
-                    came_to: None,
-                    in_place_of: Some(number),
-                    ticket_seen: false,
-                    ticket_told: false,
-                    verdicts: Vec::new(),
-                };
-                oracle.actions.push(resolve);
+                let (action, choice) = (make(ActionKind::Put, own, 0), OnConflict::Reconcile);
+                let resolve = Sent::new(own, object, action, Condition::None, choice, None);
+                oracle.actions.push(Sent { in_place_of: Some(number), ..resolve });
                 (SettleHow::Resolve, Some(own as usize - 1))
             }
             _ => (SettleHow::Discard, None),

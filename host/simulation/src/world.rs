@@ -188,16 +188,12 @@ impl World {
         if let Some(tag) = tag {
             (from, to) = (tag as usize - 1, tag as usize);
         }
-        let known = match brief.kind {
-            // Its body says nothing: whichever it is.
-            ActionKind::Delete => brief.known,
-            _ => 0,
-        };
         let Oracle { objects, actions, .. } = &mut *oracle;
         for sent in &mut actions[from..to] {
             let is_it = sent.kind() == brief.kind && objects[sent.object].id.name() == brief.name;
+            // A delete's body says nothing: whichever it is.
             let same = brief.kind != ActionKind::Delete
-                || sent.condition == crate::actions::Condition::Known(known) && sent.came_to.is_none();
+                || sent.condition == crate::actions::Condition::Known(brief.known) && sent.came_to.is_none();
             if is_it && same {
                 sent.verdicts.push((brief.latest, verdict.cloned()));
             }
