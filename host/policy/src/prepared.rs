@@ -36,7 +36,8 @@ pub(crate) struct Ready<P: Policy> {
     pub(crate) functions: P::Functions,
 }
 
-/// A compiled policy with its settings.
+/// A compiled policy with its settings. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Prepared {
     engine: PolicyEngine,
     pre: InstancePre<Meter>,
@@ -99,15 +100,7 @@ impl Prepared {
 
     /// The same policy with another state.
     pub(crate) fn with_state(&self, state: Vec<u8>) -> Self {
-        let Self { engine, pre, functions, allowance, settings, .. } = self;
-        Self {
-            engine: engine.clone(),
-            pre: pre.clone(),
-            functions: Arc::clone(functions),
-            allowance: *allowance,
-            settings: Arc::clone(settings),
-            state: state.into(),
-        }
+        Self { state: state.into(), ..self.clone() }
     }
 
     /// The state that its instances are given.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use ostrakon_client::value::{Map, Value as Structured};
+use ostrakon_client::json::{from_json, to_json};
 use ostrakon_client::{Action, Client, ClientConfig, Committed, Error, Expect, ObjectId, Payload};
 use serde_json::{Value, json};
 
@@ -22,16 +22,17 @@ pub(super) struct Together {
     took: Duration,
 }
 
-fn numbers(pairs: &[(&str, i64)]) -> Result<Payload, Error> {
-    let map: Map = pairs.iter().map(|(name, number)| ((*name).to_owned(), Structured::Integer(*number))).collect();
-    Payload::from_value(&Structured::Map(map)).map_err(|error| Error::Protocol(error.to_string()))
+fn structured(json: &Value) -> Result<Payload, Error> {
+    let wrong = |error: &dyn std::fmt::Display| Error::Protocol(error.to_string());
+    let value = from_json(json).map_err(|error| wrong(&error))?;
+    Payload::from_value(&value).map_err(|error| wrong(&error))
 }
 
 async fn play(config: &ClientConfig) -> Result<Together, Error> {
     let object = ObjectId::new("demo", "counter", "together").map_err(|error| Error::Protocol(error.to_string()))?;
-    let addition = numbers(&[("/n", 1)])?;
+    let addition = structured(&json!({ "/n": 1 }))?;
     let clients = try_join_all((0..CLIENTS).map(|_| Client::connect(config.clone()))).await?;
-    let first = clients[0].put(&object, numbers(&[("n", 0)])?, Expect::Absent).await?;
+    let first = clients[0].put(&object, structured(&json!({ "n": 0 }))?, Expect::Absent).await?;
     let begun = Instant::now();
     let adding = clients.iter().flat_map(|client| {
         let (object, addition) = (&object, &addition);
@@ -41,13 +42,7 @@ async fn play(config: &ClientConfig) -> Result<Together, Error> {
     let took = begun.elapsed();
     let verdicts = all.iter().map(|committed| u64::from(committed.tries)).sum();
     let stands = clients[0].read(&object).await?;
-    let sum = match stands.payload.value() {
-        Some(Structured::Map(map)) => match map.get("n") {
-            Some(Structured::Integer(sum)) => *sum,
-            _ => 0,
-        },
-        _ => 0,
-    };
+    let sum = stands.payload.value().and_then(|value| to_json(&value)["n"].as_i64()).unwrap_or_default();
     for client in clients {
         client.close().await;
     }
