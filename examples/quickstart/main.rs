@@ -39,6 +39,7 @@ async fn main() -> anyhow::Result<()> {
             limit: 10,
             token: None,
             with_payloads: false,
+            at: None,
         })
         .await?;
     for item in &page.items {

@@ -1,5 +1,5 @@
-//! Linearizability under fire: concurrent clients on few objects, kill -9 and power cuts, full queues, outcomes that nobody
-//! learns, and policies that are swapped meanwhile.
+//! Linearizability under fire: concurrent clients on few objects, transactions over several of them, reads of what was, kill -9
+//! and power cuts, full queues, outcomes that nobody learns, and policies that are swapped meanwhile.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use ostrakon_bench::crash::shim::{EXIT_CUT, Shim};
 use ostrakon_client::value::Value;
 use ostrakon_client::{
-    Action, Client, ClientConfig, Code, Committed, Error, Expect, Object, ObjectId, OnConflict, Outcome, Perform,
-    Version,
+    Action, Client, ClientConfig, Code, Committed, Condition, Error, Expect, List, Must, Object, ObjectId, OnConflict,
+    Outcome, Perform, Position, Revision, Step, Transact, Version,
 };
 use ostrakon_policy::shipped;
 use ostrakon_policy::testing::{Recipe, snippets};
@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::crash::can_cut;
-use crate::harness::history::{Effect, Event, State, What, check};
+use crate::harness::history::{Effect, Event, State, Together, What, check, check_together};
 use crate::harness::{Folder, Host, as_json, component_file, object, structured, target};
 
 const CLIENTS: u64 = 6;
@@ -115,14 +115,33 @@ async fn carry_out(client: Client, perform: Perform) -> Result<Committed, Error>
 }
 
 /// Reads and writes, and notes what was answered when.
-async fn live(number: u64, mut survivor: Survivor, done: Arc<AtomicU64>, seed: u64) -> Vec<Event> {
-    let (mut draws, mut events) = (Draws(seed), Vec::new());
+async fn live(number: u64, mut survivor: Survivor, done: Arc<AtomicU64>, seed: u64) -> (Vec<Event>, Vec<Together>) {
+    let (mut draws, mut events, mut transactions) = (Draws(seed), Vec::new(), Vec::new());
     let mut seen = vec![1_u64; OBJECTS as usize];
     for round in 0..ROUNDS {
         let at = draws.below(OBJECTS);
         let object = name(at);
         let begun = Instant::now();
         let unique = (number * ROUNDS + round + 1) as i64;
+        if draws.below(5) == 0 {
+            let other = (at + 1 + draws.below(OBJECTS - 1)) % OBJECTS;
+            let adds = [(at, unique), (other, -unique)];
+            let known = (draws.below(3) > 0).then(|| seen[at as usize]);
+            let told = transact(&mut survivor, adds, known, draws.below(2) > 0, begun).await;
+            for event in &told {
+                if let What::Wrote { version, .. } | What::Read { version, .. } = event.what {
+                    seen[event.object] = version;
+                }
+            }
+            let made = told.iter().filter_map(|event| match event.what {
+                What::Wrote { version, .. } => Some((event.object, version)),
+                _ => None,
+            });
+            transactions.extend(Some(made.collect::<Together>()).filter(|made| !made.is_empty()));
+            events.extend(told);
+            done.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
         let effect = match draws.below(8) {
             0..2 => {
                 let read = survivor.ask(true, |client| read(client, name(at))).await.unwrap();
@@ -182,7 +201,80 @@ async fn live(number: u64, mut survivor: Survivor, done: Arc<AtomicU64>, seed: u
         }
         done.fetch_add(1, Ordering::Relaxed);
     }
-    events
+    (events, transactions)
+}
+
+/// Adds to two objects together, perhaps only if one of them is at a version; what was learned.
+async fn transact(
+    survivor: &mut Survivor,
+    adds: [(u64, i64); 2],
+    known: Option<u64>,
+    patient: bool,
+    begun: Instant,
+) -> Vec<Event> {
+    let effect = |more: i64| Effect::Add("n".into(), more);
+    let step = |(at, more): (u64, i64)| Step { target: target(&name(at)), action: action(&effect(more)) };
+    let must = |version| Must::BeAt(Version::new(version));
+    let transact = Transact {
+        conditions: known
+            .map(|version| Condition { object: name(adds[0].0), must: must(version) })
+            .into_iter()
+            .collect(),
+        actions: adds.map(step).into(),
+        action_id: Some(Client::new_action_id()),
+        on_conflict: OnConflict::Reject,
+    };
+    let ask = async |client: Client, transact: Transact| client.transact(transact).await;
+    let outcome = survivor.ask(patient, |client| ask(client, transact.clone())).await;
+    let ended = Instant::now();
+    let event = |at: u64, what| Event { object: at as usize, begun, ended, what };
+    match outcome {
+        Ok(done) => {
+            let made = adds.into_iter().zip(done.made);
+            made.map(|((at, more), made)| event(at, What::Wrote { version: made.version.get(), effect: effect(more) }))
+                .collect()
+        }
+        Err(Error::Refused(error)) if error.code == Code::Conflict => {
+            let failed = &error.failed[0];
+            let state = serde_json::from_value(as_json(failed.payload.as_ref().unwrap())).unwrap();
+            vec![event(adds[0].0, What::Read { version: failed.version.get(), state })]
+        }
+        Err(Error::Lost(_) | Error::Unreachable(_) | Error::Deadline) => {
+            adds.into_iter().map(|(at, more)| event(at, What::Perhaps { effect: effect(more) })).collect()
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// All objects as they stood at places of the log: their versions, place by place, and what each held.
+async fn look_back(client: &Client) -> (Vec<Vec<u64>>, Vec<Event>) {
+    let list = List {
+        client: "fire".into(),
+        data_type: None,
+        prefix: None,
+        limit: 100,
+        token: None,
+        with_payloads: true,
+        at: None,
+    };
+    let (_, last) = client.list_all(list.clone()).await.unwrap();
+    let (mut places, mut events) = (Vec::new(), Vec::new());
+    // The first commit units make the objects.
+    for revision in (OBJECTS..=last.revision.get()).step_by(3) {
+        let place = Position { revision: Revision::new(revision), ..last };
+        let begun = Instant::now();
+        let (items, _) = client.list_all(List { at: Some(place), ..list.clone() }).await.unwrap();
+        let mut versions = vec![0; OBJECTS as usize];
+        for item in items {
+            let object = (0..OBJECTS).find(|number| name(*number) == item.object).unwrap() as usize;
+            let version = item.version.get();
+            versions[object] = version;
+            let state = serde_json::from_value(as_json(&item.payload.unwrap())).unwrap();
+            events.push(Event { object, begun, ended: Instant::now(), what: What::Past { version, state } });
+        }
+        places.push(versions);
+    }
+    (places, events)
 }
 
 /// Components to swap in: what is shipped, and what says the opposite of it.
@@ -265,13 +357,19 @@ async fn under_fire(seed: u64, end: End) -> usize {
         host = serve(&folder, shim.as_ref());
         configs.send_replace(host.config());
     }
-    let mut events = Vec::new();
+    let (mut events, mut transactions) = (Vec::new(), Vec::new());
     for client in living {
-        events.extend(client.await.unwrap());
+        let (told, together) = client.await.unwrap();
+        events.extend(told);
+        transactions.extend(together);
     }
     refused += overloaded(&host).await;
     let unknown = events.iter().filter(|event| matches!(event.what, What::Perhaps { .. })).count();
-    println!("seed {seed}, {end:?}: {} operations, {unknown} unknown outcomes, {refused} full queues", events.len());
+    println!(
+        "seed {seed}, {end:?}: {} operations, {} transactions, {unknown} unknown outcomes, {refused} full queues",
+        events.len(),
+        transactions.len()
+    );
     assert!(refused > 0, "seed {seed}: no queue was full");
     let client = host.client().await;
     for number in 0..OBJECTS {
@@ -282,7 +380,11 @@ async fn under_fire(seed: u64, end: End) -> usize {
         events.push(Event { object: number as usize, begun, ended: Instant::now(), what });
     }
     assert!(events.len() as u64 > CLIENTS * ROUNDS / 3, "too little was done to tell");
+    assert!(!transactions.is_empty(), "seed {seed}: no transaction was done");
+    let (places, past) = look_back(&client).await;
+    events.extend(past);
     check(&first(), &events).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+    check_together(&transactions, &places).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
     host.stop();
     unknown
 }

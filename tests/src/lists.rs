@@ -23,6 +23,7 @@ fn list(data_type: Option<&str>, prefix: Option<&str>, limit: usize) -> List {
         limit,
         token: None,
         with_payloads: false,
+        at: None,
     }
 }
 

@@ -78,8 +78,15 @@ async fn check(signal: &str) {
 async fn names_on(host: &Host) -> BTreeSet<String> {
     let client = host.client().await;
     let mut names = BTreeSet::new();
-    let mut list =
-        List { client: "stop".into(), data_type: None, prefix: None, limit: 1_000, token: None, with_payloads: false };
+    let mut list = List {
+        client: "stop".into(),
+        data_type: None,
+        prefix: None,
+        limit: 1_000,
+        token: None,
+        with_payloads: false,
+        at: None,
+    };
     loop {
         let page = client.list(list.clone()).await.unwrap();
         names.extend(page.items.iter().map(|item| item.object.name().to_owned()));

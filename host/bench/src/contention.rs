@@ -24,6 +24,8 @@ use tokio::time::timeout;
 
 use crate::host::Host;
 use crate::load::{self, Tally, Window};
+#[cfg(feature = "peers")]
+use crate::peers::Peer;
 use crate::pipe;
 use crate::report::Report;
 use crate::rounds::{self, median};
@@ -43,20 +45,19 @@ enum Mode {
     Queue,
     Predicted,
     #[cfg(feature = "peers")]
-    Peer(peers::Peer),
+    Peer(Peer),
 }
 
 impl Mode {
     const OWN: [Self; 3] = [Self::CasLoop, Self::Queue, Self::Predicted];
+    #[cfg(feature = "peers")]
+    const PEERS: &[Self] = &[Self::Peer(Peer::Etcd), Self::Peer(Peer::Redis)];
+    #[cfg(not(feature = "peers"))]
+    const PEERS: &[Self] = &[];
 
-    fn wanted(peers: bool) -> anyhow::Result<Vec<Self>> {
-        #[cfg(feature = "peers")]
-        if peers {
-            let peers = [peers::Peer::Etcd, peers::Peer::Redis].map(Self::Peer);
-            return Ok(Self::OWN.into_iter().chain(peers).collect());
-        }
-        ensure!(!peers, "the peers are part of builds with `--features ostrakon-bench/peers` alone");
-        Ok(Self::OWN.to_vec())
+    fn wanted(options: &Options) -> anyhow::Result<Vec<Self>> {
+        let peers = if options.with_peers()? { Self::PEERS } else { &[] };
+        Ok([&Self::OWN, peers].concat())
     }
 
     fn name(self) -> &'static str {
@@ -65,9 +66,9 @@ impl Mode {
             Self::Queue => "queue",
             Self::Predicted => "predicted",
             #[cfg(feature = "peers")]
-            Self::Peer(peers::Peer::Etcd) => "etcd",
+            Self::Peer(Peer::Etcd) => "etcd",
             #[cfg(feature = "peers")]
-            Self::Peer(peers::Peer::Redis) => "redis",
+            Self::Peer(Peer::Redis) => "redis",
         }
     }
 }
@@ -106,7 +107,7 @@ const COLUMNS: &[&str] =
 
 /// Measures every mode with every number of keys, in turn.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let modes = Mode::wanted(options.peers)?;
+    let modes = Mode::wanted(options)?;
     let cases: Vec<(Mode, usize)> = KEYS.iter().flat_map(|keys| modes.iter().map(move |mode| (*mode, *keys))).collect();
     let outcomes = rounds::alternate(&cases, options.rounds, |(mode, keys)| round(*mode, *keys, options.seconds, 0))?;
     let rows: Vec<_> = cases.iter().zip(&outcomes).map(|((mode, keys), rounds)| row(*mode, *keys, rounds)).collect();

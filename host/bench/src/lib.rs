@@ -9,6 +9,7 @@ mod contention;
 pub mod crash;
 mod drive;
 mod fairness;
+mod feed;
 mod folder;
 mod host;
 mod isolation;
@@ -16,6 +17,8 @@ mod keyspaces;
 mod limit;
 mod load;
 mod overload;
+#[cfg(feature = "peers")]
+mod peers;
 mod pipe;
 mod policy_call;
 mod policy_inputs;
@@ -24,13 +27,15 @@ mod reads;
 mod report;
 mod rounds;
 mod sample;
+mod transact;
 mod writes;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
+use ostrakon_wire::bounds::WATCHES_MAX;
 
 use crate::report::Report;
 
@@ -51,6 +56,8 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "contention", run: contention::run },
     Scenario { name: "predictions", run: contention::predictions },
     Scenario { name: "isolation", run: isolation::run },
+    Scenario { name: "feed", run: feed::run },
+    Scenario { name: "transact", run: transact::run },
 ];
 
 /// Measures one scenario.
@@ -80,13 +87,28 @@ struct Options {
     /// Measure hosts with these numbers of shards (`pressure` alone).
     #[arg(long, default_values_t = pressure::SHARDS)]
     shards: Vec<u32>,
-    /// Measure etcd and Redis beside the host (`contention` alone; in builds with the feature `peers`). They are fetched from
-    /// Debian's packages into target/peers at the first time.
+    /// So many watch, spread over a hundred client ids (`feed` alone).
+    #[arg(long, default_value_t = feed::WATCHERS, value_parser = clap::value_parser!(u16).range(1..=WATCHES_MAX as i64))]
+    watchers: u16,
+    /// Measure etcd and Redis beside the host (`contention`), or etcd (`transact`); in builds with the feature `peers`. They
+    /// are fetched from Debian's packages into target/peers at the first time.
     #[arg(long)]
     peers: bool,
     /// Print the JSON line only.
     #[arg(long)]
     json: bool,
+}
+
+impl Options {
+    /// Whether peers are measured.
+    ///
+    /// # Errors
+    /// When they are asked for in a build without them.
+    fn with_peers(&self) -> anyhow::Result<bool> {
+        let built = cfg!(feature = "peers");
+        ensure!(built || !self.peers, "the peers are part of builds with `--features ostrakon-bench/peers` alone");
+        Ok(self.peers)
+    }
 }
 
 /// The other process of a scenario.

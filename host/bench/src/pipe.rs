@@ -12,7 +12,7 @@ use ostrakon_client::HostFile;
 use ostrakon_wire::bounds::{FRAME_BYTES_MAX, KEEP_ALIVE_MS, SHARDS_MAX};
 use ostrakon_wire::{
     ALPN, Action, ActionId, Answer, ClientHello, Code, ConditionalWrite, ObjectId, OnConflict, Operation, Payload,
-    Perform, Reply, Request, ShardKey, Target, Version, frame,
+    Perform, Reply, Request, ShardKey, Target, Version, WireError, frame,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, TransportConfig};
@@ -27,7 +27,9 @@ use crate::load::{Random, Shape, Tally, Window};
 pub(crate) const PAYLOAD_BYTES: usize = 256;
 const PAYLOADS: usize = 64;
 const SERVER_NAME: &str = "localhost";
-const READ_BYTES: usize = 64 << 10;
+pub(crate) const READ_BYTES: usize = 64 << 10;
+/// Client ids whose objects these are.
+pub(crate) const CLIENT_IDS: usize = 100;
 
 /// Which requests to send.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub(crate) struct Caller {
     buffer: BytesMut,
     objects: Vec<(ObjectId, Version)>,
     pub(crate) keys: Keys,
+    /// Payloads that are written begin with the microseconds since then, where this is set.
+    pub(crate) stamped_since: Option<Instant>,
     random: Random,
     /// Drawn beforehand: making payloads is not what is measured.
     payloads: Vec<Payload>,
@@ -97,9 +101,19 @@ pub(crate) async fn dial_from(
         let objects = share.map(|object| Ok((object_id(object)?, Version::ABSENT))).collect::<anyhow::Result<_>>()?;
         let mut random = Random::seeded(caller as u64 + 1);
         let payloads = (0..PAYLOADS).map(|_| payload(&mut random)).collect::<anyhow::Result<_>>()?;
-        let (buffer, out) = (BytesMut::new(), Vec::new());
-        let mut caller =
-            Caller { connection, send, recv, buffer, objects, keys: Keys::Policy, random, payloads, out, sent: 0 };
+        let mut caller = Caller {
+            connection,
+            send,
+            recv,
+            buffer: BytesMut::new(),
+            objects,
+            keys: Keys::Policy,
+            stamped_since: None,
+            random,
+            payloads,
+            out: Vec::new(),
+            sent: 0,
+        };
         caller.greet().await?;
         callers.push(caller);
     }
@@ -107,13 +121,43 @@ pub(crate) async fn dial_from(
 }
 
 fn payload(random: &mut Random) -> anyhow::Result<Payload> {
-    let drawn = (0..PAYLOAD_BYTES / 8).flat_map(|_| random.next().to_be_bytes());
-    Ok(Payload::bytes(drawn.collect::<Vec<u8>>())?)
+    Ok(Payload::bytes(content(random))?)
 }
 
-/// Objects of a hundred clients.
-fn object_id(object: usize) -> anyhow::Result<ObjectId> {
-    Ok(ObjectId::new(&format!("client-{}", object % 100), "volume", &format!("vol-{object:08}"))?)
+/// What an object holds.
+pub(crate) fn content(random: &mut Random) -> Vec<u8> {
+    (0..PAYLOAD_BYTES / 8).flat_map(|_| random.next().to_be_bytes()).collect()
+}
+
+/// The same, with the microseconds since then in front.
+fn stamped(payload: &Payload, since: Instant) -> anyhow::Result<Payload> {
+    let mut bytes = payload.as_bytes().to_vec();
+    bytes[..STAMP_BYTES].copy_from_slice(&(since.elapsed().as_micros() as u64).to_be_bytes());
+    Ok(Payload::bytes(bytes)?)
+}
+
+const STAMP_BYTES: usize = size_of::<u64>();
+
+/// When a payload was sent that says so.
+pub(crate) fn stamp(content: &[u8], since: Instant) -> anyhow::Result<Instant> {
+    let stamp = content.first_chunk::<STAMP_BYTES>().context("a payload without a stamp")?;
+    let after = Duration::from_micros(u64::from_be_bytes(*stamp));
+    since.checked_add(after).context("a payload of no time")
+}
+
+/// One of the client ids.
+pub(crate) fn client_id(client: usize) -> String {
+    format!("client-{client}")
+}
+
+/// The objects are spread over all client ids.
+pub(crate) fn object_id(object: usize) -> anyhow::Result<ObjectId> {
+    Ok(ObjectId::new(&client_id(object % CLIENT_IDS), "volume", &format!("vol-{object:08}"))?)
+}
+
+/// The number of an object, from its name.
+pub(crate) fn object_number(name: &str) -> anyhow::Result<usize> {
+    name.strip_prefix("vol-").and_then(|number| number.parse().ok()).context("an object of no number")
 }
 
 fn endpoint(host: &HostFile) -> anyhow::Result<Endpoint> {
@@ -203,14 +247,30 @@ impl Caller {
 
     /// Asks one thing where nothing else is under way, and waits for its outcome.
     pub(crate) async fn ask_one(&mut self, operation: Operation) -> anyhow::Result<Reply> {
+        Ok(self.try_one(operation).await??)
+    }
+
+    /// The same, where a refusal is an outcome like others.
+    pub(crate) async fn try_one(&mut self, operation: Operation) -> anyhow::Result<Result<Reply, WireError>> {
         self.ask(0, operation);
         self.flush().await?;
         loop {
             if let Some(answer) = self.answer()? {
-                return Ok(answer.outcome?);
+                return Ok(answer.outcome);
             }
             self.fill().await?;
         }
+    }
+
+    /// Asks one thing on a stream of its own, and hands out where it is answered, as often as the host likes.
+    pub(crate) async fn follow(&self, operation: Operation) -> anyhow::Result<RecvStream> {
+        let (mut send, recv) = self.connection.open_bi().await?;
+        let request = Request { id: 0, trace_parent: None, timestamp: None, operation };
+        let mut out = Vec::new();
+        frame::append(&mut out, |out| request.write(out));
+        send.write_all(&out).await?;
+        send.finish()?;
+        Ok(recv)
     }
 
     /// The next answer, if a whole one has been received.
@@ -235,18 +295,28 @@ impl Caller {
             _ => None,
         };
         let target = Target { object: id.clone(), shard_key: shard_key.map(ShardKey::new) };
+        let new_version = version.next().context("versions do not run out")?;
         let operation = match kind {
             Kind::Read => Operation::Read(target),
-            Kind::Write => Operation::ConditionalWrite(ConditionalWrite {
-                target,
-                new_version: version.next().context("versions do not run out")?,
-                payload: self.payloads[self.random.below(PAYLOADS as u64) as usize].clone(),
-                action_id: Some(action_id(self.random.next())),
-            }),
+            Kind::Write => {
+                let payload = self.payload();
+                let payload = self.stamped_since.map_or(Ok(payload.clone()), |since| stamped(&payload, since))?;
+                let action_id = Some(self.action_id());
+                Operation::ConditionalWrite(ConditionalWrite { target, new_version, payload, action_id })
+            }
         };
-        let request = Request { id: object as u64, trace_parent: None, timestamp: None, operation };
-        frame::append(&mut self.out, |out| request.write(out));
+        self.ask(object as u64, operation);
         Ok(())
+    }
+
+    /// One of its payloads.
+    pub(crate) fn payload(&mut self) -> Payload {
+        self.payloads[self.random.below(PAYLOADS as u64) as usize].clone()
+    }
+
+    /// A new action id.
+    pub(crate) fn action_id(&mut self) -> ActionId {
+        action_id(self.random.next())
     }
 
     /// Sends what was appended.
@@ -259,6 +329,11 @@ impl Caller {
     /// Objects that are the caller's own.
     pub(crate) fn objects(&self) -> usize {
         self.objects.len()
+    }
+
+    /// Its objects, and the versions that it has made.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = (&ObjectId, Version)> {
+        self.objects.iter().map(|(object, version)| (object, *version))
     }
 
     /// Makes one more object its own, of a name that no other caller of this dialling has.

@@ -24,7 +24,7 @@ pub(crate) enum Source {
 #[derive(Debug, Clone)]
 pub(crate) struct Data(Source);
 
-/// `--bytes`: `FILE` or `-`.
+/// What a file holds: `FILE` or `-`.
 #[derive(Debug, Clone)]
 pub(crate) struct RawBytes(Source);
 
@@ -63,9 +63,14 @@ impl Data {
 }
 
 impl RawBytes {
+    /// The bytes.
+    pub(crate) fn read(&self) -> Result<Vec<u8>, Failure> {
+        self.0.read()
+    }
+
     /// The payload of these bytes.
     pub(crate) fn payload(&self) -> Result<Payload, Failure> {
-        Ok(Payload::bytes(self.0.read()?)?)
+        Ok(Payload::bytes(self.read()?)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ostrakon_client::{Code, ConfigError, Error, WireError};
+use ostrakon_client::{Code, ConfigError, Error, FailedCondition, WireError};
 use ostrakon_wire::{InvalidId, InvalidPayload};
 use serde_json::{Map, Value, json};
 
@@ -104,6 +104,9 @@ impl Failure {
                     None => eprintln!("what stands there: version {}, no live object", winner.version),
                 }
             }
+            for failed in self.wire.iter().flat_map(|error| &error.failed) {
+                eprintln!("conditions[{}] does not hold; what stands there: {}", failed.index, standing(failed));
+            }
             if let Some(escalation) = self.wire.as_ref().and_then(|error| error.escalation) {
                 eprintln!("a person has it: ostrakon escalations show {escalation}");
             }
@@ -138,6 +141,15 @@ impl Failure {
             let payload = winner.payload.as_ref().map(payload_json);
             set("winner", json!({ "version": winner.version.get(), "payload": payload }));
         }
+        if !error.failed.is_empty() {
+            set("failed", error.failed.iter().map(failed_json).collect());
+        }
+        if let Some(step) = error.step {
+            set("step", step.into());
+        }
+        if let (Code::PositionExpired, Some(decided)) = (error.code, &error.decided) {
+            set("position", decided.position.to_string().into());
+        }
         if let Some(decided) = &error.decided {
             set("decided", decided_json(decided));
         }
@@ -145,13 +157,33 @@ impl Failure {
     }
 }
 
+/// What stands where a condition of a transaction fails, in words.
+fn standing(failed: &FailedCondition) -> String {
+    let FailedCondition { version, payload, omitted, .. } = failed;
+    match payload.as_ref().map(payload_json) {
+        Some(payload) => format!("version {version}: {payload}"),
+        None if *omitted => format!("version {version}, too large to be told with the rest"),
+        None => format!("version {version}, no live object"),
+    }
+}
+
+fn failed_json(failed: &FailedCondition) -> Value {
+    json!({
+        "index": failed.index,
+        "version": failed.version.get(),
+        "payload": failed.payload.as_ref().map(payload_json),
+        "omitted": failed.omitted,
+    })
+}
+
 fn exit_of(code: Code) -> u8 {
     match code {
         Code::Conflict => CONFLICT,
-        Code::NotFound | Code::UnknownTicket | Code::UnknownEscalation => NOT_FOUND,
+        Code::NotFound | Code::NotRetained | Code::UnknownTicket | Code::UnknownEscalation => NOT_FOUND,
         Code::Overloaded | Code::Draining | Code::TooSlow => UNREACHABLE,
         Code::PolicyFailed | Code::StoreFailed | Code::ShardUnavailable => FAILED,
-        // `version-gap` too: there is no winner to act upon, what was asked for is wrong.
+        // `version-gap` too: there is no winner to act upon, what was asked for is wrong. And `position-expired`: what
+        // is asked for in its place is a list.
         _ => REFUSED,
     }
 }
@@ -217,12 +249,15 @@ mod tests {
         for (code, exit) in [
             (Code::Conflict, 3),
             (Code::NotFound, 4),
+            (Code::NotRetained, 4),
             (Code::Overloaded, 5),
             (Code::Draining, 5),
             (Code::InvalidId, 6),
             (Code::PayloadTooLarge, 6),
             (Code::WrongShardKey, 6),
             (Code::VersionGap, 6),
+            (Code::PositionExpired, 6),
+            (Code::InvalidPosition, 6),
             (Code::StoreFailed, 1),
         ] {
             check(of(code), exit, code.name());

@@ -26,7 +26,7 @@ pub(crate) struct HostConfig {
     pub(crate) identity: Option<Identity>,
     pub(crate) deadlines: Deadlines,
     pub(crate) shards: u32,
-    pub(crate) history_versions: u32,
+    pub(crate) history_versions: Option<u32>,
     pub(crate) action_ids: usize,
     pub(crate) tries_max: u32,
     pub(crate) observe_lag: Duration,

@@ -1,12 +1,13 @@
 //! `list`: the objects of a client, page by page.
 
 use clap::Args;
-use ostrakon_client::{Client, List, PageItem};
+use ostrakon_client::{Client, List, PageItem, Position};
 use ostrakon_wire::bounds::PAGE_ITEMS_MAX;
 
 use crate::connect::ConnectArgs;
 use crate::failure::Failure;
-use crate::output::{Fields, payload_json, say};
+use crate::output::{Fields, payload_json};
+use crate::table::{self, Column};
 
 /// Which objects.
 #[derive(Debug, Clone, Args)]
@@ -32,6 +33,10 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     payloads: bool,
 
+    /// As they stood at this position, which an answer has told [default: as they stand]
+    #[arg(long, value_name = "POSITION")]
+    at: Option<Position>,
+
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
 }
@@ -41,20 +46,27 @@ Examples:
   ostrakon list acme
   ostrakon list acme volume --prefix vol- --limit 20
   ostrakon list acme volume --payloads --json
+  ostrakon list acme volume --at POSITION
 
 In order of type and name. Pages are fetched until the end; each page \
-is one consistent view, two pages may not be.";
+is one consistent view, two pages may not be, unless --at says of which \
+position they are. A watch --from the position that is told at the end \
+misses nothing; watch --list does both at once.";
 
 pub(crate) async fn run(args: ListArgs) -> Result<(), Failure> {
-    let count = args.connect.run(async |client| follow(client, &args).await).await?;
-    if !args.connect.json && count == 0 {
-        eprintln!("no live objects");
+    let (count, listed_at) = args.connect.run(async |client| follow(client, &args).await).await?;
+    if !args.connect.json {
+        if count == 0 {
+            eprintln!("no live objects");
+        }
+        eprintln!("listed at {listed_at}");
     }
     Ok(())
 }
 
-async fn follow(client: &Client, args: &ListArgs) -> Result<u64, Failure> {
-    let (mut token, mut count) = (None, 0);
+/// Prints every page; answers how many objects there were, and the place of the first page.
+async fn follow(client: &Client, args: &ListArgs) -> Result<(u64, Position), Failure> {
+    let (mut token, mut count, mut listed_at) = (None, 0, None);
     loop {
         let left = args.limit.map_or(u64::MAX, |limit| limit - count);
         let page = client.list(List {
@@ -64,8 +76,10 @@ async fn follow(client: &Client, args: &ListArgs) -> Result<u64, Failure> {
             limit: left.min(PAGE_ITEMS_MAX as u64) as usize,
             token,
             with_payloads: args.payloads,
+            at: args.at,
         });
         let page = page.await?;
+        let place = *listed_at.get_or_insert(page.decided.position);
         if args.connect.json {
             page.items.iter().try_for_each(print_json)?;
         } else {
@@ -74,7 +88,7 @@ async fn follow(client: &Client, args: &ListArgs) -> Result<u64, Failure> {
         count += page.items.len() as u64;
         token = page.token;
         if token.is_none() || args.limit.is_some_and(|limit| count >= limit) {
-            return Ok(count);
+            return Ok((count, place));
         }
     }
 }
@@ -89,26 +103,24 @@ fn print_json(item: &PageItem) -> Result<(), Failure> {
 
 /// One page as a table: its columns are as wide as this page needs them.
 fn print_table(items: &[PageItem], with_head: bool) -> Result<(), Failure> {
-    let width = |text: &dyn Fn(&PageItem) -> usize, head: &str| items.iter().map(text).fold(head.len(), usize::max);
-    let types = width(&|item| item.object.data_type().chars().count(), "TYPE");
-    let names = width(&|item| item.object.name().chars().count(), "NAME");
-    let versions = width(&|item| item.version.to_string().len(), "VERSION");
-    let row = |data_type: &str, name: &str, version: &str, shard: &str, payload: &str| {
-        let line = format!("{data_type:types$}  {name:names$}  {version:>versions$}  {shard:>5}  {payload}");
-        say(&line.trim_end())
-    };
-    if with_head && !items.is_empty() {
-        let payload = if items[0].payload.is_some() { "PAYLOAD" } else { "" };
-        row("TYPE", "NAME", "VERSION", "SHARD", payload)?;
-    }
-    items.iter().try_for_each(|item| {
+    let with_payloads = items.first().is_some_and(|item| item.payload.is_some());
+    let columns = [
+        Column::Left("TYPE"),
+        Column::Left("NAME"),
+        Column::Right("VERSION"),
+        Column::Right("SHARD"),
+        Column::Left(if with_payloads { "PAYLOAD" } else { "" }),
+    ];
+    let row = |item: &PageItem| {
         let payload = item.payload.as_ref().map(|payload| payload_json(payload).to_string());
-        row(
-            item.object.data_type(),
-            item.object.name(),
-            &item.version.to_string(),
-            &item.shard.to_string(),
-            payload.as_deref().unwrap_or_default(),
-        )
-    })
+        [
+            item.object.data_type().to_owned(),
+            item.object.name().to_owned(),
+            item.version.to_string(),
+            item.shard.to_string(),
+            payload.unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<_> = items.iter().map(row).collect();
+    table::print(columns, &rows, with_head)
 }

@@ -7,20 +7,26 @@ mod connect;
 mod demo;
 mod escalations;
 mod failure;
+mod history;
 mod host;
 mod import;
 mod list;
+mod moments;
 mod object;
 mod output;
 mod play;
 mod policies;
 mod read;
+mod retention;
 mod serve;
 mod stop;
 mod summary;
+mod table;
 #[cfg(feature = "test-control")]
 mod test_control;
 mod ticket;
+mod transact;
+mod watch;
 mod write;
 
 use std::process::ExitCode;
@@ -62,6 +68,7 @@ then, in another terminal:
   export OSTRAKON_DATA_DIR=/tmp/ostrakon-dev
   ostrakon put acme volume vol-1 --data '{\"size\":10}'
   ostrakon get acme volume vol-1
+  ostrakon watch acme --list
 
 Exit codes:
   0 ok  1 failed  2 usage  3 conflict  4 not found  5 unreachable or overloaded  6 refused";
@@ -82,16 +89,23 @@ enum Command {
     Delete(write::DeleteArgs),
     /// Carry out an action of your own, by the reconciliation policy
     Act(write::ActArgs),
+    /// Change several objects together, on conditions, or none of them
+    Transact(transact::TransactArgs),
     /// Show what became of an action that was detached
     Ticket(ticket::TicketArgs),
     /// See and settle what reconciliation gave up on
     #[command(subcommand)]
     Escalations(escalations::EscalationsCommand),
     /// Show an object
-    #[command(after_help = read::GET_HELP)]
-    Get(read::LookArgs),
+    Get(read::GetArgs),
     /// List the objects of a client
     List(list::ListArgs),
+    /// Tell every change as it is committed
+    Watch(watch::WatchArgs),
+    /// List the versions of an object that are kept
+    History(history::HistoryArgs),
+    /// Show and set how long versions are kept
+    Retention(retention::RetentionArgs),
     /// Show the version of an object
     #[command(after_help = read::VERSION_HELP)]
     Version(read::LookArgs),
@@ -148,10 +162,15 @@ impl Command {
             Self::Add(args) => args.change.connect.json,
             Self::Delete(args) => args.change.connect.json,
             Self::Act(args) => args.change.connect.json,
+            Self::Transact(args) => args.connect.json,
             Self::Ticket(args) => args.connect.json,
             Self::Escalations(command) => command.json(),
-            Self::Get(args) | Self::Version(args) | Self::ShardKey(args) => args.connect.json,
+            Self::Get(args) => args.look.connect.json,
+            Self::Version(args) | Self::ShardKey(args) => args.connect.json,
             Self::List(args) => args.connect.json,
+            Self::Watch(args) => args.connect.json,
+            Self::History(args) => args.connect.json,
+            Self::Retention(args) => args.connect.json,
             Self::ShardMap(args) => args.connect.json,
             Self::Info(args) => args.about.connect.json,
             Self::Import(args) => {
@@ -173,10 +192,14 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Add(args) => block_on(write::add(args)),
         Command::Delete(args) => block_on(write::delete(args)),
         Command::Act(args) => block_on(write::act(args)),
+        Command::Transact(args) => block_on(transact::run(args)),
         Command::Ticket(args) => block_on(ticket::run(args)),
         Command::Escalations(command) => block_on(escalations::run(command)),
         Command::Get(args) => block_on(read::get(args)),
         Command::List(args) => block_on(list::run(args)),
+        Command::Watch(args) => block_on(watch::run(args)),
+        Command::History(args) => block_on(history::run(args)),
+        Command::Retention(args) => block_on(retention::run(args)),
         Command::Version(args) => block_on(read::version(args)),
         Command::ShardKey(args) => block_on(read::shard_key(args)),
         Command::ShardMap(args) => block_on(about::shard_map(args)),

@@ -47,7 +47,12 @@ pub(crate) struct Fields(Map<String, Value>);
 impl Fields {
     /// Which object it is about.
     pub(crate) fn of(object: &ObjectId) -> Self {
-        Self::default().set("client", object.client()).set("type", object.data_type()).set("name", object.name())
+        Self::default().of_object(object)
+    }
+
+    /// The same, behind other fields.
+    pub(crate) fn of_object(self, object: &ObjectId) -> Self {
+        self.set("client", object.client()).set("type", object.data_type()).set("name", object.name())
     }
 
     /// The next field.

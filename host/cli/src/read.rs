@@ -1,7 +1,7 @@
 //! `get`, `version`, `shard-key`: one object, looked at.
 
 use clap::Args;
-use ostrakon_client::{Client, Object, ObjectId, Operation, Payload, Reply};
+use ostrakon_client::{Client, Object, ObjectId, Operation, Past, Payload, Position, ReadPast, Reply, Target, Version};
 
 use crate::connect::ConnectArgs;
 use crate::failure::Failure;
@@ -18,12 +18,31 @@ pub(crate) struct LookArgs {
     pub(crate) connect: ConnectArgs,
 }
 
-pub(crate) const GET_HELP: &str = "\
+/// Which object to look at, and as of when.
+#[derive(Debug, Clone, Args)]
+// The flag that tells the release would have the same name.
+#[command(after_help = GET_HELP, disable_version_flag = true)]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
+
+    /// This version of it [default: the newest]
+    #[arg(long, value_name = "VERSION")]
+    version: Option<u64>,
+
+    /// What stood there at this position, which an answer has told
+    #[arg(long, value_name = "POSITION", conflicts_with = "version")]
+    at: Option<Position>,
+}
+
+const GET_HELP: &str = "\
 Examples:
   ostrakon get acme volume vol-1
   ostrakon get acme volume vol-1 --json
+  ostrakon get acme volume vol-1 --version 3
+  ostrakon get acme volume vol-1 --at POSITION
 
-An object that is not there exits 4. Bytes print as {\"$base64\": \"...\"}.";
+An object that is not there exits 4, and so does a version that is no longer kept. Bytes print as {\"$base64\": \"...\"}.";
 
 pub(crate) const VERSION_HELP: &str = "\
 Example:
@@ -39,7 +58,7 @@ For an object that is not there: where the shard-key policy would have it live n
 
 impl LookArgs {
     /// Asks one thing about the object.
-    async fn ask(&self, question: impl Fn(ostrakon_client::Target) -> Operation) -> Result<(ObjectId, Reply), Failure> {
+    async fn ask(&self, question: impl FnOnce(Target) -> Operation) -> Result<(ObjectId, Reply), Failure> {
         let target = self.object.target()?;
         let object = target.object.clone();
         let asked = async |client: &Client| Ok(client.ask(question(target)).await?);
@@ -47,12 +66,24 @@ impl LookArgs {
     }
 }
 
+impl GetArgs {
+    fn past(&self) -> Option<Past> {
+        self.version.map(|version| Past::Version(Version::new(version))).or(self.at.map(Past::Position))
+    }
+}
+
 fn unexpected() -> Failure {
     Failure::failed("the host broke the protocol: it answered another question")
 }
 
-pub(crate) async fn get(args: LookArgs) -> Result<(), Failure> {
-    let (id, Reply::Object(object)) = args.ask(Operation::Read).await? else {
+pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
+    let past = args.past();
+    let args = args.look;
+    let asked = args.ask(|target| match past {
+        Some(past) => Operation::ReadPast(ReadPast { target, past }),
+        None => Operation::Read(target),
+    });
+    let (id, Reply::Object(object)) = asked.await? else {
         return Err(unexpected());
     };
     if args.connect.json {

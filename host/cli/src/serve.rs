@@ -8,8 +8,8 @@ use clap::Args;
 use ostrakon_server::{Deadlines, Identity};
 use ostrakon_store::Verify;
 use ostrakon_wire::bounds::{
-    ACTION_IDS_DEFAULT, ACTION_IDS_MAX, ACTION_IDS_MIN, COMMIT_QUEUE_CHANGES_MAX, HISTORY_VERSIONS_DEFAULT,
-    HISTORY_VERSIONS_MAX, RECONCILE_TRIES_DEFAULT, RECONCILE_TRIES_MAX, SHARDS_DEFAULT, SHARDS_MAX, SHARDS_MIN,
+    ACTION_IDS_DEFAULT, ACTION_IDS_MAX, ACTION_IDS_MIN, COMMIT_QUEUE_CHANGES_MAX, HISTORY_VERSIONS_MAX,
+    RECONCILE_TRIES_DEFAULT, RECONCILE_TRIES_MAX, SHARDS_DEFAULT, SHARDS_MAX, SHARDS_MIN,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -73,10 +73,10 @@ pub(crate) struct StoreArgs {
           value_parser = clap::value_parser!(u32).range(i64::from(SHARDS_MIN)..=i64::from(SHARDS_MAX)))]
     shards: u32,
 
-    /// Versions of each object that history keeps
-    #[arg(long, value_name = "N", default_value_t = HISTORY_VERSIONS_DEFAULT,
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(HISTORY_VERSIONS_MAX)))]
-    history: u32,
+    /// Versions of each object that history keeps from now on, where its type has no rule of its own (see `retention`)
+    /// [default: as many as before; 16 in a new data folder]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(HISTORY_VERSIONS_MAX)))]
+    history: Option<u32>,
 
     /// Action ids that are remembered, so that a repeat has no second effect
     #[arg(long, value_name = "N", default_value_t = ACTION_IDS_DEFAULT as u32,

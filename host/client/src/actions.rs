@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use ostrakon_wire::answer::{Committed, Escalation, Escalations, Info, Object, Page, Placed, ShardMap, Stored};
+use ostrakon_wire::answer::{
+    Committed, Escalation, Escalations, History, Info, Object, Page, Placed, Retention, ShardMap, Stored, Transacted,
+};
 use ostrakon_wire::bounds::TICKET_WAIT_MS_MAX;
 use ostrakon_wire::{
-    Action, ActionId, AskTicket, ConditionalWrite, List, ListEscalations, ObjectId, OnConflict, Operation, Payload,
-    Perform, Reply, Revision, SettleEscalation, Target, Version,
+    Action, ActionId, AskTicket, ConditionalWrite, List, ListEscalations, ObjectId, OnConflict, Operation, Past,
+    Payload, Perform, ReadHistory, ReadPast, Reply, Revision, SetRetention, SettleEscalation, Target, Transact,
+    Version,
 };
 
 use crate::error::Error;
@@ -185,6 +188,31 @@ impl Client {
     pub async fn settle(&self, settle: SettleEscalation) -> Result<Escalation, Error> {
         let settled: Result<Box<Escalation>, Error> = reply!(self, Operation::SettleEscalation(settle), Escalation);
         settled.map(|escalation| *escalation)
+    }
+
+    /// Changes several objects together, or none.
+    pub async fn transact(&self, transact: Transact) -> Result<Transacted, Error> {
+        reply!(self, Operation::Transact(transact), Transacted)
+    }
+
+    /// Reads an object as it once was: a version of it, or what stood there at a place in the log.
+    pub async fn read_past(&self, object: &ObjectId, past: Past) -> Result<Object, Error> {
+        reply!(self, Operation::ReadPast(ReadPast { target: target(object), past }), Object)
+    }
+
+    /// One page of the versions of an object that are kept, newest first.
+    pub async fn history(&self, read: ReadHistory) -> Result<History, Error> {
+        reply!(self, Operation::ReadHistory(read), History)
+    }
+
+    /// How long versions are kept.
+    pub async fn retention(&self) -> Result<Retention, Error> {
+        reply!(self, Operation::Retention, Retention)
+    }
+
+    /// Sets how long versions are kept, and answers all rules.
+    pub async fn set_retention(&self, set: SetRetention) -> Result<Retention, Error> {
+        reply!(self, Operation::SetRetention(set), Retention)
     }
 
     /// Writes a payload if that makes exactly this version, under a new action id.

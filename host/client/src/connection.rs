@@ -74,6 +74,19 @@ impl Wire {
         self.connection.close_reason().is_none() && self.shared.state.lock().ended.is_none()
     }
 
+    /// Sends one request on a stream of its own, and hands out what is answered there, one frame after the other.
+    pub(crate) async fn follow(&self, request: &mut Request) -> Result<Following, Error> {
+        let lost = |error: &dyn std::fmt::Display| Error::Lost(error.to_string());
+        let (mut send, recv) = self.connection.open_bi().await.map_err(|error| lost(&error))?;
+        request.id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut out = Vec::new();
+        frame::append(&mut out, |out| request.write(out));
+        send.write_all(&out).await.map_err(|error| lost(&error))?;
+        // Nothing else is asked for on it; the host goes on until it is stopped.
+        send.finish().map_err(|error| lost(&error))?;
+        Ok(Following { recv, buffer: BytesMut::new() })
+    }
+
     /// Sends one request and waits for its answer. Dropped before, the answer is passed over.
     pub(crate) async fn ask(&self, request: &mut Request) -> Result<Answer, Error> {
         let (answer, waiting) = oneshot::channel();
@@ -98,6 +111,20 @@ impl Wire {
         self.shared.filled.notify_one();
         let _forget = Forget { shared: &self.shared, id: request.id };
         waiting.await.unwrap_or_else(|_| Err(Error::Lost("the connection ended".into())))
+    }
+}
+
+/// What is answered on a stream of its own. Dropping it tells the host to stop.
+pub(crate) struct Following {
+    recv: RecvStream,
+    buffer: BytesMut,
+}
+
+impl Following {
+    /// The next answer. Safe to cancel.
+    pub(crate) async fn next(&mut self) -> Result<Answer, Error> {
+        let frame = next_frame(&mut self.recv, &mut self.buffer).await?;
+        Answer::read(&frame).map_err(|error| Error::Protocol(error.to_string()))
     }
 }
 

@@ -24,16 +24,20 @@ mod connection;
 mod error;
 mod link;
 mod retry;
+mod watch;
 
 pub use actions::{Expect, Outcome};
 pub use config::{ClientConfig, ConfigError, HostFile};
 pub use error::Error;
 pub use link::Client;
 pub use ostrakon_wire::answer::{
-    Committed, Escalation, Escalations, Info, Object, Page, PageItem, Placed, Settlement, ShardMap, ShardRange, Stored,
+    Committed, Escalation, Escalations, Event, History, Info, KeptVersion, Object, Page, PageItem, Placed, Retention,
+    RetentionRule, Settlement, ShardMap, ShardRange, StepMade, Stored, Transacted,
 };
 pub use ostrakon_wire::{
-    Action, ActionId, AskTicket, Code, ConditionalWrite, List, ListEscalations, ObjectId, OnConflict, Operation,
-    Payload, Perform, Position, Reply, Revision, SettleEscalation, SettleHow, ShardKey, Target, TimestampMs,
-    TraceParent, Version, Winner, WireError, json, value,
+    Action, ActionId, ActionKind, AskTicket, Code, Condition, ConditionalWrite, FailedCondition, Keep, List,
+    ListEscalations, Must, ObjectId, OnConflict, Operation, Past, Payload, Perform, Position, ReadHistory, ReadPast,
+    Reply, Revision, SetRetention, SettleEscalation, SettleHow, ShardKey, Step, Target, TimestampMs, TraceParent,
+    Transact, Version, Watch, Winner, WireError, json, value,
 };
+pub use watch::{Told, Watcher};

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::ClientConfig;
-use crate::connection::Wire;
+use crate::connection::{Following, Wire};
 use crate::error::Error;
 use crate::retry;
 
@@ -85,6 +85,14 @@ impl Client {
         self.inner.config.deadline
     }
 
+    /// Opens a stream for one operation that is answered many times.
+    pub(crate) async fn follow(&self, operation: Operation) -> Result<Following, Error> {
+        let deadline = Instant::now() + self.inner.config.deadline;
+        let mut request = Request { id: 0, trace_parent: self.trace_parent, timestamp: self.timestamp, operation };
+        let opened = timeout_at(deadline, async { self.wire().await?.follow(&mut request).await }).await;
+        opened.unwrap_or(Err(Error::Deadline))
+    }
+
     async fn try_once(&self, request: &mut Request) -> Result<Reply, Error> {
         let wire = self.wire().await?;
         let answer = wire.ask(request).await?;
@@ -131,7 +139,7 @@ impl Inner {
 }
 
 /// A number between 0 and 1 that differs from call to call and from process to process.
-fn jitter() -> f64 {
+pub(crate) fn jitter() -> f64 {
     let bits = uuid::Uuid::now_v7().as_u128() as u32;
     f64::from(bits) / f64::from(u32::MAX)
 }

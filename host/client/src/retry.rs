@@ -25,6 +25,7 @@ fn has_id(operation: &Operation) -> bool {
     match operation {
         Operation::ConditionalWrite(write) => write.action_id.is_some(),
         Operation::Perform(perform) | Operation::Reconcile(perform) => perform.action_id.is_some(),
+        Operation::Transact(transact) => transact.action_id.is_some(),
         _ => false,
     }
 }

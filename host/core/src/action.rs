@@ -65,7 +65,7 @@ pub fn add(stored: &Payload, additions: &Payload) -> Result<Payload, ActionError
         return Err(ActionError::NotStructured);
     };
     for (pointer, addend) in additions {
-        let number = number_at(&mut target, &pointer)?;
+        let number = value_at(&mut target, &pointer)?;
         *number = match (&*number, addend) {
             (Value::Integer(a), Value::Integer(b)) => a.checked_add(b).map(Value::Integer),
             (Value::Integer(a), Value::Float(b)) => finite(*a as f64 + b),
@@ -79,11 +79,21 @@ pub fn add(stored: &Payload, additions: &Payload) -> Result<Payload, ActionError
     Ok(Payload::from_value(&target)?)
 }
 
+/// Whether a structured payload holds this value where a JSON pointer (RFC 6901) leads; the empty pointer leads to the
+/// whole. An integer equals no float.
+pub fn holds(stored: &Payload, pointer: &str, expected: &Value) -> bool {
+    let Some(mut root) = stored.value() else { return false };
+    if pointer.is_empty() {
+        return root == *expected;
+    }
+    value_at(&mut root, pointer).is_ok_and(|found| found == expected)
+}
+
 fn finite(sum: f64) -> Option<Value> {
     sum.is_finite().then_some(Value::Float(sum))
 }
 
-fn number_at<'a>(root: &'a mut Value, pointer: &str) -> Result<&'a mut Value, ActionError> {
+fn value_at<'a>(root: &'a mut Value, pointer: &str) -> Result<&'a mut Value, ActionError> {
     let nothing = || ActionError::PointsToNothing(pointer.to_owned());
     let steps = pointer.strip_prefix('/').ok_or_else(|| ActionError::MalformedPointer(pointer.to_owned()))?;
     let mut at = root;
@@ -147,6 +157,18 @@ mod tests {
         check_merge(json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1}));
         check_merge(json!({"a": "foo"}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}}));
         assert_eq!(merge(None, &payload(json!({"a": {"b": null}}))), Ok(payload(json!({"a": {}}))));
+    }
+
+    #[test]
+    fn a_value_is_found_where_it_is_not_or_equals_another() {
+        let stored = payload(json!({"a": {"b/c": [1, 2.0, null]}}));
+        let holds = |pointer: &str, value: serde_json::Value| holds(&stored, pointer, &from_json(&value).unwrap());
+        assert!(holds("/a/b~1c/0", json!(1)) && holds("/a/b~1c/1", json!(2.0)) && holds("/a/b~1c/2", json!(null)));
+        assert!(holds("", json!({"a": {"b/c": [1, 2.0, null]}})) && holds("/a", json!({"b/c": [1, 2.0, null]})));
+        assert!(!holds("/a/b~1c/0", json!(1.0)), "an integer is no float");
+        assert!(!holds("/a/b~1c/3", json!(null)), "what is not there is not null");
+        assert!(!holds("a", json!(1)) && !holds("/~2", json!(1)), "a malformed pointer leads to nothing");
+        assert!(!super::holds(&Payload::bytes(vec![0]).unwrap(), "", &Value::Integer(0)), "bytes hold no value");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod case;
 mod escalations;
 mod queues;
 mod run;
+mod verdict;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,12 +23,12 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::action_ids::{ActionIds, Asked};
-use crate::counters::Counters;
 use crate::owner::{NotWritten, Owner};
-use crate::{Policies, place};
+use crate::place;
 pub(crate) use case::{CameTo, Case, Decided, Done, Settles};
 use escalations::Escalations;
 use queues::{Batch, Queues};
+pub(crate) use verdict::{ASKED_FOR_WHAT_IT_HAD, Asking, Subject};
 
 /// The threads, and what they share. Dropping it stops them; what waits is told so.
 pub(crate) struct Agent {
@@ -39,12 +40,10 @@ struct Shared {
     queues: Queues,
     owner: Arc<Owner>,
     views: Views,
-    policies: Arc<Policies>,
-    counters: Arc<Counters>,
+    asking: Asking,
     escalations: Mutex<Escalations>,
     /// Detached actions that are not done.
     tickets: AtomicUsize,
-    tries_max: u32,
 }
 
 /// No more cases are taken.
@@ -52,23 +51,14 @@ pub(crate) struct Full;
 
 impl Agent {
     /// Takes up what was detached in an earlier run.
-    pub(crate) fn new(
-        owner: Arc<Owner>,
-        policies: Arc<Policies>,
-        counters: Arc<Counters>,
-        ids: &Arc<ActionIds>,
-        recovered: Recovered,
-        tries_max: u32,
-    ) -> Self {
+    pub(crate) fn new(owner: Arc<Owner>, asking: Asking, ids: &Arc<ActionIds>, recovered: Recovered) -> Self {
         let shared = Arc::new(Shared {
             queues: Queues::new(owner.clock().clone()),
             views: owner.views().clone(),
             owner,
-            policies,
-            counters,
+            asking,
             escalations: Mutex::new(Escalations::new(recovered.escalations_open, recovered.escalations_settled)),
             tickets: AtomicUsize::new(recovered.tickets.len()),
-            tries_max,
         });
         for ticket in recovered.tickets {
             let id = ticket.perform.action_id.expect("a ticket's action has an id");
@@ -78,7 +68,7 @@ impl Agent {
                 continue;
             }
             let claim = ids.resume(ticket.perform.target.object.client(), Identity { id, intent: ticket.intent });
-            let mut case = Case::new(ticket.perform, ticket.timestamp, Some(claim));
+            let mut case = Case::new(ticket.perform, ticket.timestamp, ticket.by, Some(claim));
             case.ticket_open = true;
             shared.queues.push(case, false).unwrap_or_else(|_| unreachable!("what was taken once is not refused"));
         }
@@ -218,7 +208,8 @@ impl Shared {
     }
 
     fn place(&self, case: &mut Case) -> Result<ShardKey, WireError> {
-        place(&self.policies, &self.counters, &case.perform.target.object, case.timestamp, &mut case.generations)
+        let Asking { policies, counters, .. } = &self.asking;
+        place(policies, counters, &case.perform.target.object, case.timestamp, &mut case.generations)
     }
 }
 

@@ -20,7 +20,7 @@ impl Counter {
     }
 }
 
-const OPERATIONS: [&str; 13] = [
+const OPERATIONS: [&str; 19] = [
     "get-shard-key",
     "read-version",
     "read",
@@ -34,13 +34,19 @@ const OPERATIONS: [&str; 13] = [
     "list-escalations",
     "read-escalation",
     "settle-escalation",
+    "transact",
+    "read-history",
+    "read-past",
+    "retention",
+    "set-retention",
+    "watch",
 ];
 
 /// The counters of one engine, since it started.
 #[derive(Default)]
 pub(crate) struct Counters {
     requests: [Counter; OPERATIONS.len()],
-    refusals: [Counter; Code::ALL.len()],
+    refusals: Refusals,
     /// Changes that became durable, objects that were created among them.
     pub(crate) committed: Counter,
     /// Writes that were brought to an owner, whatever became of them.
@@ -68,13 +74,27 @@ pub(crate) struct Counters {
     pub(crate) escalated: Counter,
 }
 
+/// A counter a code.
+struct Refusals([Counter; Code::ALL.len()]);
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
 impl Counters {
     pub(crate) fn count(&self, operation: &Operation) {
         self.requests[operation.number() as usize - 1].add();
     }
 
+    /// A watch was taken up.
+    pub(crate) fn count_watch(&self) {
+        self.requests[OPERATIONS.len() - 1].add();
+    }
+
     pub(crate) fn refused(&self, code: Code) {
-        self.refusals[usize::from(code.number()) - 1].add();
+        self.refusals.0[usize::from(code.number()) - 1].add();
     }
 
     /// Judges a forecast by the version that its write met.
@@ -94,7 +114,8 @@ impl Counters {
     }
 
     pub(crate) fn refusals(&self) -> Map {
-        let counted = Code::ALL.iter().zip(&self.refusals).map(|(code, count)| (code.name().to_owned(), count.value()));
+        let counted =
+            Code::ALL.iter().zip(&self.refusals.0).map(|(code, count)| (code.name().to_owned(), count.value()));
         counted.filter(|(_, count)| *count != Value::Integer(0)).collect()
     }
 

@@ -1,5 +1,7 @@
 //! What reconciliation gave up on: to be looked at, and settled by a person.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ostrakon_store::{CaseWrite, Escalation as Stored, Note, Outcome, ReadError};
 use ostrakon_wire::answer::{Escalation, Escalations, Settlement};
@@ -66,7 +68,11 @@ impl Engine {
         stored.map_err(|error: ReadError| self.unreadable(&error))?.ok_or_else(unknown)
     }
 
-    pub(crate) async fn settle_escalation(&self, settle: &SettleEscalation) -> Result<Box<Escalation>, WireError> {
+    pub(crate) async fn settle_escalation(
+        &self,
+        settle: &SettleEscalation,
+        by: Option<Arc<str>>,
+    ) -> Result<Box<Escalation>, WireError> {
         let number = settle.escalation;
         let taken = || WireError::new(Code::EscalationSettled, "somebody has settled it, or does so now");
         let settling = self.agent.settle(number).ok_or_else(taken)?;
@@ -95,7 +101,7 @@ impl Engine {
                     None => Perform { on_conflict: OnConflict::Reconcile, ..stored.perform.clone() },
                 };
                 let timestamp = if settle.payload.is_some() { settlement.at } else { stored.timestamp };
-                let mut case = Case::new(perform, timestamp, None);
+                let mut case = Case::new(perform, timestamp, by, None);
                 let escalation = Box::new(stored);
                 case.settles = Some(Settles { number, escalation, settlement, _settling: settling });
                 self.queued(case).await.reply?;

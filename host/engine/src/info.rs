@@ -34,6 +34,7 @@ impl Engine {
             ("reconciliation".into(), Value::Map(self.reconciliation())),
             ("shard-key-faults".into(), self.counters.shard_key_faults()),
             ("action-ids".into(), number(self.ids.len())),
+            ("watchers".into(), number(self.feed.watchers())),
             ("policies".into(), Value::Map((self.policies.facts)())),
         ]);
         Info { facts, decided: self.decided(None, self.views.position(), Generations::default()) }

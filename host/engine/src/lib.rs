@@ -9,7 +9,10 @@ mod agent;
 mod answers;
 mod counters;
 mod escalations;
+mod feed;
+mod history;
 mod info;
+mod keeper;
 mod learner;
 mod listing;
 mod observed;
@@ -23,6 +26,7 @@ pub mod simulated;
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod tickets;
+mod transact;
 mod writes;
 
 use std::sync::Arc;
@@ -37,12 +41,16 @@ use ostrakon_wire::value::Map;
 use ostrakon_wire::{Code, Generations, LogId, ObjectId, Operation, Reply, ShardKey, TimestampMs, WireError};
 
 use action_ids::ActionIds;
-use agent::Agent;
+use agent::{Agent, Asking};
 use counters::Counters;
+use feed::Feed;
+pub use feed::Watching;
+use keeper::Keeper;
 use learner::Learner;
 use observed::Observed;
 use owner::Owner;
 use scoreboard::Scoreboard;
+use transact::Judges;
 
 /// The policies that decide, and what `info` says of them.
 pub struct Policies {
@@ -92,10 +100,12 @@ pub enum StartError {
 }
 
 /// What came with a request beside the operation.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Context {
     /// When the client made the request; else the host's clock counts.
     pub timestamp: Option<TimestampMs>,
+    /// Who asks: the name in the client's certificate. It is noted with what is written.
+    pub by: Option<Arc<str>>,
 }
 
 /// A front end and the owner of all objects, over one store.
@@ -103,6 +113,9 @@ pub struct Engine {
     policies: Arc<Policies>,
     // Stopped before the owner.
     agent: Agent,
+    keeper: Keeper,
+    feed: Feed,
+    judges: Judges,
     owner: Arc<Owner>,
     views: Views,
     log: LogId,
@@ -123,6 +136,9 @@ impl Engine {
         let owner = Arc::new(Owner::start(store, Arc::clone(&ids), queued_changes_max)?);
         let mut engine = Self::of(owner, ids, policies, recovered, tries_max, observe_lag);
         engine.agent.start()?;
+        engine.keeper.start()?;
+        engine.feed.start()?;
+        engine.judges.start()?;
         engine.learner.start()?;
         Ok(engine)
     }
@@ -137,13 +153,21 @@ impl Engine {
         observe_lag: Duration,
     ) -> Self {
         let (policies, counters) = (Arc::new(policies), Arc::new(Counters::default()));
-        let (of_owner, of_policies, of_counters) = (Arc::clone(&owner), Arc::clone(&policies), Arc::clone(&counters));
         let learner = Learner::new(Arc::clone(&policies), Arc::clone(&counters));
-        let agent = Agent::new(of_owner, of_policies, of_counters, &ids, recovered, tries_max.max(1));
+        let asking = Asking {
+            policies: Arc::clone(&policies),
+            counters: Arc::clone(&counters),
+            clock: owner.clock().clone(),
+            tries_max: tries_max.max(1),
+        };
+        let agent = Agent::new(Arc::clone(&owner), asking.clone(), &ids, recovered);
         let views = owner.views().clone();
         Self {
             policies,
             agent,
+            keeper: Keeper::new(Arc::clone(&owner)),
+            feed: Feed::new(Arc::clone(owner.told())),
+            judges: Judges::new(asking),
             log: views.position().log,
             ids,
             observed: Observed::new(owner.clock().clone(), observe_lag),
@@ -184,7 +208,15 @@ impl Engine {
             Operation::AskTicket(ask) => self.ask_ticket(ask).await,
             Operation::ListEscalations(list) => self.list_escalations(list).await.map(Reply::Escalations),
             Operation::ReadEscalation(number) => self.read_escalation(*number).await.map(Reply::Escalation),
-            Operation::SettleEscalation(settle) => self.settle_escalation(settle).await.map(Reply::Escalation),
+            Operation::SettleEscalation(settle) => {
+                self.settle_escalation(settle, context.by).await.map(Reply::Escalation)
+            }
+            Operation::Transact(transact) => Box::pin(self.transact(transact, context)).await.map(Reply::Transacted),
+            Operation::ReadHistory(read) => self.read_history(read).await.map(Reply::History),
+            Operation::ReadPast(read) => self.read_past(read).await.map(Reply::Object),
+            Operation::Retention => Ok(Reply::Retention(self.retention())),
+            Operation::SetRetention(set) => self.set_retention(set).await.map(Reply::Retention),
+            Operation::Watch(_) => Err(WireError::new(Code::Malformed, "a watch has a stream of its own")),
         };
         if let Err(error) = &outcome {
             self.counters.refused(error.code);

@@ -11,14 +11,19 @@ use ostrakon_wire::{Code, Decided, Generations, List, ObjectId, WireError};
 use crate::Engine;
 
 /// What an item weighs on a page beside its texts and its payload.
-const ITEM_OVERHEAD_BYTES: usize = 64;
+pub(crate) const ITEM_OVERHEAD_BYTES: usize = 64;
 /// First byte of a page token: what follows is the text of the last object that was looked at.
 const TOKEN_TAG: u8 = 1;
 
 impl Engine {
     pub(crate) async fn list(&self, list: &List) -> Result<Page, WireError> {
-        let prefix = prefix(list);
+        let prefix = ObjectId::text_prefix(&list.client, list.data_type.as_deref(), list.prefix.as_deref());
         let after = list.token.as_deref().map(|token| parse_token(token, &prefix)).transpose()?;
+        if let Some(at) = list.at {
+            let page = self.list_at(prefix, after, list.limit, list.with_payloads, at);
+            let ((items, token), decided) = page.await?;
+            return Ok(Page { items, token, decided });
+        }
         let view = self.owner.views().latest();
         let (limit, with_payloads) = (list.limit, list.with_payloads);
         let reading = Arc::clone(&view);
@@ -34,14 +39,6 @@ impl Engine {
     }
 }
 
-/// What the texts of the listed objects begin with.
-fn prefix(list: &List) -> String {
-    match (&list.data_type, &list.prefix) {
-        (Some(data_type), name) => format!("{}\0{data_type}\0{}", list.client, name.as_deref().unwrap_or_default()),
-        (None, _) => format!("{}\0", list.client),
-    }
-}
-
 fn parse_token(token: &[u8], prefix: &str) -> Result<ObjectId, WireError> {
     let text = token.strip_prefix(&[TOKEN_TAG]).and_then(|text| std::str::from_utf8(text).ok());
     text.filter(|text| text.starts_with(prefix))
@@ -49,13 +46,13 @@ fn parse_token(token: &[u8], prefix: &str) -> Result<ObjectId, WireError> {
         .ok_or_else(|| WireError::new(Code::InvalidToken, "the page token is not one that this list gave out"))
 }
 
-fn make_token(last: &ObjectId) -> Bytes {
+pub(crate) fn make_token(last: &ObjectId) -> Bytes {
     let token = [&[TOKEN_TAG], last.as_text().as_bytes()].concat();
     assert!(token.len() <= TOKEN_BYTES_MAX, "a token holds one object's text");
     token.into()
 }
 
-type ItemsAndToken = (Vec<PageItem>, Option<Bytes>);
+pub(crate) type ItemsAndToken = (Vec<PageItem>, Option<Bytes>);
 
 fn read_page(
     view: &ReadView,

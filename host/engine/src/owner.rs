@@ -6,9 +6,12 @@
 //! can be queued behind the load's back.
 
 mod entry;
+mod forget;
+mod holding;
 mod judge;
 mod readers;
 mod sink;
+mod together;
 mod turn;
 
 use std::sync::Arc;
@@ -25,13 +28,18 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::action_ids::{ActionIds, Claim};
+use crate::feed::Told;
 pub(crate) use entry::Known;
 use entry::{Look, Stripe};
+pub(crate) use forget::Forgetting;
+pub(crate) use holding::Holding;
+use holding::Lanes;
 pub(crate) use judge::{Condition, Refusal};
 use judge::{Judged, check, judge};
-use readers::{Readers, TooMany};
+pub(crate) use readers::{Readers, TooMany};
 pub(crate) use sink::OwnerSink;
 use sink::{SettledUpTo, Token};
+pub(crate) use together::{Doing, NotTogether, Planned, StepDone, Together, holds, in_order};
 pub(crate) use turn::{Recent, Turn, Writing};
 
 const STRIPES: usize = 64;
@@ -45,7 +53,16 @@ pub(crate) struct Intent<'a> {
     pub(crate) new_key: Option<ShardKey>,
     pub(crate) condition: Condition,
     pub(crate) action: &'a Action,
+    pub(crate) by: &'a By,
+}
+
+/// When something was asked for, and by whom.
+#[derive(Debug, Clone)]
+pub(crate) struct By {
+    /// As the client or else the host told.
     pub(crate) timestamp: TimestampMs,
+    /// The name in the certificate.
+    pub(crate) name: Option<Arc<str>>,
 }
 
 /// What tells whether a queued unit is durable.
@@ -63,6 +80,7 @@ struct Making {
     kind: ActionKind,
     payload: Option<Payload>,
     timestamp: TimestampMs,
+    by: Option<Arc<str>>,
     beside: Option<Box<Beside>>,
 }
 
@@ -98,8 +116,10 @@ pub(crate) struct Owner {
     clock: Clock,
     views: Views,
     settled: Arc<SettledUpTo>,
+    told: Arc<Told>,
     numbers: Numbers,
     readers: Readers,
+    lanes: Lanes,
 }
 
 /// The step of a write that is taken under the object's lock.
@@ -170,9 +190,11 @@ impl Owner {
         let stripes: Arc<[_]> = (0..STRIPES).map(|_| Mutex::new(Stripe::new(STRIPES))).collect();
         let (clock, views, numbers) = (store.clock().clone(), store.views(), store.numbers());
         let settled = Arc::new(SettledUpTo::new(views.position().revision));
-        let sink = OwnerSink::new(Arc::clone(&stripes), Arc::clone(&settled), ids);
+        let told = Arc::new(Told::new(views.position().revision, clock.clone()));
+        let sink = OwnerSink::new(Arc::clone(&stripes), Arc::clone(&settled), Arc::clone(&told), ids);
         let (committer, more) = start(store, sink)?;
-        Ok((Self { stripes, committer, clock, views, settled, numbers, readers }, more))
+        let lanes = Lanes::default();
+        Ok((Self { stripes, committer, clock, views, settled, told, numbers, readers, lanes }, more))
     }
 
     /// Does one of the reads that wait; `false` where there is none.
@@ -184,6 +206,11 @@ impl Owner {
     /// The clocks that the host goes by.
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What is told to those who watch.
+    pub(crate) fn told(&self) -> &Arc<Told> {
+        &self.told
     }
 
     pub(crate) fn commit_stats(&self) -> &Arc<CommitStats> {
@@ -332,8 +359,8 @@ impl Owner {
                 Step::Refused { refusal, stands }
             }
             (Judged::Write { shard_key, version, payload }, Purpose::Write(claim)) => {
-                let (kind, timestamp) = (intent.action.kind(), intent.timestamp);
-                let making = Making { shard_key, version, kind, payload, timestamp, beside: None };
+                let (kind, timestamp, by) = (intent.action.kind(), intent.by.timestamp, intent.by.name.clone());
+                let making = Making { shard_key, version, kind, payload, timestamp, by, beside: None };
                 let queued = self.change(intent.object, &head, making, claim.as_ref()).and_then(|change| {
                     let tip = Known::of_change(&change);
                     self.queue(&mut stripe, change, head, tip, claim)
@@ -355,7 +382,7 @@ impl Owner {
         making: Making,
         claim: Option<&Claim>,
     ) -> Result<Change, NotWritten> {
-        let Making { shard_key, version, kind, payload, timestamp, beside } = making;
+        let Making { shard_key, version, kind, payload, timestamp, by, beside } = making;
         let number = head.place.map(|place| place.number).or_else(|| self.numbers.draw());
         let number = number.ok_or(NotWritten::Full)?;
         let map = self.views.map();
@@ -374,6 +401,7 @@ impl Owner {
             payload,
             timestamp,
             identity: claim.map(Claim::identity),
+            by,
             new_object,
             beside,
         })
@@ -474,7 +502,7 @@ impl Drop for LoadGuard {
 }
 
 fn read_head(view: &ReadView, object: &ObjectId) -> Result<Known, ReadError> {
-    let Some(place) = view.locate(object)? else { return Ok(Known::absent()) };
+    let Some(place) = view.locate(object)? else { return Ok(Known::absent(view.forgotten().version)) };
     match view.head(place)? {
         Some(head) => Ok(Known::stored(object.clone(), place, head)),
         None => Err(ReadError::Engine(format!("{object} has a locator and no row"))),

@@ -26,7 +26,7 @@ impl Engine {
         let (shard_key, recorded): (ShardKey, bool) = match known.shard_key() {
             Some(recorded) => (recorded, true),
             None => {
-                let timestamp = self.timestamp(context);
+                let timestamp = self.timestamp(&context);
                 (self.place(&target.object, timestamp, &mut generations)?, false)
             }
         };

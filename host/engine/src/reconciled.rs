@@ -4,7 +4,7 @@ use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{CommitError, Outcome};
 use ostrakon_wire::answer::Committed;
 use ostrakon_wire::{
-    Code, Decided as Place, Generations, Payload, Perform, Reply, Revision, ShardKey, TimestampMs, Version, WireError,
+    Code, Decided as Place, Generations, Payload, Perform, Reply, Revision, ShardKey, Version, WireError,
 };
 use tokio::sync::oneshot;
 
@@ -12,7 +12,7 @@ use crate::Engine;
 use crate::action_ids::{Claim, Recorded};
 use crate::agent::{CameTo, Case, Decided, Done, Full};
 use crate::answers::overloaded;
-use crate::owner::{NotWritten, Owner, durable};
+use crate::owner::{By, NotWritten, Owner, durable};
 
 /// What became of an action that was reconciled.
 pub(crate) struct Reconciled {
@@ -36,11 +36,11 @@ impl Engine {
     pub(crate) async fn reconciled(
         &self,
         perform: &Perform,
-        timestamp: TimestampMs,
+        by: &By,
         claim: &mut Option<Claim>,
         generations: Generations,
     ) -> Reconciled {
-        let mut case = Case::new(perform.clone(), timestamp, claim.take());
+        let mut case = Case::new(perform.clone(), by.timestamp, by.name.clone(), claim.take());
         case.generations = generations;
         self.queued(case).await
     }
@@ -129,7 +129,7 @@ impl Engine {
                 let stored = stored_of(code, version);
                 refused(WireError { stored, ..WireError::new(code, String::from_utf8_lossy(words)) })
             }
-            Outcome::Escalated | Outcome::Detached | Outcome::Settled => {
+            Outcome::Escalated | Outcome::Detached | Outcome::Settled | Outcome::Forgotten => {
                 let error = WireError::new(Code::Escalated, String::from_utf8_lossy(&note));
                 refused(WireError { escalation: Some(revision), ..error })
             }
@@ -139,7 +139,7 @@ impl Engine {
     async fn noted(&self, revision: Revision) -> Result<Vec<u8>, WireError> {
         let views = self.views.clone();
         let entry = self.owner.on_reader(move || views.latest().logged(revision)).await;
-        match entry.map_err(|error| self.unreadable(&error))? {
+        match entry.map_err(|error| self.unreadable(&error))?.into_iter().next() {
             Some(entry) => Ok(entry.note),
             None => Err(WireError::new(Code::ActionExpired, "what the action came to is no longer remembered")),
         }
@@ -147,7 +147,7 @@ impl Engine {
 }
 
 /// The version that stood there, for errors that carry it.
-fn stored_of(code: Code, version: Version) -> Option<Version> {
+pub(crate) fn stored_of(code: Code, version: Version) -> Option<Version> {
     matches!(code, Code::NotFound | Code::VersionGap).then_some(version)
 }
 

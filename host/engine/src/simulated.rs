@@ -39,6 +39,16 @@ impl Engine {
         self.agent.work_once()
     }
 
+    /// Hands one group out to those who watch. `false`: none waits.
+    pub fn hand_out_once(&self) -> bool {
+        self.feed.hand_out_one()
+    }
+
+    /// Asks about one action of a transaction. `false`: none waits.
+    pub fn judge_once(&self, choice: usize) -> bool {
+        self.judges.judge_one(choice)
+    }
+
     /// How many microseconds pass until the agent has something to do, if it has nothing now and will have.
     pub fn next_turn_us(&self) -> Option<u64> {
         let at = self.agent.next_turn()?;

@@ -321,6 +321,7 @@ async fn a_list_pages_through_live_objects_in_order() {
     }
     act(&bed.engine, perform("c", Action::Delete, None)).await.unwrap();
     let mut list = List {
+        at: None,
         client: "acme".into(),
         data_type: Some("volume".into()),
         prefix: None,

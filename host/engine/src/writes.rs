@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::action_ids::{Begun, Claim, intent};
 use crate::answers::id_refused;
 use crate::observed::OnItsWay;
-use crate::owner::{Condition, Intent, NotWritten, Written};
+use crate::owner::{By, Condition, Intent, NotWritten, Written};
 use crate::reconciled::Reconciled;
 use crate::scoreboard::Judged;
 use crate::{Context, Engine};
@@ -27,7 +27,7 @@ struct Write<'a> {
     condition: Condition,
     action_id: Option<ActionId>,
     choice: OnConflict,
-    timestamp: TimestampMs,
+    by: By,
 }
 
 /// What the prediction said of a write.
@@ -63,14 +63,14 @@ impl Foretold {
 }
 
 impl<'a> Write<'a> {
-    fn of(perform: &'a Perform, timestamp: TimestampMs) -> Self {
+    fn of(perform: &'a Perform, by: By) -> Self {
         Self {
             target: &perform.target,
             action: &perform.action,
             condition: Condition::of(perform.known),
             action_id: perform.action_id,
             choice: perform.on_conflict,
-            timestamp,
+            by,
         }
     }
 }
@@ -91,7 +91,7 @@ impl Engine {
             condition: Condition::Makes(write.new_version),
             action_id: write.action_id,
             choice: OnConflict::Reject,
-            timestamp: self.timestamp(context),
+            by: self.by(context),
         };
         let mut claim = match self.identify(&write).await? {
             Break(answered) => return Ok(answered),
@@ -101,7 +101,7 @@ impl Engine {
     }
 
     pub(crate) async fn perform(&self, perform: &Perform, context: Context) -> Result<Reply, WireError> {
-        let write = Write::of(perform, self.timestamp(context));
+        let write = Write::of(perform, self.by(context));
         let mut claim = match self.identify(&write).await? {
             Break(answered) => return Ok(answered),
             Continue(claim) => claim,
@@ -110,7 +110,7 @@ impl Engine {
         let (custom, reject) = (write.action.kind() == ActionKind::Custom, write.choice == OnConflict::Reject);
         // Boxed: what is reconciled takes more room than a write, and writes need not carry it.
         if custom || !reject && self.agent.is_busy(object) {
-            return Box::pin(self.reconciled_unforeseen(perform, write.timestamp, &mut claim)).await;
+            return Box::pin(self.reconciled_unforeseen(perform, &write.by, &mut claim)).await;
         }
         match write.condition.known() {
             Some(known) if !reject => Box::pin(self.write_or_reconcile(perform, &write, known, &mut claim)).await,
@@ -125,22 +125,22 @@ impl Engine {
             choice => choice,
         };
         let perform = &Perform { on_conflict, ..perform.clone() };
-        let write = Write::of(perform, self.timestamp(context));
+        let write = Write::of(perform, self.by(context));
         let mut claim = match self.identify(&write).await? {
             Break(answered) => return Ok(answered),
             Continue(claim) => claim,
         };
-        self.reconciled_unforeseen(perform, write.timestamp, &mut claim).await
+        self.reconciled_unforeseen(perform, &write.by, &mut claim).await
     }
 
     /// Reconciles an action without a forecast for it.
     async fn reconciled_unforeseen(
         &self,
         perform: &Perform,
-        timestamp: TimestampMs,
+        by: &By,
         claim: &mut Option<Claim>,
     ) -> Result<Reply, WireError> {
-        let reconciled = self.reconciled(perform, timestamp, claim, Generations::default()).await;
+        let reconciled = self.reconciled(perform, by, claim, Generations::default()).await;
         self.observe(&perform.target.object, &reconciled);
         reconciled.reply
     }
@@ -155,8 +155,13 @@ impl Engine {
     }
 
     /// When a request was made.
-    pub(crate) fn timestamp(&self, context: Context) -> TimestampMs {
+    pub(crate) fn timestamp(&self, context: &Context) -> TimestampMs {
         context.timestamp.unwrap_or_else(|| self.owner.clock().now())
+    }
+
+    /// When a request was made, and who asks.
+    pub(crate) fn by(&self, context: Context) -> By {
+        By { timestamp: self.timestamp(&context), name: context.by }
     }
 
     /// Claims the action's id, where it has one; or answers what came of it. Whoever detaches an action does not wait for
@@ -167,14 +172,7 @@ impl Engine {
             let message = "a detached action has an id, which is its ticket";
             return if detached { Err(WireError::new(Code::Malformed, message)) } else { Ok(Continue(None)) };
         };
-        let body = write.action.payload().map_or(&[][..], |payload| payload.as_bytes());
-        let format = write.action.payload().map_or(0, |payload| payload.format() as u64);
-        let custom = match write.action {
-            Action::Custom { kind, .. } => xxh3_64(kind.as_bytes()) << 8,
-            _ => 0,
-        };
-        let kind = write.action.kind() as u64 | format << 4 | custom;
-        let identity = Identity { id, intent: intent(&write.target.object, kind, body) };
+        let identity = Identity { id, intent: intent_of(&write.target.object, write.action) };
         let client = write.target.object.client();
         match self.ids.begin(client, identity, self.owner.clock().now(), !detached).await.map_err(id_refused)? {
             Begun::Fresh(claim) => Ok(Continue(Some(claim))),
@@ -226,7 +224,7 @@ impl Engine {
                     let ended = Ended { met, conflict: true, written: false, tried: true };
                     self.judge(&foretold, &on_its_way, ended);
                     drop(on_its_way);
-                    let reconciled = self.reconciled(perform, write.timestamp, claim, foretold.generations()).await;
+                    let reconciled = self.reconciled(perform, &write.by, claim, foretold.generations()).await;
                     self.scoreboard.judged_by_policy(foretold.generation, reconciled.verdicts);
                     self.observe(&perform.target.object, &reconciled);
                     return reconciled.reply;
@@ -234,7 +232,7 @@ impl Engine {
                 Err(failed) => return Err(failed.error),
             }
         }
-        let reconciled = self.reconciled(perform, write.timestamp, claim, foretold.generations()).await;
+        let reconciled = self.reconciled(perform, &write.by, claim, foretold.generations()).await;
         if let Some((met, conflict)) = reconciled.met {
             let ended = Ended { met, conflict, written: reconciled.wrote, tried: false };
             self.judge(&foretold, &on_its_way, ended);
@@ -313,7 +311,7 @@ impl Engine {
             new_key: None,
             condition: write.condition,
             action: write.action,
-            timestamp: write.timestamp,
+            by: &write.by,
         };
         if conflict_expected && let Err(reason) = self.owner.confirm(&intent).await {
             return Err(self.failed(reason, position, generations));
@@ -323,7 +321,7 @@ impl Engine {
             match self.owner.write(&intent, claim).await {
                 Ok(written) => return Ok(self.committed(&written, generations)),
                 Err(NotWritten::NoKey) if intent.new_key.is_none() => {
-                    let new_key = self.place(object, write.timestamp, &mut generations);
+                    let new_key = self.place(object, write.by.timestamp, &mut generations);
                     intent.new_key = Some(new_key.map_err(|error| Failed { error, met: None })?);
                 }
                 Err(reason) => return Err(self.failed(reason, position, generations)),
@@ -364,6 +362,17 @@ impl Engine {
     ) -> Result<ShardKey, WireError> {
         crate::place(&self.policies, &self.counters, object, timestamp, generations)
     }
+}
+
+/// The digest of what is to be done to an object.
+pub(crate) fn intent_of(object: &ObjectId, action: &Action) -> u128 {
+    let body = action.payload().map_or(&[][..], |payload| payload.as_bytes());
+    let format = action.payload().map_or(0, |payload| payload.format() as u64);
+    let custom = match action {
+        Action::Custom { kind, .. } => xxh3_64(kind.as_bytes()) << 8,
+        _ => 0,
+    };
+    intent(object, action.kind() as u64 | format << 4 | custom, body)
 }
 
 /// A write that came to nothing, and the version that it met, if it met one.

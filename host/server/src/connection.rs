@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::admission::Place;
+use crate::peer;
 use crate::room::Room;
 use crate::stream::{self, StreamParts};
 use crate::{Shared, told_to_stop};
@@ -21,6 +22,8 @@ pub(crate) struct ConnectionShared {
     pub(crate) host: Arc<Shared>,
     /// For requests in work, and those that wait.
     pub(crate) room: Room,
+    /// The name in the client's certificate.
+    pub(crate) peer: Option<Arc<str>>,
 }
 
 /// The close code of a connection that is ended for an error: the error's number.
@@ -112,7 +115,7 @@ async fn send_last(send: &mut SendStream, out: &[u8]) {
 async fn serve_streams(connection: &Connection, host: Arc<Shared>, first: StreamParts) {
     let mut stopping = host.stopping.clone();
     let room = Room::new(Arc::clone(&host.fair));
-    let shared = Arc::new(ConnectionShared { host, room });
+    let shared = Arc::new(ConnectionShared { host, room, peer: peer::name(connection) });
     let mut streams = JoinSet::new();
     streams.spawn(stream::serve(first, Arc::clone(&shared)));
     loop {

@@ -14,12 +14,13 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use ostrakon_engine::Context;
 use ostrakon_wire::bounds::{ANSWERS_OF_REFUSAL, FRAME_BYTES_MAX, IN_FLIGHT_PER_STREAM_MAX, REFUSALS_AHEAD_MAX};
-use ostrakon_wire::{Answer, Code, Request, WireError, frame};
+use ostrakon_wire::{Answer, Code, Operation, Request, Watch, WireError, frame};
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
 use crate::connection::{ConnectionShared, close_code};
+use crate::feed::{self, Kind};
 use crate::line::{Line, TooLong, refusal};
 use crate::room::{Permit, shares};
 use crate::told_to_stop;
@@ -33,7 +34,7 @@ pub(crate) struct StreamParts {
 }
 
 /// Why a stream is given up before its end.
-enum Broken {
+pub(crate) enum Broken {
     /// The client broke the protocol in a way that has no request to answer to.
     Protocol(Code),
     /// The client gave the stream up, with this code, or the connection is gone.
@@ -69,7 +70,15 @@ const DELIVERY_DEADLINE: Duration = Duration::from_secs(3);
 
 pub(crate) async fn serve(parts: StreamParts, shared: Arc<ConnectionShared>) {
     let StreamParts { mut send, mut recv, mut buffer } = parts;
-    match run(&mut send, &mut recv, &mut buffer, &shared).await {
+    let served = match run(&mut send, &mut recv, &mut buffer, &shared).await {
+        Ok(Kind::Ended) => Ok(()),
+        Ok(Kind::Watches(id, watch)) => match feed::hold_alone(&buffer) {
+            Ok(()) => feed::serve(&mut send, &mut recv, id, &watch, &shared).await,
+            Err(broken) => Err(broken),
+        },
+        Err(broken) => Err(broken),
+    };
+    match served {
         Ok(()) => {
             if send.finish().is_ok() && *shared.host.stopping.borrow() {
                 let _ = timeout(DELIVERY_DEADLINE, send.stopped()).await;
@@ -91,7 +100,7 @@ async fn run(
     recv: &mut RecvStream,
     buffer: &mut BytesMut,
     shared: &ConnectionShared,
-) -> Result<(), Broken> {
+) -> Result<Kind, Broken> {
     let mut stopping = shared.host.stopping.clone();
     let mut stop = std::pin::pin!(told_to_stop(&mut stopping));
     let mut working = FuturesUnordered::new();
@@ -102,6 +111,8 @@ async fn run(
     let mut line = Line::new(&shared.room);
     // Answers that refusals may still be drawn on.
     let mut credit = CREDIT_MAX;
+    // Whether nothing but one request has come.
+    let mut requests = 0_u64;
     // A frame that was begun must end by then.
     let mut frame_due: Option<Instant> = None;
     loop {
@@ -114,6 +125,7 @@ async fn run(
         while taking && !held_up {
             let next = frame::split(buffer, FRAME_BYTES_MAX).map_err(|_| Broken::Protocol(Code::FrameTooLarge))?;
             let Some(frame) = next else { break };
+            requests += 1;
             let may_enter = line.is_empty() && working.len() < IN_FLIGHT_PER_STREAM_MAX;
             match may_enter.then(|| shared.room.try_enter(shares(frame.len()))).flatten() {
                 Some(permit) => working.push(work(frame, permit, shared)),
@@ -135,7 +147,7 @@ async fn run(
         let begun = may_read && !buffer.is_empty();
         frame_due = if begun { frame_due.or_else(|| Some(Instant::now() + deadlines.frame)) } else { None };
         if !reading && line.is_empty() && working.is_empty() && unsent.is_empty() {
-            return Ok(());
+            return Ok(Kind::Ended);
         }
         // A frame is not waited for while answers are.
         let next_due = unsent.due().or(frame_due);
@@ -146,14 +158,17 @@ async fn run(
             () = &mut stop, if reading => reading = false,
             written = unsent.write_some(send), if may_write => written?,
             Some(answered) = working.next(), if may_answer => {
-                unsent.append(&answered.map_err(Broken::Protocol)?);
+                match answered.map_err(Broken::Protocol)? {
+                    Worked::Watch(id, watch) if requests == 1 => return Ok(Kind::Watches(id, watch)),
+                    worked => unsent.append(&worked.answer()),
+                }
                 let mut answers = 1;
                 if !working.is_empty() {
                     // Answers of one commit group come close together: one turn for the others, and they travel together.
                     tokio::task::yield_now().await;
                 }
                 while !unsent.is_full() && let Some(Some(answered)) = working.next().now_or_never() {
-                    unsent.append(&answered.map_err(Broken::Protocol)?);
+                    unsent.append(&answered.map_err(Broken::Protocol)?.answer());
                     answers += 1;
                 }
                 credit = (credit + answers).min(CREDIT_MAX);
@@ -192,7 +207,7 @@ fn frame_ended(before: usize, buffer: &BytesMut) -> bool {
     })
 }
 
-async fn due(at: Option<Instant>) {
+pub(crate) async fn due(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
@@ -200,23 +215,48 @@ async fn due(at: Option<Instant>) {
 }
 
 /// Works one frame out. `Err`: nothing in it says which request to answer.
-async fn work(frame: Bytes, _room: Permit<'_>, shared: &ConnectionShared) -> Result<Answer, Code> {
+async fn work(frame: Bytes, _room: Permit<'_>, shared: &ConnectionShared) -> Result<Worked, Code> {
     let request = match Request::read(&frame) {
         Ok(request) => request,
         Err((Some(id), error)) => {
-            return Ok(Answer { id, outcome: Err(error) });
+            return Ok(Worked::Answer(Answer { id, outcome: Err(error) }));
         }
         Err((None, error)) => return Err(error.code),
     };
     if *shared.host.stopping.borrow() {
         let outcome = Err(WireError::new(Code::Draining, "the host is stopping"));
-        return Ok(Answer { id: request.id, outcome });
+        return Ok(Worked::Answer(Answer { id: request.id, outcome }));
     }
-    let context = Context { timestamp: request.timestamp };
+    if let Operation::Watch(watch) = request.operation {
+        return Ok(Worked::Watch(request.id, Box::new(watch)));
+    }
+    let context = Context { timestamp: request.timestamp, by: shared.peer.clone() };
     let handled = shared.host.engine.handle(&request.operation, context);
     let outcome = match request.trace_parent {
         None => handled.await,
         Some(parent) => handled.instrument(tracing::debug_span!("request", traceparent = %parent)).await,
     };
-    Ok(Answer { id: request.id, outcome })
+    Ok(Worked::Answer(Answer { id: request.id, outcome }))
+}
+
+/// What a request comes to.
+// Nearly all are answers: a box would be an allocation a request.
+#[allow(clippy::large_enum_variant)]
+enum Worked {
+    Answer(Answer),
+    /// It wants the stream for itself.
+    Watch(u64, Box<Watch>),
+}
+
+impl Worked {
+    /// The answer; to a watch that shares its stream, that it may not.
+    fn answer(self) -> Answer {
+        match self {
+            Self::Answer(answer) => answer,
+            Self::Watch(id, _) => {
+                let outcome = Err(WireError::new(Code::Malformed, "a watch has a stream of its own"));
+                Answer { id, outcome }
+            }
+        }
+    }
 }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use ostrakon_wire::bounds::{ANSWER_BYTES_PER_S_MIN, GATHER_BYTES_MAX};
-use ostrakon_wire::{Answer, frame};
+use ostrakon_wire::{Answer, Code, frame};
 use quinn::{SendStream, WriteError};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+
+use crate::stream::Broken;
 
 /// What is gathered and not written yet. A client that leaves it waiting has until [`Unsent::due`]: the deadline from
 /// when it began to wait, and more for what it takes meanwhile, at a least rate. Nobody gets more than the deadline
@@ -59,6 +61,18 @@ impl Unsent {
     pub(crate) async fn write_some(&mut self, send: &mut SendStream) -> Result<(), WriteError> {
         let taken = send.write(&self.bytes[self.written..]).await?;
         self.taken(taken, Some(Instant::now()));
+        Ok(())
+    }
+
+    /// Waits until all of it is written, or the client has had its time.
+    pub(crate) async fn write_all(&mut self, send: &mut SendStream) -> Result<(), Broken> {
+        while !self.is_empty() {
+            let due = *self.due.get_or_insert_with(|| Instant::now() + self.deadline);
+            match timeout_at(due, self.write_some(send)).await {
+                Ok(written) => written?,
+                Err(_) => return Err(Broken::Protocol(Code::TooSlow)),
+            }
+        }
         Ok(())
     }
 

@@ -1,12 +1,13 @@
 //! What clients are answered, held against what was durable between the request and its answer.
 
 use ostrakon_store::Outcome;
-use ostrakon_wire::answer::{Committed, Object as Told, Page};
-use ostrakon_wire::{Code, OnConflict, Reply, WireError};
+use ostrakon_wire::answer::{Committed, Object as Told, Page, PageItem};
+use ostrakon_wire::{Code, OnConflict, Reply, Revision, WireError};
 
 use crate::actions::Condition;
+use crate::client::client_name;
 use crate::oracle::{Object, Oracle, Unit, Wrong};
-use crate::world::LOG_KEPT;
+use crate::world::HISTORY_KEPT;
 
 /// A request that is under way.
 pub(crate) struct Call {
@@ -31,9 +32,16 @@ pub(crate) enum What {
     Settle(u64, Option<usize>),
     ListEscalations,
     ReadEscalation(u64),
+    Transact(usize),
+    /// An object as it stood behind a revision.
+    ReadPast(usize, u64),
+    /// The objects of a client as they stood then.
+    ListAt(usize, u64),
+    /// Set how long versions are kept.
+    Retain,
 }
 
-type Outcomes<'a> = Result<&'a Reply, &'a WireError>;
+pub(crate) type Outcomes<'a> = Result<&'a Reply, &'a WireError>;
 
 impl Oracle {
     /// A request was answered, by a host whose persist has failed or not.
@@ -47,6 +55,13 @@ impl Oracle {
             What::Ask(action) => self.asked(action, outcome),
             What::Settle(number, in_place) => self.settled(number, in_place, outcome),
             What::ListEscalations => self.listed_escalations(outcome),
+            What::Transact(at) => self.transacted(at, call.began, outcome),
+            What::ReadPast(object, revision) => self.read_past(object, revision, outcome),
+            What::ListAt(client, revision) => self.listed_at(client, revision, outcome),
+            What::Retain => match outcome {
+                Ok(Reply::Retention(_)) => Ok(()),
+                other => self.unusual(&other),
+            },
             What::ReadEscalation(number) => match outcome {
                 Ok(Reply::Escalation(told)) if told.number.get() == number => Ok(()),
                 other => self.unusual(&other),
@@ -59,7 +74,7 @@ impl Oracle {
     }
 
     /// Answers that say nothing of objects.
-    fn unusual(&self, outcome: &Outcomes<'_>) -> Wrong {
+    pub(crate) fn unusual(&self, outcome: &Outcomes<'_>) -> Wrong {
         match outcome {
             Err(error) if matches!(error.code, Code::Overloaded | Code::PolicyFailed) => Ok(()),
             Err(error) if error.code == Code::StoreFailed && self.store_failed => Ok(()),
@@ -178,8 +193,7 @@ impl Oracle {
 
     /// Whether the log is long enough to hold what an action came to.
     fn is_remembered(&self, action: usize) -> bool {
-        let oldest = self.revision().saturating_sub(LOG_KEPT as u64);
-        self.actions[action].came_to.is_some_and(|(revision, _)| revision > oldest)
+        self.actions[action].came_to.is_some_and(|(revision, _)| self.holds_revision(Revision::new(revision)))
     }
 
     fn listed_escalations(&self, outcome: Outcomes<'_>) -> Wrong {
@@ -240,7 +254,44 @@ impl Oracle {
         if revision < call.began || revision > self.revision() {
             return Err(format!("a list of revision {revision}"));
         }
-        let client = crate::client::client_name(client);
+        self.hold_list(client, revision, items)
+    }
+
+    fn listed_at(&self, client: usize, revision: u64, outcome: Outcomes<'_>) -> Wrong {
+        match outcome {
+            Ok(Reply::Page(Page { items, .. })) => self.hold_list(client, revision, items),
+            Err(error) if error.code == Code::NotRetained => {
+                let mut of_client = self.objects.iter().filter(|object| object.id.client() == client_name(client));
+                match of_client.any(|object| self.is_gone(object, revision)) {
+                    true => Ok(()),
+                    false => Err(format!("history holds all that stood at {revision}")),
+                }
+            }
+            other => self.unusual(&other),
+        }
+    }
+
+    /// Whether history may no longer hold what stood there behind a revision.
+    fn is_gone(&self, object: &Object, revision: u64) -> bool {
+        object.version_at(revision) + u64::from(HISTORY_KEPT) <= object.version()
+    }
+
+    fn read_past(&self, object: usize, revision: u64, outcome: Outcomes<'_>) -> Wrong {
+        let object = &self.objects[object];
+        let version = object.version_at(revision);
+        match outcome {
+            Ok(Reply::Object(told)) if Some(&told.payload) == object.at(version) && told.version.get() == version => {
+                Ok(())
+            }
+            Ok(other) => Err(format!("told {other:?} of revision {revision}, where version {version} stood")),
+            Err(error) if error.code == Code::NotFound && object.at(version).is_none() => Ok(()),
+            Err(error) if error.code == Code::NotRetained && self.is_gone(object, revision) => Ok(()),
+            other => self.unusual(&other),
+        }
+    }
+
+    fn hold_list(&self, client: usize, revision: u64, items: &[PageItem]) -> Wrong {
+        let client = client_name(client);
         let of_client = self.objects.iter().filter(|object| object.id.client() == client);
         let at_that_time = of_client.map(|object| (object, object.version_at(revision)));
         let live = at_that_time.filter(|(object, version)| object.at(*version).is_some());

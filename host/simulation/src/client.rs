@@ -1,14 +1,15 @@
 //! What clients do: mostly they write where others write too, with what they knew a while ago.
 
+use ostrakon_wire::bounds::RETENTION_AGE_MS_DEFAULT;
 use ostrakon_wire::{
-    ActionId, ActionKind, AskTicket, List, ListEscalations, ObjectId, OnConflict, Operation, Revision,
-    SettleEscalation, SettleHow, Target,
+    ActionId, ActionKind, AskTicket, Keep, List, ListEscalations, LogId, ObjectId, OnConflict, Operation, Past,
+    Position, ReadPast, Revision, SetRetention, SettleEscalation, SettleHow, Target,
 };
 
 use crate::actions::{Condition, Sent, make};
 use crate::answers::What;
 use crate::oracle::Object;
-use crate::world::World;
+use crate::world::{HISTORY_KEPT, World};
 
 /// Clients that act for themselves.
 pub(crate) const CLIENTS: usize = 3;
@@ -30,16 +31,24 @@ pub(crate) fn objects() -> Vec<Object> {
     (0..OBJECTS).map(object).collect()
 }
 
+/// The place behind a revision.
+fn place(revision: u64) -> Position {
+    Position { log: LogId::new(1), revision: Revision::new(revision), index: 0 }
+}
+
 impl World {
     /// The next request of somebody. What it may do is told to the oracle.
     pub(crate) fn next_request(&self) -> (What, Operation) {
         match self.draw(100) {
-            0..=69 => self.new_action(),
-            70..=79 => self.repeat().unwrap_or_else(|| self.new_action()),
-            80..=87 => self.look(),
-            88..=90 => self.list(),
+            0..=54 => self.new_action(),
+            55..=66 => self.transact(),
+            67..=75 => self.repeat().unwrap_or_else(|| self.new_action()),
+            76..=82 => self.look(),
+            83..=86 => self.look_back(),
+            87..=90 => self.list(),
             91..=94 => self.ask().unwrap_or_else(|| self.look()),
-            95..=97 => self.settle().unwrap_or_else(|| self.new_action()),
+            95..=96 => self.settle().unwrap_or_else(|| self.new_action()),
+            97 => self.retain(),
             _ => self.look_at_escalations(),
         }
     }
@@ -126,9 +135,30 @@ impl World {
         }
     }
 
+    /// A revision that was, mostly one that history holds.
+    fn a_while_ago(&self) -> u64 {
+        let newest = self.oracle.borrow().revision();
+        newest.saturating_sub(self.draw(if self.one_in(5) { 300 } else { 25 }).into())
+    }
+
+    fn look_back(&self) -> (What, Operation) {
+        let (object, revision) = (self.object(), self.a_while_ago());
+        let target = Target { object: self.oracle.borrow().objects[object].id.clone(), shard_key: None };
+        let past = Past::Position(place(revision));
+        (What::ReadPast(object, revision), Operation::ReadPast(ReadPast { target, past }))
+    }
+
+    /// As much is kept as before: what is kept of an object is the store's word, and this is a commit without a revision.
+    fn retain(&self) -> (What, Operation) {
+        let rule = Keep { versions: HISTORY_KEPT, age_ms: RETENTION_AGE_MS_DEFAULT + u64::from(self.draw(9)) };
+        (What::Retain, Operation::SetRetention(SetRetention { data_type: None, rule: Some(rule) }))
+    }
+
     fn list(&self) -> (What, Operation) {
         let client = self.draw(CLIENTS as u32) as usize;
+        let back = self.one_in(2).then(|| self.a_while_ago());
         let list = List {
+            at: back.map(place),
             client: client_name(client),
             data_type: None,
             prefix: None,
@@ -136,7 +166,8 @@ impl World {
             token: None,
             with_payloads: false,
         };
-        (What::List(client), Operation::List(list))
+        let what = back.map_or(What::List(client), |revision| What::ListAt(client, revision));
+        (what, Operation::List(list))
     }
 
     fn ask(&self) -> Option<(What, Operation)> {

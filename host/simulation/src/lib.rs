@@ -2,8 +2,8 @@
 //! over a simulated disk and simulated clocks. From one seed follow the clients, what they do, the order of all steps, what
 //! policies answer, and every fault; so a run can be had again, byte for byte.
 //!
-//! What the host does is held against what it may do, step by step: see `oracle.rs` and `answers.rs`. A fault can be planted into the host
-//! at run time; a simulation that does not find it proves nothing.
+//! What the host does is held against what it may do, step by step: see `oracle.rs`, `together.rs`, `answers.rs` and `watchers.rs`. A fault
+//! can be planted into the host at run time; a simulation that does not find it proves nothing.
 
 mod actions;
 mod answers;
@@ -11,7 +11,9 @@ mod client;
 mod oracle;
 mod policies;
 mod run;
+mod together;
 mod trace;
+mod watchers;
 mod world;
 
 pub use ostrakon_store::planted::Fault;

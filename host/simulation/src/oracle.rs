@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, HashMap};
 use ostrakon_core::policy::Verdict;
 use ostrakon_store::record::log::Entry;
 use ostrakon_store::{Outcome, ReadView};
-use ostrakon_wire::value::Value;
 use ostrakon_wire::{ActionId, ActionKind, ObjectId, OnConflict, Payload, Revision, Version};
 
 use crate::actions::{Condition, Sent, tag_of};
+use crate::together::{Transaction, n_of};
+use crate::watchers::Seen;
 use crate::world::TRIES_MAX;
 
 /// One object: its versions, from 1 on, each with its revision and what stands there.
@@ -44,8 +45,12 @@ pub(crate) struct Unit {
 pub(crate) struct Oracle {
     pub(crate) objects: Vec<Object>,
     pub(crate) actions: Vec<Sent>,
-    /// By revision, from 1 on.
+    /// By revision, from 1 on; of a transaction its first change.
     pub(crate) units: Vec<Unit>,
+    /// The same with all changes of each.
+    pub(crate) seen: Vec<Vec<Seen>>,
+    pub(crate) transactions: Vec<Transaction>,
+    pub(crate) transaction_ids: HashMap<(String, ActionId), usize>,
     pub(crate) escalations: BTreeMap<u64, Escalated>,
     pub(crate) ids: HashMap<(String, ActionId), usize>,
     /// The host that answers now takes no more writes.
@@ -114,14 +119,36 @@ impl Oracle {
             if first.get() != self.revision() + 1 {
                 return Err(format!("the log goes on at {first} behind {}", self.revision()));
             }
-            for entry in record.entries {
-                detached |= entry.outcome == Outcome::Detached;
-                self.unit(view, &entry)?;
+            let mut changes = record.by_revision(first).peekable();
+            while let Some((revision, entry)) = changes.next() {
+                let mut unit = vec![entry];
+                while let Some((_, joined)) = changes.next_if(|(of, _)| *of == revision) {
+                    unit.push(joined);
+                }
+                detached |= unit.iter().any(|entry| entry.outcome == Outcome::Detached);
+                self.see(&unit)?;
+                match self.transaction_of(&unit) {
+                    Some(at) => self.together(view, at, &unit, revision.get())?,
+                    None if unit.len() > 1 => return Err("invented: nobody has asked for these together".into()),
+                    None => self.unit(view, &unit[0])?,
+                }
             }
         }
         if detached {
             self.see_tickets(view)?;
         }
+        Ok(())
+    }
+
+    /// Keeps what a unit tells those who watch.
+    fn see(&mut self, entries: &[Entry]) -> Wrong {
+        let id = entries.first().and_then(|entry| entry.identity).map(|identity| identity.id);
+        let seen = entries.iter().map(|entry| {
+            let (version, outcome, kind) = (entry.version.get(), entry.outcome, entry.kind);
+            Ok(Seen { object: self.object_of(entry)?, version, outcome, kind, id })
+        });
+        let seen = seen.collect::<Result<Vec<_>, String>>()?;
+        self.seen.push(seen);
         Ok(())
     }
 
@@ -142,8 +169,7 @@ impl Oracle {
     }
 
     fn unit(&mut self, view: &ReadView, entry: &Entry) -> Wrong {
-        let object = self.objects.iter().position(|object| object.id == entry.object);
-        let object = object.ok_or_else(|| format!("nobody has asked for {}", entry.object))?;
+        let object = self.object_of(entry)?;
         let revision = self.revision() + 1;
         let version = entry.version.get();
         let action = match entry.outcome {
@@ -154,6 +180,7 @@ impl Oracle {
                 None
             }
             Outcome::Settled => self.discarded(entry)?,
+            Outcome::Forgotten => return Err(format!("{} was forgotten, and nothing is that old", entry.object)),
         };
         self.units.push(Unit { object, version, outcome: entry.outcome, action });
         Ok(())
@@ -161,8 +188,50 @@ impl Oracle {
 
     /// A version was made.
     fn made(&mut self, view: &ReadView, object: usize, entry: &Entry, revision: u64) -> Result<usize, String> {
+        let action = match entry.identity {
+            Some(identity) => self.action_of(entry.object.client(), identity.id)?,
+            None => {
+                let payload = self.row_of(view, object, entry)?;
+                let stands = self.objects[object].live().cloned();
+                self.by_tag(object, payload.as_ref(), stands.as_ref())?
+            }
+        };
+        let settles = match entry.identity {
+            Some(_) => None,
+            None => self.settles(action),
+        };
+        self.hold_effect(action, object, entry, settles)?;
+        self.made_by(view, object, entry, revision, action, settles.is_some())?;
+        if let Some(escalation) = settles {
+            self.settle(escalation)?;
+        }
+        if settles.is_none() || self.actions[action].came_to.is_none() {
+            self.actions[action].came_to = Some((revision, Outcome::Made));
+        }
+        Ok(action)
+    }
+
+    /// Holds the version that an action has made, and takes it in.
+    pub(crate) fn made_by(
+        &mut self,
+        view: &ReadView,
+        object: usize,
+        entry: &Entry,
+        revision: u64,
+        action: usize,
+        by_hand: bool,
+    ) -> Wrong {
+        let payload = self.row_of(view, object, entry)?;
+        let (before, stands) = (self.objects[object].version(), self.objects[object].live().cloned());
+        self.hold_made(action, before, stands.as_ref(), payload.as_ref(), by_hand)?;
+        self.objects[object].versions.push((revision, payload));
+        Ok(())
+    }
+
+    /// What the row holds of a version that comes next.
+    fn row_of(&self, view: &ReadView, object: usize, entry: &Entry) -> Result<Option<Payload>, String> {
         let version = entry.version.get();
-        let name = self.objects[object].id.clone();
+        let name = &self.objects[object].id;
         let before = self.objects[object].version();
         if version != before + 1 {
             return Err(format!("{name}: version {version} was made behind {before}"));
@@ -171,46 +240,21 @@ impl Oracle {
         let place = view.locate(&entry.object).map_err(error)?.ok_or("an object without a place")?;
         let row = view.version(place, Version::new(version)).map_err(error)?;
         let payload = row.ok_or_else(|| format!("{name}: version {version} is in the log and has no row"))?.payload;
-        if payload.is_none() != entry.tombstone {
-            return Err(format!("{name}: the log and the row of version {version} differ"));
+        match payload.is_none() == entry.tombstone {
+            true => Ok(payload),
+            false => Err(format!("{name}: the log and the row of version {version} differ")),
         }
-        let stands = self.objects[object].live().cloned();
-        let action = match entry.identity {
-            Some(identity) => self.action_of(entry.object.client(), identity.id)?,
-            None => self.by_tag(object, payload.as_ref(), stands.as_ref())?,
-        };
-        let settles = match entry.identity {
-            Some(_) => None,
-            None => self.settles(action),
-        };
-        self.hold_effect(action, object, entry, settles)?;
-        self.hold_made(action, before, stands.as_ref(), payload.as_ref(), settles.is_some())?;
-        if let Some(escalation) = settles {
-            self.settle(escalation)?;
-        }
-        if settles.is_none() || self.actions[action].came_to.is_none() {
-            self.actions[action].came_to = Some((revision, Outcome::Made));
-        }
-        self.objects[object].versions.push((revision, payload));
-        Ok(action)
     }
 
     /// The action without an id that made a payload.
     fn by_tag(&self, object: usize, payload: Option<&Payload>, stands: Option<&Payload>) -> Result<usize, String> {
-        let n = |payload: &Payload| match payload.value() {
-            Some(Value::Map(map)) => match map.get("n") {
-                Some(Value::Integer(n)) => Some(*n),
-                _ => None,
-            },
-            _ => None,
-        };
         let of = |tag: u64| {
             let at = usize::try_from(tag).ok()?.checked_sub(1)?;
             self.actions.get(at).filter(|sent| sent.object == object).map(|_| at)
         };
         let tagged = payload.and_then(|payload| tag_of(payload.as_bytes()));
         let before = stands.and_then(|stands| tag_of(stands.as_bytes()));
-        let added = || u64::try_from(n(payload?)? - n(stands?)?).ok();
+        let added = || u64::try_from(n_of(payload?)? - n_of(stands?)?).ok();
         let tag = if tagged == before { added() } else { tagged };
         tag.and_then(of).ok_or_else(|| "invented: a version that no action has made".to_owned())
     }
@@ -327,7 +371,7 @@ impl Oracle {
         Ok(Some(action))
     }
 
-    fn hold_noted(&self, action: usize, outcome: Outcome, stored: u64) -> Wrong {
+    pub(crate) fn hold_noted(&self, action: usize, outcome: Outcome, stored: u64) -> Wrong {
         let sent = &self.actions[action];
         let stands = self.objects[sent.object].live();
         let number = sent.number;
@@ -391,6 +435,9 @@ impl Oracle {
         for of in self.escalations.values_mut() {
             of.loose = 0;
         }
+        for transaction in &mut self.transactions {
+            transaction.loose = 0;
+        }
         if let Err(what) = self.see_tickets(view) {
             self.wrong(what);
         }
@@ -413,12 +460,13 @@ impl Oracle {
     pub(crate) fn hold_again(&self, view: &ReadView) -> Wrong {
         for record in view.log_from(Revision::default()) {
             let (first, record) = record.map_err(|error| error.to_string())?;
-            for (revision, entry) in (first.get()..).zip(&record.entries) {
-                let unit = self.units.get(revision as usize - 1);
-                let same = unit.is_some_and(|unit| {
-                    self.objects[unit.object].id == entry.object
-                        && (unit.version, unit.outcome) == (entry.version.get(), entry.outcome)
-                });
+            for (revision, entry) in record.by_revision(first) {
+                let unit = self.seen.get(revision.get() as usize - 1);
+                let is_it = |seen: &Seen| {
+                    self.objects[seen.object].id == entry.object
+                        && (seen.version, seen.outcome) == (entry.version.get(), entry.outcome)
+                };
+                let same = unit.is_some_and(|unit| unit.iter().any(is_it));
                 if !same {
                     return Err(format!("the log's unit {revision} is another than it was: {unit:?}, {entry:?}"));
                 }

@@ -180,6 +180,8 @@ fn drain(world: &World) -> Result<(), String> {
 
 fn at_the_end(world: &World) -> Result<(), String> {
     world.hold_again()?;
+    world.all_told()?;
+    found(world)?;
     let oracle = world.oracle.borrow();
     let open = oracle.escalations.values().filter(|of| !of.settled).count();
     if world.counted() != (0, 0, open) {

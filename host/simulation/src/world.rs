@@ -20,6 +20,7 @@ use crate::client;
 use crate::oracle::Oracle;
 use crate::policies::policies;
 use crate::trace::Trace;
+use crate::watchers::Watcher;
 
 /// Requests that are under way at most.
 const UNDER_WAY_MAX: usize = 40;
@@ -30,7 +31,7 @@ const GROUP_MAX: u32 = 16;
 /// Changes that the log keeps: few, so that ids are forgotten while somebody may still use them.
 pub(crate) const LOG_KEPT: usize = 256;
 /// Versions that history keeps: more than a group makes, fewer than clients are behind now and then.
-const HISTORY_KEPT: u32 = 24;
+pub(crate) const HISTORY_KEPT: u32 = 24;
 /// How often a policy is asked before a person has it.
 pub(crate) const TRIES_MAX: u32 = 3;
 /// How many policies think at a time, one while another one does.
@@ -57,11 +58,25 @@ struct Task {
 }
 
 #[derive(Default)]
-struct Woken(AtomicBool);
+pub(crate) struct Woken(AtomicBool);
+
+impl Woken {
+    pub(crate) fn wake_now(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
+        self.wake_now();
     }
 }
 
@@ -83,6 +98,7 @@ pub(crate) struct World {
     disk: SimulatedDisk,
     host: RefCell<Option<Rc<Host>>>,
     tasks: RefCell<Vec<Task>>,
+    pub(crate) watchers: RefCell<Vec<Watcher>>,
     pub(crate) oracle: RefCell<Oracle>,
     pub(crate) trace: RefCell<Trace>,
     pub(crate) counts: Cell<Counts>,
@@ -105,6 +121,7 @@ impl World {
             disk: SimulatedDisk::default(),
             host: RefCell::new(None),
             tasks: RefCell::new(Vec::new()),
+            watchers: RefCell::new(Vec::new()),
             oracle: RefCell::new(oracle),
             trace: RefCell::new(Trace::new(keep_trace)),
             counts: Cell::default(),
@@ -126,6 +143,7 @@ impl World {
     /// The host is gone, and the world with it.
     pub(crate) fn end(&self) {
         self.tasks.take();
+        self.watchers.take();
         self.host.take();
         CURRENT.set(None);
     }
@@ -160,7 +178,7 @@ impl World {
     fn start_host(&self) {
         let config = StoreConfig {
             shards: 4,
-            history_versions: HISTORY_KEPT,
+            history_versions: Some(HISTORY_KEPT),
             action_ids: LOG_KEPT,
             ..StoreConfig::new("simulated", LogId::new(1))
         };
@@ -218,11 +236,14 @@ impl World {
     /// One step of whoever is next. `false`: there is nothing to do for anybody. `more`: new requests may begin.
     pub(crate) fn step(&self, more: bool) -> bool {
         let order = match self.draw(100) {
-            0..=34 => [0, 1, 2, 3, 4],
-            35..=49 => [1, 2, 3, 4, 0],
-            50..=64 => [2, 3, 4, 0, 1],
-            65..=79 => [3, 4, 0, 1, 2],
-            80..=97 => [4, 0, 1, 2, 3],
+            0..=30 => [0, 1, 2, 3, 4, 5, 6, 7],
+            31..=43 => [1, 2, 3, 4, 5, 6, 7, 0],
+            44..=56 => [2, 3, 4, 5, 6, 7, 0, 1],
+            57..=69 => [3, 4, 5, 6, 7, 0, 1, 2],
+            70..=75 => [5, 6, 7, 0, 1, 2, 3, 4],
+            76..=80 => [6, 7, 0, 1, 2, 3, 4, 5],
+            81..=84 => [7, 0, 1, 2, 3, 4, 5, 6],
+            85..=97 => [4, 0, 1, 2, 3, 5, 6, 7],
             _ => {
                 self.pass(u64::from(self.draw(2_000)));
                 return true;
@@ -233,7 +254,10 @@ impl World {
             1 => self.commit(),
             2 => self.read(),
             3 => self.reconcile(),
-            _ => more && self.begin_request(),
+            4 => more && self.begin_request(),
+            5 => self.judge(),
+            6 => self.hand_out(),
+            _ => self.watch_step(),
         })
     }
 
@@ -270,7 +294,7 @@ impl World {
         let engine = Arc::clone(&self.host().engine);
         let future = Box::pin(async move { engine.handle(&operation, Came::default()).await });
         let task = Task { call: Call { number, what, began }, future, woken: Arc::default() };
-        task.woken.0.store(true, Ordering::Relaxed);
+        task.woken.wake_now();
         self.tasks.borrow_mut().push(task);
         true
     }
@@ -279,13 +303,13 @@ impl World {
     fn poll(&self) -> bool {
         let mut task = {
             let mut tasks = self.tasks.borrow_mut();
-            let woken: Vec<usize> = (0..tasks.len()).filter(|at| tasks[*at].woken.0.load(Ordering::Relaxed)).collect();
+            let woken: Vec<usize> = (0..tasks.len()).filter(|at| tasks[*at].woken.is_set()).collect();
             let Some(at) = (!woken.is_empty()).then(|| woken[self.draw(woken.len() as u32) as usize]) else {
                 return false;
             };
             tasks.swap_remove(at)
         };
-        task.woken.0.store(false, Ordering::Relaxed);
+        task.woken.clear();
         let waker = Waker::from(Arc::clone(&task.woken));
         match task.future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Pending => self.tasks.borrow_mut().push(task),
@@ -324,6 +348,37 @@ impl World {
         self.tell(format_args!("commit up to {}", view.position().revision));
         self.oracle.borrow_mut().observe(&view);
         true
+    }
+
+    /// Whether anything new begins.
+    pub(crate) fn begins(&self) -> bool {
+        self.begins.get()
+    }
+
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.host().engine)
+    }
+
+    /// A policy is asked about an action of a transaction.
+    fn judge(&self) -> bool {
+        let judged = self.host().engine.judge_once(self.draw(1 << 16) as usize);
+        if judged {
+            self.tell(format_args!("judged"));
+        }
+        judged
+    }
+
+    /// Those who watch are handed what is durable.
+    pub(crate) fn hand_out(&self) -> bool {
+        let handed_out = self.host().engine.hand_out_once();
+        if handed_out {
+            self.tell(format_args!("hand out"));
+        }
+        handed_out
+    }
+
+    pub(crate) fn read_once(&self) -> bool {
+        self.read()
     }
 
     fn read(&self) -> bool {
@@ -399,11 +454,15 @@ impl World {
         }
         self.count(|counts| counts.crashes += 1);
         self.tasks.take();
+        for watcher in self.watchers.borrow_mut().iter_mut() {
+            watcher.let_go();
+        }
         self.host.take();
         self.disk.crash();
         self.restart_in.set(None);
         self.slow_disk.set(0);
         self.start_host();
+        self.watch_all_again();
     }
 
     /// Nobody asks for anything more, and nothing holds the disk up.

@@ -8,12 +8,12 @@ mod finding;
 mod log;
 mod rows;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use ostrakon_core::ShardMap;
-use ostrakon_wire::bounds::CHECK_FINDINGS_MAX;
-use ostrakon_wire::{ObjectId, Revision};
+use ostrakon_wire::bounds::{CHECK_FINDINGS_MAX, RETENTION_AGE_MS_DEFAULT};
+use ostrakon_wire::{Keep, ObjectId, Revision, Version};
 
 use crate::Verify;
 use crate::disk::Snapshot;
@@ -22,7 +22,7 @@ use crate::keyspaces::{Keyspaces, LOCATOR, META};
 use crate::open;
 use crate::record::case;
 use crate::record::locator::{self, ObjectNumber, Place};
-use crate::record::meta::{self, LogStart, StoreFacts};
+use crate::record::meta::{self, LogStart, Retention};
 use crate::survey::DamagedShards;
 
 pub use finding::Finding;
@@ -41,7 +41,8 @@ pub struct CheckReport {
     pub changes: u64,
     /// Changes that carry an action id.
     pub action_ids: u64,
-    /// Objects with fewer versions than history keeps now, though older ones were made: the setting was raised.
+    /// Objects with fewer versions than history keeps at most now, though older ones were made: they were too old, or the
+    /// setting was raised.
     pub short_histories: u64,
     /// What disagrees, the first of it.
     pub findings: Vec<Finding>,
@@ -63,7 +64,7 @@ struct Folder {
     snapshot: Snapshot,
     keyspaces: Keyspaces,
     map: ShardMap,
-    facts: StoreFacts,
+    retention: Retention,
     start: LogStart,
     /// How far the log must reach.
     acknowledged: Option<Revision>,
@@ -76,6 +77,7 @@ struct Folder {
 struct Locators {
     places: HashMap<ObjectId, Place>,
     objects: HashMap<ObjectNumber, ObjectId>,
+    firsts: HashMap<ObjectNumber, Version>,
 }
 
 /// Checks a data folder.
@@ -120,8 +122,14 @@ impl Folder {
         let fact = |key| snapshot.get(&keyspaces.meta, key).map_err(engine);
         let start = fact(meta::FLOORS_KEY)?.map(|value| LogStart::decode(&value).map_err(damaged)).transpose()?;
         let mark = fact(meta::NUMBERS_KEY)?.map(|value| meta::decode_numbers(&value).map_err(damaged)).transpose()?;
+        let retention =
+            fact(meta::RETENTION_KEY)?.map(|value| Retention::decode(&value).map_err(damaged)).transpose()?;
+        let retention = retention.unwrap_or_else(|| Retention {
+            all: Keep { versions: facts.history_versions, age_ms: RETENTION_AGE_MS_DEFAULT },
+            types: BTreeMap::new(),
+        });
         let (start, numbers_mark) = (start.unwrap_or_default(), mark.unwrap_or_default());
-        Ok(Some(Self { snapshot, keyspaces, map, facts, start, acknowledged: entered.mark, numbers_mark }))
+        Ok(Some(Self { snapshot, keyspaces, map, retention, start, acknowledged: entered.mark, numbers_mark }))
     }
 
     /// Holds that tickets and escalations can be read: a start reads them all.
@@ -147,7 +155,7 @@ impl Folder {
             let (key, value) = pair?;
             report.objects += 1;
             let read = locator::object(&key).and_then(|object| Ok((object, locator::decode(&value)?)));
-            let (object, place) = match read {
+            let (object, (place, first)) = match read {
                 Ok(read) => read,
                 Err(damage) => {
                     report.found(Finding::damaged(LOCATOR, &key, &damage));
@@ -160,6 +168,7 @@ impl Folder {
             if let Some(other) = all.objects.insert(place.number, object.clone()) {
                 report.found(Finding::NumberTwice { one: other, other: object.clone() });
             }
+            all.firsts.insert(place.number, first);
             all.places.insert(object, place);
         }
         Ok(all)

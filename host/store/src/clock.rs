@@ -25,6 +25,11 @@ impl Clock {
         Self(Source::Simulated(Arc::clone(clock)))
     }
 
+    /// Whether nothing passes by itself.
+    pub fn is_simulated(&self) -> bool {
+        !matches!(self.0, Source::Machine)
+    }
+
     /// The time of day, as it is told to clients. It may jump.
     pub fn now(&self) -> TimestampMs {
         match &self.0 {

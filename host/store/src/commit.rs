@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use fjall::PersistMode;
 use ostrakon_wire::bounds::{GROUP_BYTES_MAX, GROUP_CHANGES_MAX};
-use ostrakon_wire::{ActionId, ObjectId, Revision, Version};
+use ostrakon_wire::{ActionId, ObjectId, Revision, TimestampMs, Version};
 
 use crate::acknowledged::Acknowledged;
 use crate::disk::{Batch, Disk, Table};
@@ -18,13 +18,14 @@ use crate::flush::Flusher;
 use crate::open::{LogWindow, Store};
 use crate::planted::{self, Fault};
 use crate::queue::{Queue, QueueFull};
+use crate::record::meta::{Forgotten, Retention};
 use crate::record::{locator, log, meta, row};
-use crate::unit::{Change, Unit};
+use crate::unit::{Change, Forget, Unit, Upkeep};
 
 /// A change is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Durable {
-    /// The commit unit it was.
+    /// The commit unit it was; of what takes no revision the one before.
     pub revision: Revision,
 }
 
@@ -176,6 +177,23 @@ const TRIM_CHANGES_MIN: u64 = 2 * GROUP_CHANGES_MAX as u64;
 /// What most groups write beside their rows: the log record, and now and then a mark.
 const ITEMS_BESIDE_ROWS: usize = 3;
 
+/// A group on its way into a batch.
+struct Writing {
+    batch: Batch,
+    record: log::Builder,
+    now: TimestampMs,
+    /// Of the next unit.
+    revision: Revision,
+    /// A row's value.
+    value: Vec<u8>,
+    /// The highest number of a new object.
+    numbered: u64,
+    /// That the log is told.
+    changes: u64,
+    forgotten: Forgotten,
+    retention: Option<Arc<Retention>>,
+}
+
 struct Thread<S: Sink> {
     queue: Arc<Queue<Queued<S::Token>>>,
     stats: Arc<CommitStats>,
@@ -244,16 +262,14 @@ impl<S: Sink> Thread<S> {
         let mut skipped = HashSet::new();
         let mut kept = VecDeque::with_capacity(backlog.len());
         for queued in backlog.drain(..) {
-            // A note waits with its object's changes: it says something of them.
-            let shard = match &queued.unit {
-                Unit::Change(change) => change.shard,
-                Unit::Note(note) => self.store.map.shard_of(note.shard_key),
-            };
-            if fits(bytes, group) && !skipped.contains(&shard) && !flusher.is_held(shard) {
+            let mut shards = queued.unit.shards(&self.store.map);
+            if fits(bytes, group) && shards.all(|shard| !skipped.contains(&shard) && !flusher.is_held(shard)) {
+                drop(shards);
                 bytes += queued.bytes;
                 group.push(queued);
             } else {
-                skipped.insert(shard);
+                drop(shards);
+                skipped.extend(queued.unit.shards(&self.store.map));
                 kept.push_back(queued);
             }
         }
@@ -264,6 +280,11 @@ impl<S: Sink> Thread<S> {
     fn keyspace_of(&self, change: &Change) -> Option<&Table> {
         let current = change.epoch == self.store.map.epoch();
         self.store.keyspaces.shards.get(&change.shard).filter(|_| current)
+    }
+
+    /// Whether a unit was placed by a map that is no longer in force.
+    fn is_fenced(&self, unit: &Unit) -> bool {
+        unit.parts().iter().filter_map(Unit::change).any(|change| self.keyspace_of(change).is_none())
     }
 
     #[cfg(feature = "planted-faults")]
@@ -280,49 +301,32 @@ impl<S: Sink> Thread<S> {
             return Err(CommitError::Failed);
         }
         let first = self.log.next;
-        let now = self.store.clock.now();
-        let mut batch = self.store.disk.batch(group.len() + ITEMS_BESIDE_ROWS, durability());
-        let mut record = log::Builder::with_capacity(now, group.len());
-        let mut revision = first.get();
-        let (mut written, mut numbered) = (0, 0);
-        let mut value = Vec::new();
-        for Queued { unit, .. } in group {
-            if let Unit::Change(change) = unit {
-                let Some(keyspace) = self.keyspace_of(change) else { continue };
-                row::encode(
-                    &mut value,
-                    Revision::new(revision),
-                    change.timestamp,
-                    change.identity.map(|identity| identity.id),
-                    &change.object,
-                    change.payload.as_ref(),
-                );
-                batch.insert(keyspace, row::key(change.place, change.version), &value[..]);
-                if change.new_object {
-                    let value = locator::encode(change.place);
-                    batch.insert(&self.store.keyspaces.locator, locator::key(&change.object), value);
-                    numbered = numbered.max(change.place.number.get());
-                }
-                let kept = u64::from(self.store.facts.history_versions);
-                if change.version.get() > kept {
-                    let oldest = Version::new(change.version.get() - kept);
-                    batch.remove(keyspace, row::key(change.place, oldest));
-                }
-            }
-            record.push(&unit.told());
-            for case in unit.cases() {
-                case.write(&mut batch, &self.store.keyspaces.meta, Revision::new(revision));
-            }
-            written += 1;
-            revision += 1;
+        let mut writing = Writing {
+            batch: self.store.disk.batch(group.len() + ITEMS_BESIDE_ROWS, durability()),
+            record: log::Builder::with_capacity(self.store.clock.now(), group.len()),
+            now: self.store.clock.now(),
+            revision: first,
+            value: Vec::new(),
+            numbered: 0,
+            changes: 0,
+            forgotten: self.store.forgotten,
+            retention: None,
+        };
+        for Queued { unit, .. } in group.iter().filter(|queued| !self.is_fenced(&queued.unit)) {
+            self.write(unit, &mut writing);
         }
-        if written == 0 {
+        let Writing { mut batch, record, revision, numbered, changes, forgotten, retention, .. } = writing;
+        if changes > 0 {
+            batch.insert(&self.store.keyspaces.log, log::key(first), record.finish());
+        } else if batch.len() == 0 {
             return Ok(first);
         }
-        batch.insert(&self.store.keyspaces.log, log::key(first), record.finish());
         let mark = (numbered >= self.store.numbers_mark).then_some(numbered + NUMBERS_AHEAD);
         if let Some(mark) = mark {
             batch.insert(&self.store.keyspaces.meta, meta::NUMBERS_KEY, meta::encode_numbers(mark));
+        }
+        if forgotten != self.store.forgotten {
+            batch.insert(&self.store.keyspaces.meta, meta::FORGOTTEN_KEY, forgotten.encode());
         }
         let trim = self.trim(&mut batch);
         if let Err(error) = batch.commit()
@@ -331,34 +335,119 @@ impl<S: Sink> Thread<S> {
             self.fail(&error);
             return Err(CommitError::Failed);
         }
-        self.log.next = Revision::new(revision);
-        self.mark(Revision::new(revision - 1));
+        self.log.next = revision;
+        self.log.changes += changes;
+        self.mark(Revision::new(revision.get() - 1));
         self.store.numbers_mark = mark.unwrap_or(self.store.numbers_mark);
-        self.store.publish_at(self.log.next);
+        self.store.forgotten = forgotten;
+        self.store.retention = retention.unwrap_or_else(|| Arc::clone(&self.store.retention));
+        if let Some(trim) = &trim {
+            self.log.start = trim.start.clone();
+            self.log.changes -= trim.changes;
+        }
+        self.store.publish_at(&self.log);
         if let Some(trim) = trim {
-            self.log.start = trim.start;
             self.sink.floors(&self.log.start.floors);
             self.sink.dropped(&trim.dropped);
         }
         Ok(first)
     }
 
+    /// Puts a unit into the group's batch and its log record.
+    fn write(&self, unit: &Unit, writing: &mut Writing) {
+        for part in unit.parts() {
+            match part {
+                Unit::Change(change) => self.write_change(change, writing),
+                Unit::Forget(forget) => self.write_forget(forget, writing),
+                Unit::Upkeep(upkeep) => self.write_upkeep(upkeep, writing),
+                Unit::Note(_) | Unit::Together(_) => {}
+            }
+            for case in part.cases() {
+                case.write(&mut writing.batch, &self.store.keyspaces.meta, writing.revision);
+            }
+        }
+        for told in unit.told() {
+            writing.record.push(&told);
+            writing.changes += 1;
+        }
+        if unit.takes_revision() {
+            writing.revision = Revision::new(writing.revision.get() + 1);
+        }
+    }
+
+    fn write_change(&self, change: &Change, writing: &mut Writing) {
+        let Writing { batch, value, .. } = writing;
+        let keyspace = self.keyspace_of(change).expect("a fenced change is not written");
+        row::encode(
+            value,
+            &row::Made {
+                revision: writing.revision,
+                timestamp: change.timestamp,
+                committed: writing.now,
+                action_id: change.identity.map(|identity| identity.id),
+                kind: Some(change.kind),
+                by: change.by.as_deref(),
+                object: &change.object,
+                payload: change.payload.as_ref(),
+            },
+        );
+        batch.insert(keyspace, row::key(change.place, change.version), &value[..]);
+        if change.new_object {
+            let value = locator::encode(change.place, change.version);
+            batch.insert(&self.store.keyspaces.locator, locator::key(&change.object), value);
+            writing.numbered = writing.numbered.max(change.place.number.get());
+        }
+        let kept = u64::from(self.store.retention.of(change.object.data_type()).versions);
+        if change.version.get() > kept {
+            let oldest = Version::new(change.version.get() - kept);
+            batch.remove(keyspace, row::key(change.place, oldest));
+        }
+    }
+
+    fn write_forget(&self, forget: &Forget, writing: &mut Writing) {
+        let Forget { object, place, version, revision, older } = forget;
+        let shard = self.store.map.shard_of(place.shard_key);
+        let Ok(keyspace) = self.store.keyspaces.shard(shard) else { return };
+        for version in older.iter().chain([version]) {
+            writing.batch.remove(keyspace, row::key(*place, *version));
+        }
+        writing.batch.remove(&self.store.keyspaces.locator, locator::key(object));
+        writing.forgotten.version = writing.forgotten.version.max(*version);
+        writing.forgotten.revision = writing.forgotten.revision.max(*revision);
+    }
+
+    fn write_upkeep(&self, upkeep: &Upkeep, writing: &mut Writing) {
+        match upkeep {
+            Upkeep::Drop(versions) => {
+                for (place, version) in versions {
+                    let shard = self.store.map.shard_of(place.shard_key);
+                    if let Ok(keyspace) = self.store.keyspaces.shard(shard) {
+                        writing.batch.remove(keyspace, row::key(*place, *version));
+                    }
+                }
+            }
+            Upkeep::Retain(retention) => {
+                writing.batch.insert(&self.store.keyspaces.meta, meta::RETENTION_KEY, retention.encode());
+                writing.retention = Some(Arc::clone(retention));
+            }
+        }
+    }
+
     /// Once the log is long enough over its bound, drops its oldest records and raises the floors for the ids in them.
     fn trim(&self, batch: &mut Batch) -> Option<Trim> {
         let kept = self.store.config.action_ids as u64;
         let slack = (kept / 64).max(self.group_max as u64);
-        let length = self.log.next.get() - self.log.start.first.get();
-        length.checked_sub(kept + slack)?;
-        let excess = length - kept;
-        let mut trim = Trim { start: self.log.start.clone(), dropped: Vec::new() };
+        self.log.changes.checked_sub(kept + slack)?;
+        let excess = self.log.changes - kept;
+        let mut trim = Trim { start: self.log.start.clone(), changes: 0, dropped: Vec::new() };
         let view = self.store.views.latest();
         for record in view.log_from(self.log.start.first) {
             let Ok((first, record)) = record.inspect_err(|error| tracing::error!(%error, "the log cannot be trimmed"))
             else {
                 return None;
             };
-            let dropped = trim.start.first.get() - self.log.start.first.get();
-            if dropped >= TRIM_CHANGES_MIN || dropped + record.entries.len() as u64 > excess {
+            let of_record = record.entries.len() as u64;
+            if trim.changes >= TRIM_CHANGES_MIN || trim.changes + of_record > excess {
                 break;
             }
             batch.remove(&self.store.keyspaces.log, log::key(first));
@@ -369,7 +458,8 @@ impl<S: Sink> Thread<S> {
                 }
                 trim.dropped.push((entry.object.clone(), identity.id));
             }
-            trim.start.first = Revision::new(first.get() + record.entries.len() as u64);
+            trim.changes += of_record;
+            trim.start.first = Revision::new(first.get() + record.units());
         }
         if trim.start.first == self.log.start.first {
             return None;
@@ -415,12 +505,12 @@ impl<S: Sink> Thread<S> {
         let settle = |Queued { unit, token, .. }: Queued<S::Token>| {
             let outcome = match &outcome {
                 Err(error) => Err(error.clone()),
-                Ok(_) if matches!(&unit, Unit::Change(change) if self.keyspace_of(change).is_none()) => {
-                    Err(CommitError::Fenced)
-                }
+                Ok(_) if self.is_fenced(&unit) => Err(CommitError::Fenced),
                 Ok(_) => {
-                    revision += 1;
-                    Ok(Durable { revision: Revision::new(revision - 1) })
+                    revision += u64::from(unit.takes_revision());
+                    // One that takes none is durable with the one before it.
+                    let ahead = !unit.takes_revision() && planted::is(Fault::UpkeepRunsAhead);
+                    Ok(Durable { revision: Revision::new(revision - 1 + u64::from(ahead)) })
                 }
             };
             Settled { unit, token, outcome }
@@ -459,5 +549,7 @@ fn durability() -> PersistMode {
 
 struct Trim {
     start: meta::LogStart,
+    /// That leave the log.
+    changes: u64,
     dropped: Vec<(ObjectId, ActionId)>,
 }

@@ -36,13 +36,15 @@ pub use open::{Numbers, Recovered, Remembered, Store, StoreConfig, Verify};
 pub use queue::QueueFull;
 pub use record::case::{Escalation, Ticket};
 pub use record::locator::{ObjectNumber, Place};
-pub use record::log::{Identity, Outcome};
+pub use record::log::{Entry, Identity, Outcome, Record};
+pub use record::meta::{Forgotten, Retention};
+pub use record::row::Row;
 #[cfg(feature = "simulation")]
 pub use simulated::{PersistFault, SimulatedClock, SimulatedDisk};
 #[cfg(feature = "fuzzing")]
 pub use survey::fuzzed;
-pub use unit::{Beside, CaseWrite, Change, Note, Unit};
-pub use view::{Head, ListItem, ReadView, Views};
+pub use unit::{Beside, CaseWrite, Change, Forget, Note, Unit, Upkeep};
+pub use view::{Head, ListItem, LogIter, ReadView, RowIter, Then, Views};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -1,6 +1,6 @@
 //! Opening a data folder: making it, checking it, reading back what must be in memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use fjall::{CompressionType, Database, PersistMode};
 use ostrakon_core::ShardMap;
-use ostrakon_wire::bounds::{ACTION_IDS_DEFAULT, BLOCK_CACHE_BYTES, HISTORY_VERSIONS_DEFAULT, SHARDS_DEFAULT};
-use ostrakon_wire::{LogId, Revision};
+use ostrakon_wire::bounds::{
+    ACTION_IDS_DEFAULT, BLOCK_CACHE_BYTES, HISTORY_VERSIONS_DEFAULT, RETENTION_AGE_MS_DEFAULT, SHARDS_DEFAULT,
+};
+use ostrakon_wire::{Keep, LogId, Revision};
 
 use crate::acknowledged::Acknowledged;
 use crate::background;
@@ -25,14 +27,15 @@ use crate::record::DamagedRecord;
 use crate::record::case::Ticket;
 use crate::record::locator::ObjectNumber;
 use crate::record::log::Entry;
-use crate::record::meta::{self, LogStart, StoreFacts};
+use crate::record::meta::{self, Forgotten, LogStart, Retention, StoreFacts};
 use crate::survey::{DamagedShards, Survey};
 use crate::sweep;
 use crate::view::{ReadView, Views};
 
 /// The format of data folders that this release writes.
-const FORMAT: u32 = 3;
-/// Folders of this format have no roster yet. Those of format 2 have no tickets, escalations or notes in the log.
+const FORMAT: u32 = 4;
+/// Folders of this format have no roster yet. Those of format 2 have no tickets, escalations or notes in the log; those of
+/// format 3 no transactions, no retention, and rows that do not say what made them.
 const FORMAT_WITHOUT_ROSTER: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_TITLE: &str = "ostrakon data folder, format ";
@@ -46,8 +49,9 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// Shards that a new folder starts with; an existing one keeps its own.
     pub shards: u32,
-    /// Versions of an object that history keeps, at least 1.
-    pub history_versions: u32,
+    /// Versions of an object that history keeps from now on, at least 1, where its type has no rule of its own; `None`: as
+    /// many as it was told last.
+    pub history_versions: Option<u32>,
     /// Changes that the log keeps, and so action ids that are remembered at most.
     pub action_ids: usize,
     /// Number of the log, for a folder that is new.
@@ -73,7 +77,7 @@ impl StoreConfig {
         Self {
             path: path.into(),
             shards: SHARDS_DEFAULT,
-            history_versions: HISTORY_VERSIONS_DEFAULT,
+            history_versions: None,
             action_ids: ACTION_IDS_DEFAULT,
             new_log,
             verify: Verify::default(),
@@ -90,6 +94,8 @@ pub struct Store {
     pub(crate) map: Arc<ShardMap>,
     pub(crate) facts: StoreFacts,
     pub(crate) log: LogWindow,
+    pub(crate) retention: Arc<Retention>,
+    pub(crate) forgotten: Forgotten,
     pub(crate) views: Views,
     /// Object numbers from here on were never given out, before or in this run.
     pub(crate) numbers_mark: u64,
@@ -102,6 +108,8 @@ pub struct Store {
 pub(crate) struct LogWindow {
     pub(crate) start: LogStart,
     pub(crate) next: Revision,
+    /// Changes in it.
+    pub(crate) changes: u64,
 }
 
 /// Gives out object numbers, each once in the life of the store.
@@ -208,6 +216,12 @@ impl Store {
             map: Arc::new(map),
             log: facts.log,
             revision: Revision::default(),
+            log_first: Revision::default(),
+            retention: Arc::new(Retention {
+                all: Keep { versions: facts.history_versions, age_ms: RETENTION_AGE_MS_DEFAULT },
+                types: BTreeMap::new(),
+            }),
+            forgotten: Forgotten::default(),
         };
         Self {
             config,
@@ -216,7 +230,9 @@ impl Store {
             keyspaces,
             map: Arc::clone(&view.map),
             facts,
-            log: LogWindow { start: LogStart::default(), next: Revision::new(1) },
+            log: LogWindow { start: LogStart::default(), next: Revision::new(1), changes: 0 },
+            retention: Arc::clone(&view.retention),
+            forgotten: view.forgotten,
             views: Views(Arc::new(ArcSwap::from_pointee(view))),
             numbers_mark: 0,
             acknowledged: None,
@@ -226,7 +242,7 @@ impl Store {
     /// What is done once all is read, before anything is served.
     fn settle(&mut self, path: &Path) -> Result<(), OpenError> {
         self.settle_history().map_err(|error| read_error(path, error))?;
-        self.publish_at(self.log.next);
+        self.publish_at(&self.log);
         Ok(())
     }
 
@@ -264,6 +280,12 @@ impl Store {
             Some(value) => meta::decode_numbers(&value).map_err(damaged)?,
             None => 0,
         };
+        if let Some(value) = fact(meta::RETENTION_KEY)? {
+            self.retention = Arc::new(Retention::decode(&value).map_err(damaged)?);
+        }
+        if let Some(value) = fact(meta::FORGOTTEN_KEY)? {
+            self.forgotten = Forgotten::decode(&value).map_err(damaged)?;
+        }
         let mut next = self.log.start.first;
         let mut remembered = Vec::new();
         for record in view.log_from(Revision::default()) {
@@ -271,9 +293,9 @@ impl Store {
             if first != next {
                 return Err(OpenError::LogHole { path: path.into(), expected: next, found: first });
             }
-            next = Revision::new(first.get() + record.entries.len() as u64);
-            let units = (first.get()..).map(Revision::new).zip(record.entries);
-            let identified = units.filter(|(_, entry)| entry.identity.is_some());
+            next = Revision::new(first.get() + record.units());
+            self.log.changes += record.entries.len() as u64;
+            let identified = record.by_revision(first).filter(|(_, entry)| entry.identity.is_some());
             // Notes are read when somebody asks for them.
             remembered.extend(identified.map(|(revision, mut entry)| {
                 let noted = !std::mem::take(&mut entry.note).is_empty();
@@ -303,29 +325,35 @@ impl Store {
         Ok(())
     }
 
-    /// Publishes what is durable now; `next` is the revision to come.
-    pub(crate) fn publish_at(&self, next: Revision) {
+    /// Publishes what is durable now.
+    pub(crate) fn publish_at(&self, log: &LogWindow) {
         self.views.publish(ReadView {
             snapshot: self.disk.snapshot(),
             keyspaces: Arc::clone(&self.keyspaces),
             map: Arc::clone(&self.map),
             log: self.facts.log,
-            revision: Revision::new(next.get() - 1),
+            revision: Revision::new(log.next.get() - 1),
+            log_first: log.start.first,
+            retention: Arc::clone(&self.retention),
+            forgotten: self.forgotten,
         });
     }
 
-    /// Brings history to the configured number of versions where fewer are asked for than before.
+    /// Brings history to the configured number of versions where another is asked for than before.
     fn settle_history(&mut self) -> Result<(), ReadError> {
-        let (before, now) = (self.facts.history_versions, self.config.history_versions.max(1));
+        let Some(now) = self.config.history_versions.map(|versions| versions.max(1)) else { return Ok(()) };
+        let before = self.retention.all.versions;
         if before == now {
             return Ok(());
         }
+        let mut retention = Retention::clone(&self.retention);
+        retention.all.versions = now;
+        self.retention = Arc::new(retention);
         if now < before {
-            sweep::history(&self.disk, &self.keyspaces, &self.map, now)?;
+            sweep::history(&self.disk, &self.keyspaces, &self.map, &self.retention)?;
         }
-        self.facts.history_versions = now;
         let mut batch = self.disk.batch(1, PersistMode::SyncAll);
-        batch.insert(&self.keyspaces.meta, meta::STORE_KEY, self.facts.encode());
+        batch.insert(&self.keyspaces.meta, meta::RETENTION_KEY, self.retention.encode());
         batch.commit()?;
         Ok(())
     }
@@ -458,7 +486,7 @@ fn read_facts(snapshot: &Snapshot, meta: &Table, path: &Path) -> Result<Option<(
 }
 
 fn write_facts(disk: &Disk, meta: &Table, config: &StoreConfig) -> Result<(StoreFacts, ShardMap), OpenError> {
-    let facts = StoreFacts { log: config.new_log, history_versions: config.history_versions.max(1) };
+    let facts = StoreFacts { log: config.new_log, history_versions: HISTORY_VERSIONS_DEFAULT };
     let map = ShardMap::equal(config.shards);
     let mut batch = disk.batch(2, PersistMode::SyncAll);
     batch.insert(meta, meta::STORE_KEY, facts.encode());

@@ -73,6 +73,34 @@ faults! {
     TellTicketEarly = "tell-ticket-early",
     /// A failed persist is taken for a commit.
     TrustFailedPersist = "trust-failed-persist",
+    /// A condition of a transaction is not looked at.
+    SkipCondition = "skip-condition",
+    /// The last action of a transaction is left out.
+    HalfATransaction = "half-a-transaction",
+    /// Conditions of a transaction are held against what is durable, though changes are on their way.
+    JudgeTheDurable = "judge-the-durable",
+    /// A read at a place shows what stands there now.
+    ReadPastNow = "read-past-now",
+    /// What takes no revision counts as the one that comes next.
+    UpkeepRunsAhead = "upkeep-runs-ahead",
+    /// Who watches is not told of some changes.
+    FeedSkips = "feed-skips",
+    /// Who watches from a place is told again the commit unit before it.
+    FeedRepeats = "feed-repeats",
+    /// Who watches is told changes in another order.
+    FeedDisorder = "feed-disorder",
+    /// Who watches is told a part of a transaction as if it were all.
+    FeedTears = "feed-tears",
+    /// Who watches is told of objects of others.
+    FeedFilterOff = "feed-filter-off",
+    /// What is told to have stood there before is what stands there now.
+    FeedPreviousOff = "feed-previous-off",
+    /// A bookmark names a place that nothing was told up to.
+    FeedBookmarkAhead = "feed-bookmark-ahead",
+    /// A frame of the feed names a place behind more than it tells.
+    FeedResumesAhead = "feed-resumes-ahead",
+    /// Who watches from a place is not told the next commit unit.
+    FeedGap = "feed-gap",
 }
 
 /// Whether this fault is planted here.

@@ -7,22 +7,29 @@ use ostrakon_wire::bounds::GROUP_CHANGES_MAX;
 use crate::disk::Disk;
 use crate::error::ReadError;
 use crate::keyspaces::Keyspaces;
-use crate::record::row;
+use crate::record::meta::Retention;
+use crate::record::row::{self, Row};
 
-/// Removes every version but the newest `kept` of each object.
-pub(crate) fn history(disk: &Disk, keyspaces: &Keyspaces, map: &ShardMap, kept: u32) -> Result<(), ReadError> {
+/// Removes every version beyond the number that is kept of each object.
+pub(crate) fn history(
+    disk: &Disk,
+    keyspaces: &Keyspaces,
+    map: &ShardMap,
+    retention: &Retention,
+) -> Result<(), ReadError> {
     for range in map.ranges() {
         let Ok(keyspace) = keyspaces.shard(range.shard) else { continue };
         let fresh = || disk.batch(GROUP_CHANGES_MAX, PersistMode::Buffer);
         let mut batch = fresh();
-        let (mut object_prefix, mut seen) = (Vec::new(), 0);
+        let (mut object_prefix, mut seen, mut kept) = (Vec::new(), 0, 0);
         for pair in disk.snapshot().iter(keyspace) {
-            let (key, _) = pair?;
+            let (key, value) = pair?;
             row::parse_key(&key)?;
             let prefix = &key[..row::PREFIX_BYTES];
             if object_prefix != prefix {
                 object_prefix = prefix.to_vec();
                 seen = 0;
+                kept = retention.of(Row::decode(&value)?.object.data_type()).versions;
             }
             seen += 1;
             if seen > kept {

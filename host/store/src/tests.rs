@@ -99,6 +99,7 @@ fn submit<'a>(
             payload: payload.map(|text| Payload::bytes(text.as_bytes().to_vec()).unwrap()),
             timestamp: TimestampMs::new(5),
             identity: Some(Identity { id: ActionId::from_bits((*index as u128 + 1) << 80), intent: 1 }),
+            by: None,
             new_object: *version == 1,
             beside: None,
         };
@@ -142,7 +143,7 @@ fn what_was_committed_is_there_after_a_restart() {
 fn history_keeps_exactly_the_versions_it_is_set_to() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(&folder);
-    config.history_versions = 3;
+    config.history_versions = Some(3);
     let versions: Vec<_> = (1..=9).map(|version| ("a", version, Some("x"))).collect();
     put(&config, &versions);
     let kept = |config: &StoreConfig| {
@@ -153,7 +154,7 @@ fn history_keeps_exactly_the_versions_it_is_set_to() {
         rows.collect::<Vec<_>>()
     };
     assert_eq!(kept(&config), [9, 8, 7]);
-    config.history_versions = 1;
+    config.history_versions = Some(1);
     assert_eq!(kept(&config), [9]);
 }
 
@@ -180,8 +181,8 @@ fn a_folder_in_use_of_a_newer_format_or_of_somebody_else_is_refused_by_name() {
     let open = Store::open(config.clone()).unwrap();
     assert!(matches!(Store::open(config.clone()), Err(OpenError::InUse { .. })));
     drop(open);
-    std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 4\n").unwrap();
-    assert!(matches!(Store::open(config.clone()), Err(OpenError::NewerFormat { found: 4, known: 3, .. })));
+    std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 5\n").unwrap();
+    assert!(matches!(Store::open(config.clone()), Err(OpenError::NewerFormat { found: 5, known: 4, .. })));
     std::fs::write(config.path.join("FORMAT"), "something else\n").unwrap();
     assert!(matches!(Store::open(config), Err(OpenError::NotADataFolder { .. })));
 }

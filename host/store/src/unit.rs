@@ -1,5 +1,8 @@
 //! What is committed: a version of an object, or a note that none was made, and the cases that it opens or ends.
 
+use std::sync::Arc;
+
+use ostrakon_core::ShardMap;
 use ostrakon_wire::{
     ActionId, ActionKind, MapEpoch, ObjectId, Payload, Revision, ShardId, ShardKey, TimestampMs, Version,
 };
@@ -9,6 +12,7 @@ use crate::planted::{self, Fault};
 use crate::record::case::{self, Escalation, Ticket};
 use crate::record::locator::Place;
 use crate::record::log::{self, Identity, Outcome};
+use crate::record::meta::Retention;
 
 /// One change of one object: one row, and its part of the group's log record.
 #[derive(Debug, Clone)]
@@ -31,6 +35,8 @@ pub struct Change {
     pub timestamp: TimestampMs,
     /// The action's id.
     pub identity: Option<Identity>,
+    /// Who asked for it: the name in the certificate.
+    pub by: Option<Arc<str>>,
     /// Whether the object has no locator yet.
     pub new_object: bool,
     /// What else is written with it.
@@ -67,6 +73,30 @@ pub struct Note {
     pub cases: Vec<CaseWrite>,
 }
 
+/// A deleted object of which nothing is kept any longer.
+#[derive(Debug, Clone)]
+pub struct Forget {
+    /// The object.
+    pub object: ObjectId,
+    /// Where its rows stand.
+    pub place: Place,
+    /// Its last version, a tombstone.
+    pub version: Version,
+    /// The commit unit that made that.
+    pub revision: Revision,
+    /// What else stands there.
+    pub older: Vec<Version>,
+}
+
+/// What is done to the store for its own sake. It takes no revision.
+#[derive(Debug, Clone)]
+pub enum Upkeep {
+    /// Versions that are no heads leave history.
+    Drop(Vec<(Place, Version)>),
+    /// From now on so much is kept.
+    Retain(Arc<Retention>),
+}
+
 /// How a case is changed.
 #[derive(Debug, Clone)]
 pub enum CaseWrite {
@@ -94,9 +124,36 @@ pub enum Unit {
     Change(Change),
     /// None.
     Note(Box<Note>),
+    /// Several of these, of an object each, all or nothing.
+    Together(Vec<Unit>),
+    /// An object is forgotten.
+    Forget(Box<Forget>),
+    /// Nothing that anybody reads changes.
+    Upkeep(Upkeep),
 }
 
 impl Unit {
+    /// The units that it is made of: itself, where it is none of several.
+    pub fn parts(&self) -> &[Self] {
+        match self {
+            Self::Together(parts) => parts,
+            single => std::slice::from_ref(single),
+        }
+    }
+
+    /// The change that it is, if it is one.
+    pub fn change(&self) -> Option<&Change> {
+        match self {
+            Self::Change(change) => Some(change),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a commit unit of the log.
+    pub(crate) fn takes_revision(&self) -> bool {
+        !matches!(self, Self::Upkeep(_))
+    }
+
     /// What it weighs in the queue.
     pub(crate) fn bytes(&self) -> usize {
         let (object, payload, cases) = match self {
@@ -107,6 +164,10 @@ impl Unit {
                 (&change.object, payload + reply, beside.map_or(&[][..], |beside| &beside.cases[..]))
             }
             Self::Note(note) => (&note.object, note.text.len(), &note.cases[..]),
+            Self::Forget(forget) => (&forget.object, forget.older.len() * DROPPED_BYTES, &[][..]),
+            Self::Together(parts) => return parts.iter().map(Self::bytes).sum(),
+            Self::Upkeep(Upkeep::Drop(versions)) => return versions.len() * DROPPED_BYTES,
+            Self::Upkeep(Upkeep::Retain(_)) => return CHANGE_OVERHEAD_BYTES,
         };
         payload + cases.iter().map(CaseWrite::bytes).sum::<usize>() + 2 * object.as_text().len() + CHANGE_OVERHEAD_BYTES
     }
@@ -116,15 +177,34 @@ impl Unit {
         match self {
             Self::Change(change) => change.beside.as_ref().map_or(&[], |beside| &beside.cases[..]),
             Self::Note(note) => &note.cases[..],
+            Self::Together(_) | Self::Forget(_) | Self::Upkeep(_) => &[],
         }
     }
-}
 
-impl Unit {
-    /// Its part of the group's log record.
-    pub(crate) fn told(&self) -> log::Told<'_> {
+    /// The shards whose rows it is about.
+    pub(crate) fn shards<'a>(&'a self, map: &'a ShardMap) -> impl Iterator<Item = ShardId> + 'a {
+        self.parts().iter().filter_map(|part| match part {
+            Self::Change(change) => Some(change.shard),
+            // A note waits with its object's changes: it says something of them.
+            Self::Note(note) => Some(map.shard_of(note.shard_key)),
+            Self::Forget(forget) => Some(map.shard_of(forget.place.shard_key)),
+            Self::Together(_) | Self::Upkeep(_) => None,
+        })
+    }
+
+    /// Its part of the group's log record, a change or note at a time.
+    pub(crate) fn told(&self) -> impl Iterator<Item = log::Told<'_>> {
+        let told = self.parts().iter().filter_map(Self::told_alone).enumerate();
+        told.map(|(at, told)| match at {
+            0 => told,
+            // One id, one unit: it is told once.
+            _ => log::Told { identity: None, joined: true, ..told },
+        })
+    }
+
+    fn told_alone(&self) -> Option<log::Told<'_>> {
         match self {
-            Self::Change(change) => log::Told {
+            Self::Change(change) => Some(log::Told {
                 object: &change.object,
                 shard_key: change.place.shard_key,
                 version: change.version,
@@ -133,8 +213,9 @@ impl Unit {
                 identity: change.identity,
                 outcome: Outcome::Made,
                 note: change.beside.as_ref().map_or(&[], |beside| &beside.reply),
-            },
-            Self::Note(note) => log::Told {
+                joined: false,
+            }),
+            Self::Note(note) => Some(log::Told {
                 object: &note.object,
                 shard_key: note.shard_key,
                 version: note.version,
@@ -143,10 +224,26 @@ impl Unit {
                 identity: note.identity,
                 outcome: note.outcome,
                 note: &note.text,
-            },
+                joined: false,
+            }),
+            Self::Forget(forget) => Some(log::Told {
+                object: &forget.object,
+                shard_key: forget.place.shard_key,
+                version: forget.version,
+                kind: ActionKind::Delete,
+                tombstone: true,
+                identity: None,
+                outcome: Outcome::Forgotten,
+                note: &[],
+                joined: false,
+            }),
+            Self::Together(_) | Self::Upkeep(_) => None,
         }
     }
 }
+
+/// What a version weighs that is dropped.
+const DROPPED_BYTES: usize = 48;
 
 impl CaseWrite {
     fn bytes(&self) -> usize {

@@ -1,8 +1,10 @@
 //! Read views: the state after one commit group, immutable and shared.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use fjall::Slice;
 use ostrakon_core::ShardMap;
 use ostrakon_wire::{LogId, ObjectId, Position, Revision, ShardId, ShardKey, Version};
 
@@ -11,6 +13,7 @@ use crate::error::ReadError;
 use crate::keyspaces::Keyspaces;
 use crate::record::case::{self, Escalation, Ticket};
 use crate::record::locator::Place;
+use crate::record::meta::{Forgotten, Retention};
 use crate::record::row::Row;
 use crate::record::{locator, log, row};
 
@@ -21,6 +24,9 @@ pub struct ReadView {
     pub(crate) map: Arc<ShardMap>,
     pub(crate) log: LogId,
     pub(crate) revision: Revision,
+    pub(crate) log_first: Revision,
+    pub(crate) retention: Arc<Retention>,
+    pub(crate) forgotten: Forgotten,
 }
 
 /// The newest read view. Cheap to clone and to read; the committing thread alone replaces it.
@@ -34,6 +40,17 @@ pub struct Head {
     pub version: Version,
     /// What stands there.
     pub row: Row,
+}
+
+/// What stood under a name at some time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    /// This.
+    Version(Place, Box<Head>),
+    /// Nothing.
+    Nothing,
+    /// It cannot be told any more.
+    NotRetained,
 }
 
 /// One object of a list.
@@ -86,8 +103,28 @@ impl ReadView {
         &self.map
     }
 
-    /// Where an object's rows stand; `None` for one that never was.
+    /// The revision that the log begins with.
+    pub fn log_first(&self) -> Revision {
+        self.log_first
+    }
+
+    /// How long versions are kept.
+    pub fn retention(&self) -> &Arc<Retention> {
+        &self.retention
+    }
+
+    /// What forgotten objects have left behind.
+    pub fn forgotten(&self) -> Forgotten {
+        self.forgotten
+    }
+
+    /// Where an object's rows stand; `None` for one that never was, or is forgotten.
     pub fn locate(&self, object: &ObjectId) -> Result<Option<Place>, ReadError> {
+        Ok(self.locate_first(object)?.map(|(place, _)| place))
+    }
+
+    /// The same with the object's first version.
+    pub fn locate_first(&self, object: &ObjectId) -> Result<Option<(Place, Version)>, ReadError> {
         match self.snapshot.get(&self.keyspaces.locator, locator::key(object))? {
             Some(value) => Ok(Some(locator::decode(&value)?)),
             None => Ok(None),
@@ -114,12 +151,64 @@ impl ReadView {
         }
     }
 
+    /// The versions of the object whose rows stand there, newest first, from `below` down.
+    pub fn versions(
+        &self,
+        place: Place,
+        below: Option<Version>,
+    ) -> Result<impl Iterator<Item = Result<Head, ReadError>> + use<>, ReadError> {
+        let keyspace = self.keyspaces.shard(self.map.shard_of(place.shard_key))?;
+        let prefix = row::prefix(place);
+        let from = match below {
+            Some(version) => Bound::Excluded(row::key(place, version).to_vec()),
+            None => Bound::Included(prefix.to_vec()),
+        };
+        let pairs = self.snapshot.range(keyspace, (from, Bound::Unbounded));
+        let of_object = pairs.take_while(move |pair| pair.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)));
+        Ok(of_object.map(|pair| {
+            let (key, value) = pair?;
+            let (_, version) = row::parse_key(&key)?;
+            Ok(Head { version, row: Row::decode(&value)? })
+        }))
+    }
+
+    /// What stood there once a commit unit was done.
+    pub fn at(&self, object: &ObjectId, revision: Revision) -> Result<Then, ReadError> {
+        match self.locate_first(object)? {
+            None if revision < self.forgotten.revision => Ok(Then::NotRetained),
+            None => Ok(Then::Nothing),
+            Some((place, first)) => self.version_at(place, first, revision),
+        }
+    }
+
+    fn version_at(&self, place: Place, first: Version, revision: Revision) -> Result<Then, ReadError> {
+        let mut oldest = None;
+        for head in self.versions(place, None)? {
+            let head = head?;
+            if head.row.revision <= revision {
+                return Ok(Then::Version(place, Box::new(head)));
+            }
+            oldest = Some(head.version);
+        }
+        // Before its first version there was nothing, unless something of that name is forgotten.
+        let whole = oldest == Some(first) && revision >= self.forgotten.revision;
+        Ok(if whole { Then::Nothing } else { Then::NotRetained })
+    }
+
     /// The objects whose text begins with `prefix`, deleted ones included, in order, from behind `after` on.
     pub fn list<'a>(
         &'a self,
         prefix: &str,
         after: Option<&ObjectId>,
     ) -> impl Iterator<Item = Result<ListItem, ReadError>> + use<'a> {
+        self.locators(prefix, after).map(move |pair| self.list_item(pair))
+    }
+
+    fn locators(
+        &self,
+        prefix: &str,
+        after: Option<&ObjectId>,
+    ) -> impl Iterator<Item = fjall::Result<(Slice, Slice)>> + use<> {
         let prefix = prefix.as_bytes().to_vec();
         let start = match after {
             Some(object) => [object.as_text().as_bytes(), &[0]].concat(),
@@ -128,34 +217,55 @@ impl ReadView {
         self.snapshot
             .range(&self.keyspaces.locator, start..)
             .take_while(move |pair| pair.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)))
-            .map(move |pair| self.list_item(pair))
+    }
+
+    /// The same as they stood once a commit unit was done; `None` for one that was not there.
+    pub fn list_at<'a>(
+        &'a self,
+        prefix: &str,
+        after: Option<&ObjectId>,
+        revision: Revision,
+    ) -> impl Iterator<Item = Result<(ObjectId, Then), ReadError>> + use<'a> {
+        self.locators(prefix, after).map(move |pair| {
+            let (key, value) = pair?;
+            let (place, first) = locator::decode(&value)?;
+            Ok((locator::object(&key)?, self.version_at(place, first, revision)?))
+        })
     }
 
     fn list_item(&self, pair: fjall::Result<(fjall::UserKey, fjall::UserValue)>) -> Result<ListItem, ReadError> {
         let (key, value) = pair?;
         let object = locator::object(&key)?;
-        let place = locator::decode(&value)?;
+        let (place, _) = locator::decode(&value)?;
         let head = self.head(place)?.ok_or_else(|| ReadError::Engine(format!("{object} has a locator and no row")))?;
         let shard_key = place.shard_key;
         Ok(ListItem { object, shard_key, shard: self.map.shard_of(shard_key), head })
     }
 
     /// The log's records from a revision on, in order.
-    pub fn log_from(&self, first: Revision) -> impl Iterator<Item = Result<(Revision, log::Record), ReadError>> {
-        self.snapshot.range(&self.keyspaces.log, log::key(first)..).map(|pair| {
-            let (key, value) = pair?;
-            Ok((log::parse_key(&key)?, log::Record::decode(&value)?))
-        })
+    pub fn log_from(&self, first: Revision) -> LogIter {
+        LogIter(self.snapshot.range(&self.keyspaces.log, log::key(first)..))
     }
 
-    /// What the log says of one commit unit; `None` where it no longer reaches back so far.
-    pub fn logged(&self, revision: Revision) -> Result<Option<log::Entry>, ReadError> {
+    /// What the log says of one commit unit; empty where it no longer reaches back so far.
+    pub fn logged(&self, revision: Revision) -> Result<Vec<log::Entry>, ReadError> {
         let Some(pair) = self.snapshot.range(&self.keyspaces.log, ..=log::key(revision)).next_back() else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let (key, value) = pair?;
         let (first, record) = (log::parse_key(&key)?, log::Record::decode(&value)?);
-        Ok(record.entries.into_iter().nth((revision.get() - first.get()) as usize))
+        let of_unit = record.by_revision(first).filter(|(found, _)| *found == revision);
+        Ok(of_unit.map(|(_, entry)| entry).collect())
+    }
+
+    /// The log from the record on that tells of a revision.
+    pub fn log_around(&self, revision: Revision) -> Result<LogIter, ReadError> {
+        let record = self.snapshot.range(&self.keyspaces.log, ..=log::key(revision)).next_back();
+        let first = match record {
+            Some(pair) => log::parse_key(&pair?.0)?,
+            None => revision,
+        };
+        Ok(LogIter(self.snapshot.range(&self.keyspaces.log, log::key(first)..)))
     }
 
     /// The detached actions that are not done.
@@ -183,6 +293,31 @@ impl ReadView {
     /// Every row of a shard, in order of key, for checks of the whole.
     pub fn rows(&self, shard: ShardId) -> Result<RowIter, ReadError> {
         Ok(RowIter(self.snapshot.iter(self.keyspaces.shard(shard)?)))
+    }
+
+    /// The rows of a shard behind those of a place.
+    pub fn rows_behind(&self, shard: ShardId, place: Option<Place>) -> Result<RowIter, ReadError> {
+        let keyspace = self.keyspaces.shard(shard)?;
+        let from = match place {
+            Some(place) => Bound::Excluded(row::key(place, Version::ABSENT).to_vec()),
+            None => Bound::Unbounded,
+        };
+        Ok(RowIter(self.snapshot.range(keyspace, (from, Bound::Unbounded))))
+    }
+}
+
+/// The log's records, each with its first revision.
+pub struct LogIter(Pairs);
+
+impl Iterator for LogIter {
+    type Item = Result<(Revision, log::Record), ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let pair = self.0.next()?;
+        Some((|| {
+            let (key, value) = pair?;
+            Ok((log::parse_key(&key)?, log::Record::decode(&value)?))
+        })())
     }
 }
 

@@ -11,10 +11,16 @@ use crate::value::Map;
 mod codec;
 mod decided;
 mod escalation;
+mod feed;
+mod history;
 mod refusal;
+mod transacted;
 
 pub use decided::{Decided, Generations};
 pub use escalation::{Escalation, Escalations, Settlement};
+pub use feed::{Event, Events};
+pub use history::{History, KeptVersion, Retention, RetentionRule};
+pub use transacted::{StepMade, Transacted};
 
 /// One answer frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +54,14 @@ pub enum Reply {
     Escalations(Escalations),
     /// One escalation.
     Escalation(Box<Escalation>),
+    /// Several changes that are durable.
+    Transacted(Transacted),
+    /// One page of an object's versions.
+    History(History),
+    /// How long versions are kept.
+    Retention(Retention),
+    /// What has happened, for who watches.
+    Events(Events),
 }
 
 /// Where an object lives or would live.
@@ -194,6 +208,10 @@ impl Reply {
             Self::Ticket(_) => 10,
             Self::Escalations(_) => 11,
             Self::Escalation(_) => 12,
+            Self::Transacted(_) => 14,
+            Self::History(_) => 15,
+            Self::Retention(_) => 17,
+            Self::Events(_) => 19,
         }
     }
 
@@ -210,6 +228,10 @@ impl Reply {
             Self::Ticket(reply) => &reply.decided,
             Self::Escalations(reply) => &reply.decided,
             Self::Escalation(reply) => &reply.decided,
+            Self::Transacted(reply) => &reply.decided,
+            Self::History(reply) => &reply.decided,
+            Self::Retention(reply) => &reply.decided,
+            Self::Events(reply) => &reply.decided,
         }
     }
 }

@@ -191,6 +191,55 @@ pub const ESCALATIONS_OPEN_MAX: usize = 10_000;
 /// Escalations that were settled and are kept to be looked at; the oldest make room.
 pub const ESCALATIONS_SETTLED_MAX: usize = 10_000;
 
+/// Conditions of a transaction.
+pub const TRANSACTION_CONDITIONS_MAX: usize = 64;
+/// Actions of a transaction, each on an object of its own.
+pub const TRANSACTION_ACTIONS_MAX: usize = 64;
+/// Bytes of all that a transaction stores: what `merge` and `add` make counted whole.
+pub const TRANSACTION_BYTES_MAX: usize = 4 << 20;
+/// Longest JSON pointer of a condition.
+pub const POINTER_BYTES_MAX: usize = 1024;
+/// Transactions at a time that keep other writers from their objects while they are judged again.
+pub const TRANSACTIONS_HOLDING_MAX: usize = 4_096;
+
+/// Watches of a host at a time.
+pub const WATCHES_MAX: usize = 16_384;
+/// Changes that wait in memory for one watcher; one for whom more would wait reads on from the log, at its own pace.
+pub const WATCH_QUEUE_CHANGES_MAX: usize = 256;
+/// The same in bytes. A change that alone is larger waits by itself.
+pub const WATCH_QUEUE_BYTES_MAX: usize = 64 << 10;
+/// Commit groups that wait to be handed out to the watchers; beyond that all of them read on from the log.
+pub const FEED_GROUPS_MAX: usize = 64;
+/// Changes of the log that are looked at for a watcher before others have their turn.
+pub const FEED_EXAMINED_MAX: usize = 4_096;
+/// Bytes of changes after which a frame of the feed ends (a change that alone is larger still gets a frame).
+pub const FEED_FRAME_BYTES_MAX: usize = 256 << 10;
+/// How often a watcher to whom nothing happens is told where it stands, in milliseconds, when it does not say.
+pub const BOOKMARK_MS_DEFAULT: u32 = 5_000;
+/// The least and the most that it may say.
+pub const BOOKMARK_MS_MIN: u32 = 100;
+/// See [`BOOKMARK_MS_MIN`].
+pub const BOOKMARK_MS_MAX: u32 = 60_000;
+
+/// Data types with a retention of their own.
+pub const RETENTION_RULES_MAX: usize = 1_024;
+/// How long a version is kept that another one has replaced, when the settings do not say, in milliseconds.
+pub const RETENTION_AGE_MS_DEFAULT: u64 = 30 * 24 * 60 * 60 * 1000;
+/// The least that the settings may ask for.
+pub const RETENTION_AGE_MS_MIN: u64 = 1_000;
+/// The most.
+pub const RETENTION_AGE_MS_MAX: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+/// Rows that are looked at for what need not be kept any longer, before others have their turn.
+pub const RETENTION_EXAMINED_MAX: usize = 2_000;
+/// Versions that are dropped in one commit unit.
+pub const RETENTION_DROPPED_MAX: usize = 512;
+/// How long the host rests after so much.
+pub const RETENTION_REST_MS: u64 = 50;
+/// How long it rests at most once it has looked at everything, and at least.
+pub const RETENTION_EVERY_MS_MAX: u64 = 60 * 60 * 1000;
+/// See [`RETENTION_EVERY_MS_MAX`].
+pub const RETENTION_EVERY_MS_MIN: u64 = 1_000;
+
 /// Memory for the heads of objects that were used recently, in bytes.
 pub const HEAD_CACHE_BYTES: usize = 64 << 20;
 /// A payload larger than this is not kept with its head.
@@ -230,4 +279,10 @@ const _: () = assert!(KEEP_ALIVE_MS * 2 < IDLE_TIMEOUT_MS && HELLO_DEADLINE_MS <
 const _: () = assert!(RECONCILING_PER_OBJECT_MAX <= RECONCILING_MAX && TICKETS_MAX <= RECONCILING_MAX);
 const _: () = assert!(RECONCILING_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX && REPLY_BYTES_MAX <= PAYLOAD_BYTES_MAX);
 const _: () = assert!(RECONCILE_TRIES_DEFAULT >= 1 && RECONCILE_TRIES_DEFAULT <= RECONCILE_TRIES_MAX);
+const _: () = assert!(2 * TRANSACTION_BYTES_MAX <= GROUP_BYTES_MAX && PAYLOAD_BYTES_MAX <= TRANSACTION_BYTES_MAX);
+const _: () = assert!(FEED_FRAME_BYTES_MAX <= PAGE_BYTES_MAX && WATCH_QUEUE_BYTES_MAX <= FEED_FRAME_BYTES_MAX);
+const _: () = assert!(BOOKMARK_MS_MIN <= BOOKMARK_MS_DEFAULT && BOOKMARK_MS_DEFAULT <= BOOKMARK_MS_MAX);
+const _: () = assert!((BOOKMARK_MS_DEFAULT as u64) < IDLE_TIMEOUT_MS);
+const _: () =
+    assert!(RETENTION_AGE_MS_MIN <= RETENTION_AGE_MS_DEFAULT && RETENTION_AGE_MS_DEFAULT <= RETENTION_AGE_MS_MAX);
 const _: () = assert!(OBSERVED_OBJECTS.is_power_of_two());

@@ -96,6 +96,12 @@ codes! {
     UnknownEscalation = 30, "unknown-escalation", false;
     /// Somebody has settled the escalation, or does so now.
     EscalationSettled = 31, "escalation-settled", false;
+    /// The log no longer reaches back to this place; the answer names one to list from.
+    PositionExpired = 32, "position-expired", false;
+    /// A place that this log never had.
+    InvalidPosition = 33, "invalid-position", false;
+    /// History no longer holds what is asked for.
+    NotRetained = 34, "not-retained", false;
 }
 
 impl Code {
@@ -125,6 +131,19 @@ pub struct Winner {
     pub payload: Option<Payload>,
 }
 
+/// A condition of a transaction that does not hold, and what stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedCondition {
+    /// Which one, counted from 0.
+    pub index: u32,
+    /// The stored version (a tombstone's, where the object was deleted; 0 where there never was one).
+    pub version: Version,
+    /// The payload; `None` where no live object stands there, or `omitted` says so.
+    pub payload: Option<Payload>,
+    /// Whether a payload is left out since the answer would be too large.
+    pub omitted: bool,
+}
+
 /// An error as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
@@ -143,6 +162,10 @@ pub struct WireError {
     pub shard_key: Option<ShardKey>,
     /// The escalation's number (`escalated`).
     pub escalation: Option<Revision>,
+    /// The conditions of a transaction that do not hold.
+    pub failed: Vec<FailedCondition>,
+    /// The action of a transaction that cannot be done, counted from 0.
+    pub step: Option<u32>,
     /// Where and by whom it was decided, where an owner decided.
     pub decided: Option<Decided>,
 }
@@ -158,6 +181,8 @@ impl WireError {
             winner: None,
             shard_key: None,
             escalation: None,
+            failed: Vec::new(),
+            step: None,
             decided: None,
         }
     }

@@ -121,6 +121,14 @@ impl ObjectId {
         Self::new(client, data_type, name)
     }
 
+    /// What the texts of the objects of a client begin with, or of those of a type, whose names begin so.
+    pub fn text_prefix(client: &str, data_type: Option<&str>, prefix: Option<&str>) -> String {
+        match data_type {
+            Some(data_type) => format!("{client}\0{data_type}\0{}", prefix.unwrap_or_default()),
+            None => format!("{client}\0"),
+        }
+    }
+
     /// The whole as one text: client, type and name, divided by U+0000.
     pub fn as_text(&self) -> &str {
         &self.text

@@ -20,7 +20,7 @@ mod request;
 pub mod value;
 
 pub use answer::{Answer, Decided, Generations, Reply};
-pub use error::{Code, Winner, WireError};
+pub use error::{Code, FailedCondition, Winner, WireError};
 pub use hello::{ALPN, ClientHello, PROTOCOL, ServerHello};
 pub use ids::{ActionId, IdPart, InvalidActionId, InvalidId, InvalidTraceParent, ObjectId, TraceParent};
 pub use kinds::{ActionKind, OnConflict, PolicyKind, SettleHow};
@@ -28,5 +28,6 @@ pub use numbers::{Generation, LogId, MapEpoch, Revision, ShardId, ShardKey, Time
 pub use payload::{InvalidPayload, Payload, PayloadFormat};
 pub use position::{InvalidPosition, POSITION_BYTES, Position};
 pub use request::{
-    Action, AskTicket, ConditionalWrite, List, ListEscalations, Operation, Perform, Request, SettleEscalation, Target,
+    Action, AskTicket, Condition, ConditionalWrite, Keep, List, ListEscalations, Must, Operation, Past, Perform,
+    ReadHistory, ReadPast, Request, SetRetention, SettleEscalation, Step, Target, Transact, Watch,
 };

@@ -1,6 +1,8 @@
 //! What a client asks for.
 
 mod codec;
+mod feed;
+mod transact;
 
 use bytes::Bytes;
 
@@ -8,10 +10,13 @@ use crate::ids::{ActionId, ObjectId, TraceParent};
 use crate::kinds::{ActionKind, OnConflict, SettleHow};
 use crate::numbers::{Revision, ShardKey, TimestampMs, Version};
 use crate::payload::Payload;
+use crate::position::Position;
 pub(crate) use codec::{read_payload, write_payload};
+pub use feed::{Keep, Past, ReadHistory, ReadPast, SetRetention, Watch};
+pub use transact::{Condition, Must, Step, Transact};
 
 /// One request frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// Chosen by the client; the answer carries it.
     pub id: u64,
@@ -24,7 +29,7 @@ pub struct Request {
 }
 
 /// What is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
     /// Where does, or would, this object live?
     GetShardKey(Target),
@@ -52,6 +57,18 @@ pub enum Operation {
     ReadEscalation(Revision),
     /// Settle an escalation.
     SettleEscalation(SettleEscalation),
+    /// Change several objects together, or none.
+    Transact(Transact),
+    /// The versions of an object that are kept, one page at a time.
+    ReadHistory(ReadHistory),
+    /// The object as it once was.
+    ReadPast(ReadPast),
+    /// How long versions are kept.
+    Retention,
+    /// Set that.
+    SetRetention(SetRetention),
+    /// Tell every change from a place on. Has a stream of its own, and is answered until that ends.
+    Watch(Watch),
 }
 
 /// An object, and the key that the client believes it has.
@@ -78,6 +95,8 @@ pub struct List {
     pub token: Option<Bytes>,
     /// Whether payloads come along.
     pub with_payloads: bool,
+    /// As they stood at this place; else as they stand now.
+    pub at: Option<Position>,
 }
 
 /// A write that must make exactly one version.
@@ -182,12 +201,25 @@ impl Operation {
             Self::ListEscalations(_) => 11,
             Self::ReadEscalation(_) => 12,
             Self::SettleEscalation(_) => 13,
+            Self::Transact(_) => 14,
+            Self::ReadHistory(_) => 15,
+            Self::ReadPast(_) => 16,
+            Self::Retention => 17,
+            Self::SetRetention(_) => 18,
+            Self::Watch(_) => 19,
         }
     }
 
     /// Whether doing it twice does no more than doing it once.
     pub fn is_read(&self) -> bool {
-        !matches!(self, Self::ConditionalWrite(_) | Self::Perform(_) | Self::Reconcile(_) | Self::SettleEscalation(_))
+        !matches!(
+            self,
+            Self::ConditionalWrite(_)
+                | Self::Perform(_)
+                | Self::Reconcile(_)
+                | Self::SettleEscalation(_)
+                | Self::Transact(_)
+        )
     }
 }
 

@@ -4,6 +4,9 @@
 //! once and on the one before it; what is read at a version is what its actions made; and no operation that ended before
 //! another began comes after it. An action whose outcome was lost is asked for again under its id, and its operation lasts
 //! until that is answered; one that nobody can ask for any more may or may not have been done, and is searched for.
+//!
+//! A transaction is one operation on each of its objects. That they are one is held where all objects were read at one place
+//! of the log: see [`check_together`].
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -39,6 +42,25 @@ pub(crate) enum What {
     Perhaps { effect: Effect },
     /// This stood there.
     Read { version: u64, state: State },
+    /// This stood there at some time.
+    Past { version: u64, state: State },
+}
+
+/// Versions that one transaction has made, by object.
+pub(crate) type Together = Vec<(usize, u64)>;
+
+/// Holds that every transaction was done whole: wherever all objects were read at one place, all of it was there or nothing
+/// was. `places`: the version of every object.
+pub(crate) fn check_together(transactions: &[Together], places: &[Vec<u64>]) -> Result<(), String> {
+    for place in places {
+        for transaction in transactions {
+            let there = transaction.iter().filter(|(object, version)| place[*object] >= *version).count();
+            if there != 0 && there != transaction.len() {
+                return Err(format!("{place:?} shows {there} of the versions {transaction:?} of one transaction"));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Effect {
@@ -75,7 +97,7 @@ fn check_object(first: &State, events: &[&Event]) -> Result<(), String> {
     }
     let mut reads: BTreeMap<u64, Vec<&State>> = BTreeMap::new();
     for event in events {
-        if let What::Read { version, state } = &event.what {
+        if let What::Read { version, state } | What::Past { version, state } = &event.what {
             reads.entry(*version).or_default().push(state);
         }
     }
@@ -172,7 +194,8 @@ fn perhaps<'a>(event: &&'a Event) -> Option<(&'a Event, &'a Effect)> {
 fn version_of(event: &Event) -> Option<u64> {
     match event.what {
         What::Wrote { version, .. } | What::Read { version, .. } => Some(version),
-        What::Perhaps { .. } => None,
+        // One that looks back says nothing of when it was.
+        What::Perhaps { .. } | What::Past { .. } => None,
     }
 }
 
@@ -255,6 +278,24 @@ mod tests {
             let wrong = check(&state(0), &self.events).unwrap_err();
             assert!(wrong.contains(words), "{wrong}");
         }
+    }
+
+    #[test]
+    fn half_a_transaction_is_taken_for_a_whole_one() {
+        let transactions = [vec![(0, 2), (1, 5)], vec![(1, 6), (2, 3)]];
+        let of = |places: &[[u64; 3]]| {
+            let places: Vec<_> = places.iter().map(|place| place.to_vec()).collect();
+            check_together(&transactions, &places)
+        };
+        assert_eq!(of(&[[1, 4, 1], [2, 5, 2], [2, 6, 3], [9, 9, 9]]), Ok(()));
+        assert!(of(&[[2, 4, 1]]).is_err() && of(&[[1, 5, 1]]).is_err() && of(&[[2, 6, 2]]).is_err());
+    }
+
+    #[test]
+    fn what_once_was_is_held_to_another_time_or_not_at_all() {
+        let past = |version, n| What::Past { version, state: state(n) };
+        Made::new().add(0, 1, 2).add(2, 3, 3).event(8, 9, past(1, 0)).event(8, 9, past(2, 1)).fits();
+        Made::new().add(0, 1, 2).event(8, 9, past(2, 7)).wrong("was read at version 2");
     }
 
     #[test]

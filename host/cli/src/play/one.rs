@@ -117,6 +117,7 @@ impl Shared {
             limit: PAGE_ITEMS_DEFAULT,
             token: None,
             with_payloads: false,
+            at: None,
         });
         let answer = page.await;
         let took = begun.elapsed();

@@ -1,5 +1,6 @@
 //! A case: an action that waits for its turn, and what it comes to.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ostrakon_store::{Beside, CaseWrite, Escalation};
@@ -17,6 +18,8 @@ use crate::owner::{Condition, Known, Made, NotWritten, Pending, Refusal};
 pub(crate) struct Case {
     pub(crate) perform: Perform,
     pub(crate) timestamp: TimestampMs,
+    /// Who asked for it.
+    pub(crate) by: Option<Arc<str>>,
     pub(crate) claim: Option<Claim>,
     pub(crate) generations: Generations,
     /// The key that the object gets, if it has none.
@@ -77,10 +80,11 @@ pub(crate) enum CameTo {
 }
 
 impl Case {
-    pub(crate) fn new(perform: Perform, timestamp: TimestampMs, claim: Option<Claim>) -> Self {
+    pub(crate) fn new(perform: Perform, timestamp: TimestampMs, by: Option<Arc<str>>, claim: Option<Claim>) -> Self {
         Self {
             perform,
             timestamp,
+            by,
             claim,
             generations: Generations::default(),
             new_key: None,

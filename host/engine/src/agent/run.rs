@@ -3,18 +3,16 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ostrakon_core::policy::{Brief, Decision, PolicyFault, Verdict};
-use ostrakon_core::reconcile::{self, First, Judged, Make, Next};
+use ostrakon_core::reconcile::{self, First, Make, Next};
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{CaseWrite, Escalation, Note, Outcome, Ticket};
 use ostrakon_wire::bounds::{RECONCILE_PAUSE_MS_MAX, RECONCILE_RUN_BYTES, RECONCILE_RUN_MS};
-use ostrakon_wire::{
-    Action, ActionKind, Code, OnConflict, Payload, Revision, ShardKey, TimestampMs, Version, WireError,
-};
+use ostrakon_wire::{Action, ActionKind, Code, OnConflict, Payload, Revision, ShardKey, Version, WireError};
 
 use super::Shared;
 use super::case::{self, CameTo, Case, Decided, Done};
 use super::queues::Batch;
+use super::verdict::{ASKED_FOR_WHAT_IT_HAD, Subject};
 use crate::action_ids::Claim;
 use crate::answers;
 use crate::owner::{NotWritten, Pending, Refusal, Turn, Writing};
@@ -59,7 +57,9 @@ impl Shared {
         }
         let recent = std::mem::take(&mut batch.recent);
         let mut turn = match Turn::take(&self.owner, &batch.object, recent) {
-            Ok(turn) => turn,
+            Ok(Some(turn)) => turn,
+            // A transaction has the object: it comes next.
+            Ok(None) => return batch.stall(self.clock().instant(), OTHERS_WAIT),
             Err(error) => {
                 let cases = batch.cases.drain(..);
                 batch.again.extend(cases.filter_map(|case| self.unreadable(case, &error)));
@@ -146,7 +146,12 @@ impl Shared {
         // The note waits with the shard of what will end the ticket.
         let shard_key = self.key_of(turn, case).ok_or(NotWritten::NoKey)?;
         let identity = case.claim.as_ref().expect("a detached action has an id").identity();
-        let ticket = Ticket { intent: identity.intent, timestamp: case.timestamp, perform: case.perform.clone() };
+        let ticket = Ticket {
+            intent: identity.intent,
+            timestamp: case.timestamp,
+            by: case.by.clone(),
+            perform: case.perform.clone(),
+        };
         let note = Note {
             object: case.perform.target.object.clone(),
             shard_key,
@@ -194,25 +199,14 @@ impl Shared {
             First::Reconcile => None,
         };
         case.tries += 1;
-        let judged = Judged {
-            kind: action.kind(),
-            conditional: case.perform.known.is_some(),
-            tries: case.tries,
-            tries_max: self.tries_max,
-            seed: case.perform.action_id.map_or(met_seed(turn), |id| id.bits() as u64) ^ u64::from(case.tries),
-        };
-        let mut next = match asked {
-            Some((ours, theirs)) => {
-                let verdict = self.judge(turn, case, &ours, &theirs);
-                reconcile::next(&judged, verdict)
-            }
-            None => Next::Reconcile,
-        };
-        if next == Next::Reconcile {
-            let verdict = self.reconcile(turn, case, base.as_ref(), latest.as_ref());
-            next = reconcile::next(&judged, verdict);
-        }
-        match next {
+        let tip = turn.tip();
+        let (object, known, tries) = (&case.perform.target.object, case.perform.known, case.tries);
+        let subject = Subject { object, action: &action, known, tip, tries };
+        let seed = case.perform.action_id.map_or_else(|| Subject::seed(tip), |id| id.bits() as u64);
+        let asked = self.asking.ask(&subject, base.as_ref(), asked, seed);
+        case.verdicts += asked.verdicts;
+        case.generations.reconciliation = asked.generation;
+        match asked.next {
             Next::Rerun => apply(turn, &action),
             Next::Write(Make::Patch(patch), reply) => match turn.apply(&Action::Merge(patch)) {
                 Ok(payload) => Outcomes::Write(payload, reply),
@@ -224,7 +218,7 @@ impl Shared {
             Next::Reject(words) => Outcomes::Rejected(Code::Rejected, words),
             Next::Again(ms) => Outcomes::Again(ms),
             Next::Escalate(words) => Outcomes::Escalate(words),
-            Next::Reconcile => Outcomes::Escalate("the policy asked for payloads that it had".to_owned()),
+            Next::Reconcile => Outcomes::Escalate(ASKED_FOR_WHAT_IT_HAD.to_owned()),
         }
     }
 
@@ -239,38 +233,6 @@ impl Shared {
         }
         let row = self.views.latest().version(place, known);
         row.inspect_err(|error| tracing::error!(%error, "a version cannot be read")).ok()??.payload
-    }
-
-    fn judge(&self, turn: &Turn<'_>, case: &mut Case, ours: &[u8], theirs: &[u8]) -> Result<Verdict, PolicyFault> {
-        let decision = with_brief(self.clock().now(), turn, case, true, |brief| {
-            self.policies.reconciliation.judge(brief, ours, Some(theirs))
-        });
-        self.decided(case, decision)
-    }
-
-    fn reconcile(
-        &self,
-        turn: &Turn<'_>,
-        case: &mut Case,
-        base: Option<&Payload>,
-        latest: Option<&Payload>,
-    ) -> Result<Verdict, PolicyFault> {
-        let body = case.perform.action.payload().map_or(Vec::new(), reconcile::to_policy);
-        let (base, latest) = (base.map(reconcile::to_policy), latest.map(reconcile::to_policy));
-        let decision = with_brief(self.clock().now(), turn, case, base.is_some(), |brief| {
-            self.policies.reconciliation.reconcile(brief, &body, base.as_deref(), latest.as_deref())
-        });
-        self.decided(case, decision)
-    }
-
-    fn decided(&self, case: &mut Case, decision: Decision<Verdict>) -> Result<Verdict, PolicyFault> {
-        self.counters.verdicts.add();
-        case.verdicts += 1;
-        case.generations.reconciliation = Some(decision.generation);
-        decision.result.inspect_err(|fault| {
-            tracing::warn!(%fault, object = ?case.perform.target.object, "a verdict could not be had");
-            self.counters.reconciliation_faults.add();
-        })
     }
 
     /// Queues what a case comes to, and tells it.
@@ -319,7 +281,7 @@ impl Shared {
     }
 
     fn count(&self, came_to: &CameTo, tries: u32) {
-        let counters = &self.counters;
+        let counters = &self.asking.counters;
         match came_to {
             CameTo::Made { made, .. } => {
                 counters.committed.add();
@@ -364,8 +326,9 @@ impl Shared {
                 let new_key = self.key_of(turn, case);
                 let cases = case.ends(made, self.to_drop(case));
                 let beside = case::beside(reply.as_ref(), cases);
-                self.counters.tried.add();
-                let writing = Writing { kind, payload, new_key, timestamp, beside };
+                self.asking.counters.tried.add();
+                let by = case.by.clone();
+                let writing = Writing { kind, payload, new_key, timestamp, by, beside };
                 let (made, pending) = turn.write(writing, claim)?;
                 return Ok((pending, CameTo::Made { made, reply }));
             }
@@ -442,38 +405,4 @@ fn apply(turn: &Turn<'_>, action: &Action) -> Outcomes {
 /// Whether the version that a case was made for has been: it can be told from what stands there now.
 fn is_past(case: &Case, met: Version) -> bool {
     case.perform.known.is_none_or(|known| known <= met)
-}
-
-fn met_seed(turn: &Turn<'_>) -> u64 {
-    turn.tip().version.get().wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-fn with_brief<T>(
-    now: TimestampMs,
-    turn: &Turn<'_>,
-    case: &Case,
-    base_kept: bool,
-    ask: impl FnOnce(&Brief<'_>) -> T,
-) -> T {
-    let tip = turn.tip();
-    let object = &case.perform.target.object;
-    let latest_bytes = tip.live().map_or(0, |live| live.payload.as_bytes().len());
-    ask(&Brief {
-        client: object.client(),
-        data_type: object.data_type(),
-        name: object.name(),
-        kind: case.perform.action.kind(),
-        custom_kind: match &case.perform.action {
-            Action::Custom { kind, .. } => kind,
-            _ => "",
-        },
-        known: case.perform.known.map_or(0, Version::get),
-        base_kept,
-        latest: tip.version.get(),
-        exists: tip.is_live(),
-        attempt: case.tries - 1,
-        now_ms: now.get(),
-        shard_key: case::key_of(tip).get(),
-        latest_bytes: latest_bytes as u32,
-    })
 }

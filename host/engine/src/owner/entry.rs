@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use ostrakon_store::{Change, Durable, Head, Place};
+use ostrakon_store::{Change, Durable, Forget, Head, Place};
 use ostrakon_wire::bounds::{HEAD_CACHE_BYTES, HEAD_PAYLOAD_BYTES_MAX};
 use ostrakon_wire::{ActionId, ObjectId, Payload, Revision, ShardKey, TimestampMs, Version};
 use quick_cache::Weighter;
@@ -64,9 +64,9 @@ impl Content {
 }
 
 impl Known {
-    /// An object that never was.
-    pub(crate) fn absent() -> Self {
-        Self { place: None, version: Version::ABSENT, revision: Revision::default(), row: None }
+    /// An object that never was, or is forgotten; what is made under its name starts above this version.
+    pub(crate) fn absent(floor: Version) -> Self {
+        Self { place: None, version: floor, revision: Revision::default(), row: None }
     }
 
     /// What a read view holds.
@@ -251,10 +251,15 @@ impl Stripe {
         waiting
     }
 
-    /// Keeps writers from an object until it is given back.
-    pub(crate) fn hold(&mut self, object: &ObjectId) {
-        let before = self.held.insert(object.clone(), Vec::new());
-        assert!(before.is_none(), "one at a time works on an object's queue");
+    /// Keeps writers from an object until it is given back; or what ends when the one who does so now is done.
+    pub(crate) fn hold(&mut self, object: &ObjectId) -> Result<(), oneshot::Receiver<()>> {
+        match self.wait_held(object) {
+            Some(given_back) => Err(given_back),
+            None => {
+                self.held.insert(object.clone(), Vec::new());
+                Ok(())
+            }
+        }
     }
 
     /// Lets writers to an object again; whether some have waited for that.
@@ -315,15 +320,24 @@ impl Stripe {
 
     /// A change is durable (`Some`), or never will be.
     pub(crate) fn settle(&mut self, change: &Change, durable: Option<Durable>) {
-        let Entry::Occupied(mut under_way) = self.under_way.entry(change.object.clone()) else { return };
+        self.end(&change.object, change.version, durable, || Known::of_change(change));
+    }
+
+    /// A forgotten object is so durably (`Some`), or never will be.
+    pub(crate) fn forgotten(&mut self, forget: &Forget, durable: Option<Durable>) {
+        self.end(&forget.object, forget.version, durable, || Known::absent(forget.version));
+    }
+
+    fn end(&mut self, object: &ObjectId, version: Version, durable: Option<Durable>, made: impl FnOnce() -> Known) {
+        let Entry::Occupied(mut under_way) = self.under_way.entry(object.clone()) else { return };
         let UnderWay::Tip(tip) = under_way.get_mut() else { return };
         tip.in_flight -= 1;
         if let Some(durable) = durable {
-            assert!(change.version > tip.durable.version, "changes of an object are settled in order of version");
-            let made = if tip.head.version == change.version { tip.head.clone() } else { Known::of_change(change) };
+            assert!(version >= tip.durable.version, "changes of an object are settled in order of version");
+            let made = if tip.in_flight == 0 { tip.head.clone() } else { made() };
             tip.durable = Known { revision: durable.revision, ..made };
         }
-        tip.waiters.retain(|(version, settled)| *version > change.version && !settled.is_closed());
+        tip.waiters.retain(|(waits_for, settled)| *waits_for > version && !settled.is_closed());
         if tip.in_flight > 0 {
             return;
         }

@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 type Job = Box<dyn FnOnce() + Send>;
 
 /// As many reads wait as may.
-pub(super) struct TooMany;
+pub(crate) struct TooMany;
 
 /// The threads; dropping them lets them finish what waits.
-pub(super) struct Readers {
+pub(crate) struct Readers {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -33,24 +33,29 @@ struct State {
 }
 
 impl Readers {
-    pub(super) fn start() -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let threads = (0..READER_THREADS).map(|_| {
-            let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name("read".into()).spawn(move || shared.work())
-        });
-        Ok(Self { threads: threads.collect::<std::io::Result<_>>()?, shared })
+    pub(crate) fn start() -> std::io::Result<Self> {
+        let mut readers = Self::driven();
+        readers.add_threads("read", READER_THREADS)?;
+        Ok(readers)
+    }
+
+    /// So many more threads.
+    pub(crate) fn add_threads(&mut self, name: &str, threads: usize) -> std::io::Result<()> {
+        for _ in 0..threads {
+            let shared = Arc::clone(&self.shared);
+            self.threads.push(std::thread::Builder::new().name(name.into()).spawn(move || shared.work())?);
+        }
+        Ok(())
     }
 
     /// None: what is to be read waits for [`Self::run_one`].
-    #[cfg(feature = "simulation")]
-    pub(super) fn driven() -> Self {
+    pub(crate) fn driven() -> Self {
         Self { shared: Arc::default(), threads: Vec::new() }
     }
 
     /// Runs one of the jobs that wait.
     #[cfg(feature = "simulation")]
-    pub(super) fn run_one(&self, choice: usize) -> bool {
+    pub(crate) fn run_one(&self, choice: usize) -> bool {
         let mut state = self.shared.state.lock();
         let waiting = state.jobs.len();
         let job = choice.checked_rem(waiting).and_then(|at| state.jobs.remove(at));
@@ -59,7 +64,7 @@ impl Readers {
     }
 
     /// Waits for the end of a read, on a thread that may block.
-    pub(super) fn wait(
+    pub(crate) fn wait(
         &self,
         #[cfg_attr(not(feature = "simulation"), allow(unused_mut))] mut ended: oneshot::Receiver<()>,
     ) {
@@ -74,7 +79,7 @@ impl Readers {
     }
 
     /// Runs a job on one of the threads, after those that wait.
-    pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), TooMany> {
+    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) -> Result<(), TooMany> {
         let mut state = self.shared.state.lock();
         if state.jobs.len() >= COLD_READS_MAX {
             return Err(TooMany);

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ostrakon_store::{CaseWrite, CommitError, Durable, Floors, Outcome, Settled, Sink, Unit};
 use ostrakon_wire::{ActionId, ObjectId, Revision};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use super::entry::{Stripe, stripe_of};
 use crate::action_ids::{ActionIds, Claim, Done};
+use crate::feed::Told;
 
 /// What travels with a change through the commit queue.
 pub(crate) struct Token {
@@ -41,7 +42,7 @@ fn opened(unit: &Unit) -> Option<(&str, ActionId)> {
 
 /// What a unit's action came to.
 fn done(unit: &Unit, revision: Revision) -> Done {
-    match unit {
+    match &unit.parts()[0] {
         Unit::Change(change) => Done {
             revision,
             version: change.version,
@@ -56,18 +57,40 @@ fn done(unit: &Unit, revision: Revision) -> Done {
             outcome: note.outcome,
             noted: !note.text.is_empty(),
         },
+        Unit::Together(_) | Unit::Forget(_) | Unit::Upkeep(_) => unreachable!("it is nobody's action"),
     }
 }
 
 pub(crate) struct OwnerSink {
     stripes: Arc<[Mutex<Stripe>]>,
     settled: Arc<SettledUpTo>,
+    told: Arc<Told>,
     ids: Arc<ActionIds>,
 }
 
 impl OwnerSink {
-    pub(super) fn new(stripes: Arc<[Mutex<Stripe>]>, settled: Arc<SettledUpTo>, ids: Arc<ActionIds>) -> Self {
-        Self { stripes, settled, ids }
+    pub(super) fn new(
+        stripes: Arc<[Mutex<Stripe>]>,
+        settled: Arc<SettledUpTo>,
+        told: Arc<Told>,
+        ids: Arc<ActionIds>,
+    ) -> Self {
+        Self { stripes, settled, told, ids }
+    }
+
+    fn stripe(&self, object: &ObjectId) -> MutexGuard<'_, Stripe> {
+        self.stripes[stripe_of(object, self.stripes.len())].lock()
+    }
+
+    /// The owner's heads are those that the unit leaves.
+    fn settle(&self, unit: &Unit, durable: Option<Durable>) {
+        for part in unit.parts() {
+            match part {
+                Unit::Change(change) => self.stripe(&change.object).settle(change, durable),
+                Unit::Forget(forget) => self.stripe(&forget.object).forgotten(forget, durable),
+                Unit::Note(_) | Unit::Together(_) | Unit::Upkeep(_) => {}
+            }
+        }
     }
 }
 
@@ -77,11 +100,9 @@ impl Sink for OwnerSink {
     /// First all of the group is settled, then it is told, so that answers that travel together are woken together.
     fn settled(&self, group: Vec<Settled<Token>>) {
         let mut replies = Vec::with_capacity(group.len());
+        let mut telling = self.told.begin();
         for Settled { unit, token, outcome } in group {
-            if let Unit::Change(change) = &unit {
-                let stripe = &self.stripes[stripe_of(&change.object, self.stripes.len())];
-                stripe.lock().settle(change, outcome.as_ref().ok().copied());
-            }
+            self.settle(&unit, outcome.as_ref().ok().copied());
             if let Ok(durable) = &outcome {
                 self.settled.0.fetch_max(durable.revision.get(), Ordering::Release);
                 if let Some(claim) = token.claim {
@@ -90,12 +111,16 @@ impl Sink for OwnerSink {
                     self.ids.ticket(client, id);
                 }
             }
+            if let Ok(durable) = &outcome {
+                telling.add(unit, durable.revision);
+            }
             replies.push((token.reply, outcome));
         }
         for (reply, outcome) in replies {
             // The one who asked may have gone; the change stands all the same.
             let _ = reply.send(outcome);
         }
+        telling.end();
     }
 
     fn floors(&self, floors: &Floors) {

@@ -1,6 +1,7 @@
 //! A turn at an object: its writers wait, and one after the other is done on the tip that the one before made.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{Beside, CommitError, Note, ReadError};
@@ -21,6 +22,7 @@ pub(crate) struct Writing {
     /// The key for an object that has none recorded.
     pub(crate) new_key: Option<ShardKey>,
     pub(crate) timestamp: TimestampMs,
+    pub(crate) by: Option<Arc<str>>,
     pub(crate) beside: Option<Box<Beside>>,
 }
 
@@ -68,14 +70,16 @@ pub(crate) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// Takes the turn, once the object's tip is known.
-    pub(crate) fn take(owner: &'a Owner, object: &ObjectId, recent: Recent) -> Result<Self, ReadError> {
-        owner.stripe(object).lock().hold(object);
-        let (tip, durable) = (Known::absent(), Known::absent());
+    /// Takes the turn, once the object's tip is known. `None`: a transaction has the object.
+    pub(crate) fn take(owner: &'a Owner, object: &ObjectId, recent: Recent) -> Result<Option<Self>, ReadError> {
+        if owner.stripe(object).lock().hold(object).is_err() {
+            return Ok(None);
+        }
+        let (tip, durable) = (Known::absent(Version::ABSENT), Known::absent(Version::ABSENT));
         let mut turn = Self { owner, object: object.clone(), tip, durable, recent, written_bytes: 0, ended: false };
         turn.tip = turn.look()?;
         turn.durable = turn.tip.clone();
-        Ok(turn)
+        Ok(Some(turn))
     }
 
     fn look(&self) -> Result<Known, ReadError> {
@@ -124,12 +128,12 @@ impl<'a> Turn<'a> {
 
     /// Queues a change on top of the tip.
     pub(crate) fn write(&mut self, writing: Writing, claim: &mut Option<Claim>) -> Result<(Made, Pending), NotWritten> {
-        let Writing { kind, payload, new_key, timestamp, beside } = writing;
+        let Writing { kind, payload, new_key, timestamp, by, beside } = writing;
         let version = self.tip.version.next().filter(|version| version.get() <= VERSION_MAX);
         let spent = || NotWritten::Refused { refusal: Refusal::VersionsSpent, stands: self.tip.clone() };
         let version = version.ok_or_else(spent)?;
         let shard_key = self.tip.shard_key().or(new_key).ok_or(NotWritten::NoKey)?;
-        let making = Making { shard_key, version, kind, payload, timestamp, beside };
+        let making = Making { shard_key, version, kind, payload, timestamp, by, beside };
         let change = self.owner.change(&self.object, &self.tip, making, claim.as_ref())?;
         let tip = Known::of_change(&change);
         let mut stripe = self.lock()?;

@@ -12,6 +12,7 @@ use crate::record::row::Row;
 
 /// One change, as the log tells it.
 struct Logged {
+    revision: Revision,
     /// `None` where no locator knows the object.
     number: Option<ObjectNumber>,
     shard_key: ShardKey,
@@ -29,20 +30,23 @@ pub(super) struct Span {
     pub(super) newest: Version,
 }
 
-/// The log's changes, by revision.
+/// The log's changes, in order.
 pub(super) struct Log {
     /// Revision of the first.
     first: Revision,
-    changes: Vec<Option<Logged>>,
+    changes: Vec<Logged>,
     /// The objects of the changes that no locator knows.
     strangers: HashMap<Revision, ObjectId>,
+    /// The objects that were forgotten, and when last.
+    forgotten: HashMap<ObjectId, Revision>,
 }
 
 impl Log {
     pub(super) fn read(folder: &Folder, locators: &Locators, report: &mut CheckReport) -> fjall::Result<Self> {
         let first = Revision::new(folder.start.first.get().max(1));
-        let mut all = Self { first, changes: Vec::new(), strangers: HashMap::new() };
+        let mut all = Self { first, changes: Vec::new(), strangers: HashMap::new(), forgotten: HashMap::new() };
         let mut ids = HashSet::new();
+        let mut expected = first;
         for pair in folder.snapshot.iter(&folder.keyspaces.log) {
             let (key, value) = pair?;
             report.log_records += 1;
@@ -54,16 +58,14 @@ impl Log {
                     continue;
                 }
             };
-            let expected = Revision::new(first.get() + all.changes.len() as u64);
             if found != expected {
                 report.found(Finding::LogHole { expected, found });
             }
             if found < expected {
                 continue;
             }
-            all.changes.resize_with((found.get() - first.get()) as usize, || None);
-            for entry in record.entries {
-                let revision = Revision::new(first.get() + all.changes.len() as u64);
+            expected = Revision::new(found.get() + record.units());
+            for (revision, entry) in record.by_revision(found) {
                 report.changes += 1;
                 if let Some(identity) = entry.identity {
                     report.action_ids += 1;
@@ -75,7 +77,7 @@ impl Log {
                 all.push(locators, revision, entry);
             }
         }
-        let last = Revision::new(first.get() + all.changes.len() as u64 - 1);
+        let last = Revision::new(expected.get() - 1);
         if let Some(acknowledged) = folder.acknowledged.filter(|acknowledged| *acknowledged > last) {
             report.found(Finding::LogShort { last, acknowledged });
         }
@@ -84,15 +86,22 @@ impl Log {
 
     fn push(&mut self, locators: &Locators, revision: Revision, entry: log::Entry) {
         let number = locators.places.get(&entry.object).map(|place| place.number);
-        self.changes.push(Some(Logged {
+        // The changes of a transaction have its id, and the first alone tells it.
+        let before = self.changes.last().filter(|_| entry.joined);
+        let action_id = entry.identity.map(|identity| identity.id).or(before.and_then(|before| before.action_id));
+        if entry.outcome == log::Outcome::Forgotten {
+            self.forgotten.insert(entry.object.clone(), revision);
+        }
+        self.changes.push(Logged {
+            revision,
             number,
             shard_key: entry.shard_key,
             version: entry.version,
             tombstone: entry.tombstone,
-            action_id: entry.identity.map(|identity| identity.id),
+            action_id,
             // What made no version has no row to wait for.
             seen: entry.outcome != log::Outcome::Made,
-        }));
+        });
         if number.is_none() {
             self.strangers.insert(revision, entry.object);
         }
@@ -102,9 +111,15 @@ impl Log {
     pub(super) fn hold(&mut self, place: Place, version: Version, row: &Row, report: &mut CheckReport) {
         let revision = row.revision;
         // What is older than the log was in a part of it that is gone.
-        let Some(index) = revision.get().checked_sub(self.first.get()) else { return };
+        if revision < self.first {
+            return;
+        }
         let object = row.object.clone();
-        let Some(Some(logged)) = self.changes.get_mut(index as usize) else {
+        let unit = self.changes.partition_point(|logged| logged.revision < revision);
+        let end = unit + self.changes[unit..].partition_point(|logged| logged.revision == revision);
+        let of_unit = &mut self.changes[unit..end];
+        let own = of_unit.iter().position(|logged| logged.number == Some(place.number)).unwrap_or(0);
+        let Some(logged) = of_unit.get_mut(own) else {
             report.found(Finding::RowWithoutChange { object, version, revision });
             return;
         };
@@ -129,16 +144,17 @@ impl Log {
         spans: &HashMap<ObjectNumber, Span>,
         report: &mut CheckReport,
     ) {
-        for (revision, logged) in (self.first.get()..).map(Revision::new).zip(&self.changes) {
-            let Some(Logged { seen: false, number, version, .. }) = logged else { continue };
+        for logged in &self.changes {
+            let Logged { seen: false, revision, number, version, .. } = logged else { continue };
             let span = number.and_then(|number| spans.get(&number));
             // What lies below the oldest version has left history.
             if span.is_some_and(|span| *version < span.oldest) {
                 continue;
             }
             let known = number.as_ref().and_then(|number| locators.objects.get(number));
-            if let Some(object) = known.or_else(|| self.strangers.get(&revision)).cloned() {
-                report.found(Finding::ChangeWithoutRow { object, version: *version, revision });
+            let Some(object) = known.or_else(|| self.strangers.get(revision)).cloned() else { continue };
+            if self.forgotten.get(&object).is_none_or(|forgotten| forgotten < revision) {
+                report.found(Finding::ChangeWithoutRow { object, version: *version, revision: *revision });
             }
         }
     }

@@ -116,7 +116,9 @@ impl Reader<'_> {
         if self.locators.places.get(&object) != Some(&place) {
             return;
         }
-        if oldest.get() > 1 && rows < u64::from(self.folder.facts.history_versions) {
+        let first = self.locators.firsts.get(&place.number).copied().unwrap_or_default();
+        let kept = u64::from(self.folder.retention.of(object.data_type()).versions);
+        if oldest > first && rows < kept {
             self.report.short_histories += 1;
         }
         self.spans.insert(place.number, Span { oldest, newest });

@@ -65,7 +65,7 @@ impl Planted {
         let keyspace = |name: &str| database.keyspace(name, KeyspaceCreateOptions::default).unwrap();
         let map = meta::decode_map(&keyspace("meta").get(meta::MAP_KEY).unwrap().unwrap()).unwrap();
         let stands = |name: &str| {
-            let place =
+            let (place, _) =
                 locator::decode(&keyspace("locator").get(locator::key(&object(name))).unwrap().unwrap()).unwrap();
             Stands { rows: keyspace(&shard_name(map.shard_of(place.shard_key))), place }
         };
@@ -79,8 +79,17 @@ impl Planted {
 fn row(name: &str, at: u64, id: u128, payload: Option<&str>) -> Vec<u8> {
     let payload = payload.map(|text| Payload::bytes(text.as_bytes().to_vec()).unwrap());
     let mut value = Vec::new();
-    let id = Some(ActionId::from_bits(id << 80));
-    row::encode(&mut value, revision(at), TimestampMs::new(5), id, &object(name), payload.as_ref());
+    let made = row::Made {
+        revision: revision(at),
+        timestamp: TimestampMs::new(5),
+        committed: TimestampMs::new(5),
+        action_id: Some(ActionId::from_bits(id << 80)),
+        kind: Some(ActionKind::Put),
+        by: None,
+        object: &object(name),
+        payload: payload.as_ref(),
+    };
+    row::encode(&mut value, &made);
     value
 }
 
@@ -97,6 +106,7 @@ fn record(name: &str, key: ShardKey, version: u64, id: u128, tombstone: bool) ->
         identity,
         outcome: log::Outcome::Made,
         note: &[],
+        joined: false,
     });
     builder.finish()
 }
@@ -183,7 +193,7 @@ fn a_number_that_stands_for_two_objects_goes_unnoticed() {
     let planted = Planted::new();
     let report = planted.damage(|keyspace, stands| {
         let place = stands("a").place;
-        keyspace("locator").insert(locator::key(&object("c")), locator::encode(place)).unwrap();
+        keyspace("locator").insert(locator::key(&object("c")), locator::encode(place, Version::new(1))).unwrap();
     });
     assert!(report.findings.iter().any(|finding| finding.kind() == "number-twice"), "{report:#?}");
     let report = planted.damage(|keyspace, stands| {

@@ -1,11 +1,14 @@
 //! Case: an action that is not done yet and must not be forgotten: a ticket of a detached one, an escalation.
 //!
 //! They stand in the keyspace `meta`, behind a word and a slash. A ticket's key: `ticket/`, the client, 0, the action id (16
-//! bytes); its value: tag, the intent's digest (16), the request as the protocol writes it. An escalation's key: `escalation/`,
+//! bytes); its value: tag, the intent's digest (16), who asked for it behind its length (1; 0: it is not known; not there
+//! under the first tag), the request as the protocol writes it. An escalation's key: `escalation/`,
 //! its number (8); its value: tag, flags, when it was opened (8), how often it was tried (4), the version it met last (8),
 //! then with their lengths (4) before them: the words, the request, and as flagged the base and the latest payload, each
 //! behind its format (1); at the end, as flagged, the settlement: the way (1), when (8), the version it made (8), who and why,
 //! with their lengths (4).
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ostrakon_wire::answer::Settlement;
@@ -13,6 +16,7 @@ use ostrakon_wire::{
     ActionId, Operation, Payload, PayloadFormat, Perform, Request, Revision, SettleHow, TimestampMs, Version,
 };
 
+use super::row::BY_BYTES_MAX;
 use super::{Cut, DamagedRecord};
 
 const TICKET: &str = "ticket";
@@ -22,6 +26,8 @@ pub const TICKET_PREFIX: &[u8] = b"ticket/";
 /// What the keys of escalations begin with.
 pub const ESCALATION_PREFIX: &[u8] = b"escalation/";
 const TAG: u8 = 1;
+/// A ticket that says who asked.
+const SIGNED_TAG: u8 = 2;
 const BASE: u8 = 1;
 const LATEST: u8 = 2;
 const SETTLED: u8 = 4;
@@ -33,6 +39,8 @@ pub struct Ticket {
     pub intent: u128,
     /// When, as the client or else the host told.
     pub timestamp: TimestampMs,
+    /// Who asked for it: the name in the certificate.
+    pub by: Option<Arc<str>>,
     /// The action; it has an id.
     pub perform: Perform,
 }
@@ -110,21 +118,30 @@ fn cut_text(cut: &mut Cut<'_>) -> Result<String, DamagedRecord> {
 impl Ticket {
     /// Encodes the value.
     pub fn encode(&self) -> Vec<u8> {
-        let mut value = vec![TAG];
+        let by = self.by.as_deref().unwrap_or_default();
+        let by = &by[..by.floor_char_boundary(BY_BYTES_MAX)];
+        let mut value = vec![SIGNED_TAG];
         value.extend_from_slice(&self.intent.to_be_bytes());
+        value.push(by.len() as u8);
+        value.extend_from_slice(by.as_bytes());
         write_request(&self.perform, self.timestamp, &mut value);
         value
     }
 
     /// Decodes the value.
     pub fn decode(value: &[u8]) -> Result<Self, DamagedRecord> {
-        let mut cut = Cut::new(TICKET, value, TAG)?;
+        let signed = value.first() == Some(&SIGNED_TAG);
+        let mut cut = Cut::new(TICKET, value, if signed { SIGNED_TAG } else { TAG })?;
         let intent = cut.u128()?;
+        let by = match if signed { cut.u8()? } else { 0 } {
+            0 => None,
+            len => Some(cut.text(len.into())?.into()),
+        };
         let (perform, timestamp) = read_request(TICKET, cut.rest)?;
         if perform.action_id.is_none() {
             return Err(cut.damaged("its action has no id"));
         }
-        Ok(Self { intent, timestamp, perform })
+        Ok(Self { intent, timestamp, by, perform })
     }
 }
 
@@ -230,9 +247,9 @@ mod tests {
     proptest! {
         #[test]
         fn cases_read_back(perform in perform(), intent: u128, at: u64, tries: u32, words in ".{0,20}",
-                           base in payload(), latest in payload(), settled in settlement()) {
+                           by in proptest::option::of("[a-z]{1,9}"), base in payload(), latest in payload(), settled in settlement()) {
             let timestamp = TimestampMs::new(at);
-            let ticket = Ticket { intent, timestamp, perform: perform.clone() };
+            let ticket = Ticket { intent, timestamp, by: by.map(Into::into), perform: perform.clone() };
             prop_assert_eq!(Ticket::decode(&ticket.encode()), Ok(ticket));
             let escalation = Escalation {
                 opened: timestamp, timestamp, perform, base, latest: Version::new(7), latest_payload: latest, tries, words,

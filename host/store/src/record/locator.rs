@@ -1,9 +1,10 @@
 //! Locator: where an object's rows stand.
 //!
 //! Key: the object's text (client, U+0000, type, U+0000, name), so objects stand in the order in which they are listed.
-//! Value: tag, shard key (8 bytes), object number (6 bytes); big-endian.
+//! Value: tag, shard key (8 bytes), object number (6 bytes); big-endian. An object whose first version is not 1, since its
+//! name was another's before, has that version (8 bytes) behind it.
 
-use ostrakon_wire::{ObjectId, ShardKey};
+use ostrakon_wire::{ObjectId, ShardKey, Version};
 
 use super::{Cut, DamagedRecord};
 
@@ -50,20 +51,33 @@ pub fn object(key: &[u8]) -> Result<ObjectId, DamagedRecord> {
 }
 
 /// Encodes the value.
-pub fn encode(place: Place) -> [u8; 15] {
-    let mut value = [TAG; 15];
-    value[1..9].copy_from_slice(&place.shard_key.get().to_be_bytes());
-    value[9..].copy_from_slice(&place.number.get().to_be_bytes()[2..]);
+pub fn encode(place: Place, first: Version) -> Vec<u8> {
+    let mut value = Vec::with_capacity(SHORT_BYTES + 8);
+    value.push(TAG);
+    value.extend_from_slice(&place.shard_key.get().to_be_bytes());
+    value.extend_from_slice(&place.number.get().to_be_bytes()[2..]);
+    if first != FIRST {
+        value.extend_from_slice(&first.get().to_be_bytes());
+    }
     value
 }
 
 /// Decodes the value.
-pub fn decode(value: &[u8]) -> Result<Place, DamagedRecord> {
+pub fn decode(value: &[u8]) -> Result<(Place, Version), DamagedRecord> {
     let mut cut = Cut::new(KIND, value, TAG)?;
     let place = Place { shard_key: ShardKey::new(cut.u64()?), number: ObjectNumber(cut.u48()?) };
+    let first = if cut.rest.is_empty() { FIRST } else { Version::new(cut.u64()?) };
     cut.end()?;
-    Ok(place)
+    if first == FIRST && value.len() > SHORT_BYTES {
+        return Err(cut.damaged("it tells a first version that goes without saying"));
+    }
+    Ok((place, first))
 }
+
+/// Bytes of a locator that tells no first version.
+const SHORT_BYTES: usize = 15;
+/// The first version of an object whose name is new.
+const FIRST: Version = Version::new(1);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -73,9 +87,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_locator_reads_back(bits: u64, number in 0..1_u64 << 48, client in "[a-z]{1,9}", name in "\\PC{1,40}") {
+        fn a_locator_reads_back(bits: u64, first in 1..9_u64, number in 0..1_u64 << 48, client in "[a-z]{1,9}", name in "\\PC{1,40}") {
             let place = Place { shard_key: ShardKey::new(bits), number: ObjectNumber::new(number).unwrap() };
-            prop_assert_eq!(decode(&encode(place)), Ok(place));
+            let first = Version::new(first);
+            prop_assert_eq!(decode(&encode(place, first)), Ok((place, first)));
             if let Ok(id) = ObjectId::new(&client, "t", &name) {
                 prop_assert_eq!(object(key(&id)), Ok(id));
             }

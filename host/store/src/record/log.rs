@@ -3,8 +3,9 @@
 //! Key: revision of the group's first commit unit (8 bytes, big-endian).
 //! Value: tag, time of the commit (8), number of changes (4), then a change at a time: kind, flags, shard key (8), version
 //! (8), action id and intent (16 each, if flagged), what it came to (1) and a note behind its length (4) (both if flagged),
-//! length of the object's text (2), the text. Every change is a commit unit of its own, so the next record's key is this
-//! one's plus the number of changes.
+//! length of the object's text (2), the text. Every change is a commit unit of its own, but for one that is flagged as
+//! joined: it belongs to the unit of the change before. So the next record's key is this one's plus the number of changes
+//! that are not joined.
 
 use ostrakon_wire::{ActionId, ActionKind, ObjectId, Revision, ShardKey, TimestampMs, Version};
 
@@ -15,6 +16,7 @@ const TAG: u8 = 1;
 const IDENTIFIED: u8 = 1;
 const TOMBSTONE: u8 = 2;
 const NOTED: u8 = 4;
+const JOINED: u8 = 8;
 
 /// An action id, and a digest of what it was used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +44,15 @@ pub enum Outcome {
     Detached = 4,
     /// None was: an escalation was settled.
     Settled = 5,
+    /// None was: the deleted object is forgotten, rows, locator and all. The version is its last one.
+    Forgotten = 6,
 }
 
 impl Outcome {
     /// The outcome of that number.
     pub fn from_number(number: u8) -> Option<Self> {
-        let all = [Self::Made, Self::Applied, Self::Rejected, Self::Escalated, Self::Detached, Self::Settled];
-        all.into_iter().find(|outcome| *outcome as u8 == number)
+        let told = [Self::Made, Self::Applied, Self::Rejected, Self::Escalated, Self::Detached, Self::Settled];
+        told.into_iter().chain([Self::Forgotten]).find(|outcome| *outcome as u8 == number)
     }
 }
 
@@ -71,6 +75,8 @@ pub struct Entry {
     pub outcome: Outcome,
     /// What is to be said of it; see [`Outcome`].
     pub note: Vec<u8>,
+    /// Whether it belongs to the commit unit of the one before.
+    pub joined: bool,
 }
 
 /// One change, as it is told to the log; see [`Entry`].
@@ -92,12 +98,14 @@ pub struct Told<'a> {
     pub outcome: Outcome,
     /// What is to be said of it.
     pub note: &'a [u8],
+    /// Whether it belongs to the commit unit of the one before.
+    pub joined: bool,
 }
 
 impl Entry {
     /// The entry, to be told again.
     pub fn told(&self) -> Told<'_> {
-        let Self { object, shard_key, version, kind, tombstone, identity, outcome, note } = self;
+        let Self { object, shard_key, version, kind, tombstone, identity, outcome, note, joined } = self;
         Told {
             object,
             shard_key: *shard_key,
@@ -107,6 +115,7 @@ impl Entry {
             identity: *identity,
             outcome: *outcome,
             note,
+            joined: *joined,
         }
     }
 }
@@ -118,6 +127,27 @@ pub struct Record {
     pub committed: TimestampMs,
     /// Its changes, in order.
     pub entries: Vec<Entry>,
+}
+
+/// The revision of the next change.
+fn advance(revision: &mut u64, joined: bool) -> Revision {
+    if !joined {
+        *revision += 1;
+    }
+    Revision::new(*revision)
+}
+
+impl Record {
+    /// How many commit units it tells.
+    pub fn units(&self) -> u64 {
+        self.entries.iter().filter(|entry| !entry.joined).count() as u64
+    }
+
+    /// Its changes with their revisions, where its first is `first`.
+    pub fn by_revision(self, first: Revision) -> impl Iterator<Item = (Revision, Entry)> {
+        let mut at = first.get() - 1;
+        self.entries.into_iter().map(move |entry| (advance(&mut at, entry.joined), entry))
+    }
 }
 
 /// The key of the record that begins with this revision.
@@ -154,11 +184,12 @@ impl Builder {
 
     /// Appends a change.
     pub fn push(&mut self, entry: &Told<'_>) {
-        let Told { object, shard_key, version, kind, tombstone, identity, outcome, note } = *entry;
+        let Told { object, shard_key, version, kind, tombstone, identity, outcome, note, joined } = *entry;
         self.count += 1;
         let noted = outcome != Outcome::Made || !note.is_empty();
         let flag = |on: bool, flag: u8| if on { flag } else { 0 };
         let flags = flag(identity.is_some(), IDENTIFIED) | flag(tombstone, TOMBSTONE) | flag(noted, NOTED);
+        let flags = flags | flag(joined, JOINED);
         self.value.extend_from_slice(&[kind as u8, flags]);
         self.value.extend_from_slice(&shard_key.get().to_be_bytes());
         self.value.extend_from_slice(&version.get().to_be_bytes());
@@ -194,6 +225,9 @@ impl Record {
             entries.push(decode_entry(&mut cut)?);
         }
         cut.end()?;
+        if entries.first().is_some_and(|entry| entry.joined) {
+            return Err(cut.damaged("its first change belongs to one before it"));
+        }
         Ok(Self { committed, entries })
     }
 }
@@ -203,7 +237,7 @@ const ENTRY_BYTES_MIN: usize = 2 + 8 + 8 + 2;
 fn decode_entry(cut: &mut Cut<'_>) -> Result<Entry, DamagedRecord> {
     let kind = ActionKind::from_number(cut.u8()?.into()).ok_or(cut.damaged("no such kind of action"))?;
     let flags = cut.u8()?;
-    if flags & !(IDENTIFIED | TOMBSTONE | NOTED) != 0 {
+    if flags & !(IDENTIFIED | TOMBSTONE | NOTED | JOINED) != 0 {
         return Err(cut.damaged("it has flags of another format"));
     }
     let shard_key = ShardKey::new(cut.u64()?);
@@ -227,7 +261,8 @@ fn decode_entry(cut: &mut Cut<'_>) -> Result<Entry, DamagedRecord> {
     let len = cut.u16()?;
     let text = cut.text(len.into())?;
     let object = ObjectId::from_text(text).map_err(|_| cut.damaged("its object is no object"))?;
-    Ok(Entry { object, shard_key, version, kind, tombstone: flags & TOMBSTONE != 0, identity, outcome, note })
+    let (tombstone, joined) = (flags & TOMBSTONE != 0, flags & JOINED != 0);
+    Ok(Entry { object, shard_key, version, kind, tombstone, identity, outcome, note, joined })
 }
 
 #[cfg(test)]
@@ -238,9 +273,10 @@ mod tests {
 
     fn entry() -> impl Strategy<Value = Entry> {
         let identity = proptest::option::of((any::<u128>(), any::<u128>()));
-        let noted = (0..=5_u8, any::<Vec<u8>>());
-        ("[a-z]{1,9}", any::<u64>(), any::<u64>(), 1..=5_u64, any::<bool>(), identity, noted).prop_map(
-            |(name, key, version, kind, tombstone, identity, (outcome, note))| Entry {
+        let noted = (0..=6_u8, any::<Vec<u8>>());
+        let flags = (any::<bool>(), any::<bool>());
+        ("[a-z]{1,9}", any::<u64>(), any::<u64>(), 1..=5_u64, flags, identity, noted).prop_map(
+            |(name, key, version, kind, (tombstone, joined), identity, (outcome, note))| Entry {
                 object: ObjectId::new("client", "type", &name).unwrap(),
                 shard_key: ShardKey::new(key),
                 version: Version::new(version),
@@ -249,19 +285,23 @@ mod tests {
                 identity: identity.map(|(id, intent)| Identity { id: ActionId::from_bits(id), intent }),
                 outcome: Outcome::from_number(outcome).unwrap(),
                 note,
+                joined,
             },
         )
     }
 
     proptest! {
         #[test]
-        fn a_record_reads_back(at: u64, entries in proptest::collection::vec(entry(), 0..9)) {
+        fn a_record_reads_back(at: u64, first in 1..u64::MAX / 2, mut entries in proptest::collection::vec(entry(), 0..9)) {
+            entries.first_mut().into_iter().for_each(|entry| entry.joined = false);
             let mut builder = Builder::with_capacity(TimestampMs::new(at), entries.len());
             for e in &entries {
                 builder.push(&e.told());
             }
             let record = Record { committed: TimestampMs::new(at), entries };
-            prop_assert_eq!(Record::decode(&builder.finish()), Ok(record));
+            prop_assert_eq!(Record::decode(&builder.finish()), Ok(record.clone()));
+            let (units, last) = (record.units(), record.by_revision(Revision::new(first)).last());
+            prop_assert_eq!(last.map_or(0, |(revision, _)| revision.get() - first + 1), units);
         }
 
         #[test]

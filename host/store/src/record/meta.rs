@@ -5,11 +5,14 @@
 //! `numbers`: tag, first object number that was never given out (8).
 //! `floors`: tag, revision that the log begins with (8), floor of the action ids (8), number of clients that ran ahead
 //! (4), then for each its floor (8), the length of its id (2) and the id.
+//! `retention`: tag, versions (4) and age (8) of all types, number of types (4), then for each its versions (4), age (8), the
+//! length of its name (2) and the name, in order.
+//! `forgotten`: tag, highest version of a deleted object that was forgotten (8), newest revision of one (8).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ostrakon_core::{ShardMap, ShardRange};
-use ostrakon_wire::{LogId, MapEpoch, Revision, ShardId, ShardKey, TimestampMs};
+use ostrakon_wire::{Keep, LogId, MapEpoch, Revision, ShardId, ShardKey, TimestampMs, Version};
 
 use super::{Cut, DamagedRecord};
 use crate::floors::Floors;
@@ -25,6 +28,10 @@ pub const MAP_KEY: &str = "map";
 pub const NUMBERS_KEY: &str = "numbers";
 /// Key of [`LogStart`].
 pub const FLOORS_KEY: &str = "floors";
+/// Key of [`Retention`].
+pub const RETENTION_KEY: &str = "retention";
+/// Key of [`Forgotten`].
+pub const FORGOTTEN_KEY: &str = "forgotten";
 
 /// What was settled when the store was made, or last opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +49,92 @@ pub struct LogStart {
     pub first: Revision,
     /// The action ids that are too old to be told apart.
     pub floors: Floors,
+}
+
+/// How long versions are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// Of types without a rule of their own.
+    pub all: Keep,
+    /// Of the others.
+    pub types: BTreeMap<String, Keep>,
+}
+
+/// What deleted objects have left behind that are forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Forgotten {
+    /// The highest version that one had. What is made under a name that no object has starts above it, so that no version
+    /// of a name is ever used twice. One number for all shards: a name that comes again may come to another shard.
+    pub version: Version,
+    /// The newest revision of one. Who asks what there was before cannot be told that something was not there.
+    pub revision: Revision,
+}
+
+impl Retention {
+    /// What is kept of the objects of a type.
+    pub fn of(&self, data_type: &str) -> Keep {
+        // Mostly there are none.
+        if self.types.is_empty() {
+            return self.all;
+        }
+        self.types.get(data_type).copied().unwrap_or(self.all)
+    }
+
+    /// How long a deleted object is remembered: as long as anything is kept.
+    pub fn longest_age_ms(&self) -> u64 {
+        self.types.values().map(|keep| keep.age_ms).fold(self.all.age_ms, u64::max)
+    }
+
+    /// The shortest age of a rule.
+    pub fn shortest_age_ms(&self) -> u64 {
+        self.types.values().map(|keep| keep.age_ms).fold(self.all.age_ms, u64::min)
+    }
+
+    /// Encodes the value.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut value = vec![TAG];
+        let push = |value: &mut Vec<u8>, keep: &Keep| {
+            value.extend_from_slice(&keep.versions.to_be_bytes());
+            value.extend_from_slice(&keep.age_ms.to_be_bytes());
+        };
+        push(&mut value, &self.all);
+        value.extend_from_slice(&(self.types.len() as u32).to_be_bytes());
+        for (data_type, keep) in &self.types {
+            push(&mut value, keep);
+            value.extend_from_slice(&(data_type.len() as u16).to_be_bytes());
+            value.extend_from_slice(data_type.as_bytes());
+        }
+        value
+    }
+
+    /// Decodes the value.
+    pub fn decode(value: &[u8]) -> Result<Self, DamagedRecord> {
+        let mut cut = Cut::new(KIND, value, TAG)?;
+        let all = Keep { versions: cut.u32()?, age_ms: cut.u64()? };
+        let mut types = BTreeMap::new();
+        for _ in 0..cut.u32()? {
+            let keep = Keep { versions: cut.u32()?, age_ms: cut.u64()? };
+            let len = cut.u16()?;
+            types.insert(cut.text(len.into())?.to_owned(), keep);
+        }
+        cut.end()?;
+        Ok(Self { all, types })
+    }
+}
+
+impl Forgotten {
+    /// Encodes the value.
+    pub fn encode(&self) -> Vec<u8> {
+        [&[TAG][..], &self.version.get().to_be_bytes(), &self.revision.get().to_be_bytes()].concat()
+    }
+
+    /// Decodes the value.
+    pub fn decode(value: &[u8]) -> Result<Self, DamagedRecord> {
+        let mut cut = Cut::new(KIND, value, TAG)?;
+        let forgotten = Self { version: Version::new(cut.u64()?), revision: Revision::new(cut.u64()?) };
+        cut.end()?;
+        Ok(forgotten)
+    }
 }
 
 impl StoreFacts {

@@ -3,15 +3,17 @@
 use bytes::Bytes;
 
 use super::{
-    Answer, Committed, Decided, Escalation, Escalations, Info, Object, Page, PageItem, Placed, Reply, ShardMap,
-    ShardRange, Stored, Ticket, refusal,
+    Answer, Committed, Decided, Escalation, Escalations, Events, History, Info, Object, Page, PageItem, Placed, Reply,
+    Retention, ShardMap, ShardRange, Stored, Ticket, Transacted, refusal,
 };
 use crate::cbor::{self, CborError, FieldReader, FieldWriter, Reader};
 use crate::error::{Code, WireError};
 use crate::field;
 use crate::ids::{ActionId, ObjectId};
+use crate::kinds::ActionKind;
 use crate::numbers::{Revision, ShardId, ShardKey, TimestampMs, Version};
 use crate::payload::Payload;
+use crate::position::{POSITION_BYTES, Position};
 use crate::request::{read_payload, write_payload};
 use crate::value::Value;
 
@@ -94,7 +96,13 @@ fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
                 cbor::bytes(fields.field(field::TOKEN), token);
             }
         }
-        Reply::ShardMap(_) | Reply::Info(_) | Reply::Escalation(_) => {}
+        Reply::Transacted(transacted) => transacted.write_revision(&mut fields),
+        Reply::History(history) => {
+            if let Some(token) = &history.token {
+                cbor::bytes(fields.field(field::TOKEN), token);
+            }
+        }
+        Reply::ShardMap(_) | Reply::Info(_) | Reply::Escalation(_) | Reply::Retention(_) | Reply::Events(_) => {}
     }
     reply.decided().write(fields.field(field::DECIDED));
     match reply {
@@ -115,6 +123,10 @@ fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
             cbor::array(out, page.items.len());
             page.items.iter().for_each(|item| item.write(out));
         }
+        Reply::Transacted(transacted) => transacted.write_made(&mut fields),
+        Reply::History(history) => history.write_items(fields.field(field::ITEMS)),
+        Reply::Retention(retention) => retention.write_items(fields.field(field::ITEMS)),
+        Reply::Events(events) => events.write_items(&mut fields),
         Reply::Escalation(escalation) => escalation.write(fields.field(field::ESCALATION)),
         Reply::ShardMap(map) => write_shards(&map.shards, fields.field(field::ITEMS)),
         Reply::Info(info) => Value::Map(info.facts.clone()).write(fields.field(field::INFO)),
@@ -152,29 +164,39 @@ fn write_shards(shards: &[ShardRange], out: &mut Vec<u8>) {
 
 /// Every field that some answer has, as it came; a client passes over the ones it does not know.
 #[derive(Default)]
-struct Fields<'a> {
-    client: Option<&'a str>,
-    data_type: Option<&'a str>,
-    name: Option<&'a str>,
-    timestamp: Option<TimestampMs>,
-    shard_key: Option<ShardKey>,
-    version: Option<Version>,
-    payload: Option<Payload>,
-    action_id: Option<ActionId>,
-    token: Option<Bytes>,
-    revision: Option<Revision>,
-    live: bool,
-    repeated: bool,
-    reply: Option<Payload>,
-    tries: u32,
-    escalation: Option<&'a [u8]>,
-    decided: Option<Decided>,
-    items: Option<&'a [u8]>,
-    shard: Option<ShardId>,
-    start: Option<ShardKey>,
-    end: Option<ShardKey>,
-    owner: u32,
-    info: Option<&'a [u8]>,
+pub(super) struct Fields<'a> {
+    pub(super) client: Option<&'a str>,
+    pub(super) data_type: Option<&'a str>,
+    pub(super) name: Option<&'a str>,
+    pub(super) timestamp: Option<TimestampMs>,
+    pub(super) shard_key: Option<ShardKey>,
+    pub(super) version: Option<Version>,
+    pub(super) payload: Option<Payload>,
+    pub(super) action_id: Option<ActionId>,
+    pub(super) token: Option<Bytes>,
+    pub(super) revision: Option<Revision>,
+    pub(super) live: bool,
+    pub(super) repeated: bool,
+    pub(super) reply: Option<Payload>,
+    pub(super) tries: u32,
+    pub(super) escalation: Option<&'a [u8]>,
+    pub(super) decided: Option<Decided>,
+    pub(super) items: Option<&'a [u8]>,
+    pub(super) shard: Option<ShardId>,
+    pub(super) start: Option<ShardKey>,
+    pub(super) end: Option<ShardKey>,
+    pub(super) owner: u32,
+    pub(super) info: Option<&'a [u8]>,
+    pub(super) position: Option<Position>,
+    pub(super) kind: Option<ActionKind>,
+    pub(super) by: Option<&'a str>,
+    pub(super) omitted: bool,
+    pub(super) versions: Option<u32>,
+    pub(super) age_ms: Option<u64>,
+    pub(super) deleted: bool,
+    pub(super) previous: Option<Payload>,
+    pub(super) more: bool,
+    pub(super) committed: Option<TimestampMs>,
 }
 
 pub(super) fn need<T>(value: Option<T>, key: u64) -> Result<T, WireError> {
@@ -218,33 +240,53 @@ impl<'a> Fields<'a> {
                 field::END => all.end = Some(ShardKey::new(value.uint()?)),
                 field::OWNER => all.owner = value.uint32()?,
                 field::INFO => all.info = Some(value.skip()?),
+                field::POSITION => {
+                    let bytes = value.fixed::<POSITION_BYTES>("a byte string of 20")?;
+                    all.position = Some(Position::from_bytes(bytes));
+                }
+                // A later release may know more kinds.
+                field::KIND => all.kind = ActionKind::from_number(value.uint()?),
+                field::BY => all.by = Some(value.text()?),
+                field::OMITTED => all.omitted = value.bool()?,
+                field::VERSIONS => all.versions = Some(value.uint32()?),
+                field::AGE_MS => all.age_ms = Some(value.uint()?),
+                field::DELETED => all.deleted = value.bool()?,
+                field::PREVIOUS => {
+                    let (format, bytes) = read_payload(value, frame)?;
+                    all.previous = Some(Payload::new(format, bytes)?);
+                }
+                field::MORE => all.more = value.bool()?,
+                field::COMMITTED => all.committed = Some(TimestampMs::new(value.uint()?)),
                 _ => drop(value.skip()?),
             }
         }
         Ok(all)
     }
 
-    fn shard_key(&self) -> Result<ShardKey, WireError> {
+    pub(super) fn shard_key(&self) -> Result<ShardKey, WireError> {
         need(self.shard_key, field::SHARD_KEY)
     }
 
-    fn version(&self) -> Result<Version, WireError> {
+    pub(super) fn version(&self) -> Result<Version, WireError> {
         need(self.version, field::VERSION)
     }
 
-    fn revision(&self) -> Result<Revision, WireError> {
+    pub(super) fn revision(&self) -> Result<Revision, WireError> {
         need(self.revision, field::REVISION)
     }
 
-    fn item(self) -> Result<PageItem, WireError> {
+    pub(super) fn object(&self) -> Result<ObjectId, WireError> {
         let part = |part: Option<&'a str>, key| need(part, key);
-        let object = ObjectId::new(
+        Ok(ObjectId::new(
             part(self.client, field::CLIENT)?,
             part(self.data_type, field::DATA_TYPE)?,
             part(self.name, field::NAME)?,
-        )?;
+        )?)
+    }
+
+    fn item(self) -> Result<PageItem, WireError> {
         Ok(PageItem {
-            object,
+            object: self.object()?,
             version: self.version()?,
             revision: self.revision()?,
             shard_key: self.shard_key()?,
@@ -263,7 +305,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn read_items<'a, T>(
+pub(super) fn read_items<'a, T>(
     items: Option<&'a [u8]>,
     frame: &Bytes,
     one: impl Fn(Fields<'a>) -> Result<T, WireError>,
@@ -323,6 +365,10 @@ fn read_reply(number: u64, body: &[u8], frame: &Bytes) -> Result<Reply, WireErro
             let mut reader = Reader::new(need(fields.escalation, field::ESCALATION)?);
             Reply::Escalation(Box::new(Escalation::read(&mut reader, frame, &decided)?))
         }
+        14 => Reply::Transacted(Transacted::read(&fields, frame, decided)?),
+        15 => Reply::History(History::read(fields, frame, decided)?),
+        17 => Reply::Retention(Retention::read(&fields, frame, decided)?),
+        19 => Reply::Events(Events::read(&fields, frame, decided)?),
         unknown => {
             return Err(WireError::new(Code::Malformed, format!("no answer has the number {unknown}")));
         }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Decided;
 use crate::bounds::TEXT_BYTES_MAX;
 use crate::cbor::{self, CborError, FieldReader, FieldWriter, Reader};
-use crate::error::{Code, Winner, WireError};
+use crate::error::{Code, FailedCondition, Winner, WireError};
 use crate::field;
 use crate::numbers::{Revision, ShardKey, Version};
 use crate::payload::Payload;
@@ -39,6 +39,26 @@ pub(super) fn write(error: &WireError, out: &mut Vec<u8>) {
     if let Some(escalation) = error.escalation {
         cbor::uint(fields.field(field::ESCALATION), escalation.get());
     }
+    if !error.failed.is_empty() {
+        let out = fields.field(field::FAILED);
+        cbor::array(out, error.failed.len());
+        error.failed.iter().for_each(|failed| write_failed(failed, out));
+    }
+    if let Some(step) = error.step {
+        cbor::uint(fields.field(field::INDEX), step.into());
+    }
+}
+
+fn write_failed(failed: &FailedCondition, out: &mut Vec<u8>) {
+    let mut fields = FieldWriter::new(out);
+    cbor::uint(fields.field(field::VERSION), failed.version.get());
+    if let Some(payload) = &failed.payload {
+        write_payload(payload, fields.field(field::PAYLOAD));
+    }
+    if failed.omitted {
+        cbor::bool(fields.field(field::OMITTED), true);
+    }
+    cbor::uint(fields.field(field::INDEX), failed.index.into());
 }
 
 /// The longest start of a message that fits the bound.
@@ -62,6 +82,13 @@ pub(super) fn read(reader: &mut Reader<'_>, frame: &Bytes) -> Result<WireError, 
             field::RETRY_AFTER_MS => error.retry_after_ms = Some(value.uint32()?),
             field::ESCALATION => error.escalation = Some(Revision::new(value.uint()?)),
             field::WINNER => error.winner = Some(read_winner(value, frame)?),
+            field::FAILED => {
+                let len = value.array()?;
+                for _ in 0..len {
+                    error.failed.push(read_failed(value, frame)?);
+                }
+            }
+            field::INDEX => error.step = Some(value.uint32()?),
             _ => drop(value.skip()?),
         }
     }
@@ -83,4 +110,22 @@ fn read_winner(reader: &mut Reader<'_>, frame: &Bytes) -> Result<Winner, WireErr
         }
     }
     Ok(winner)
+}
+
+fn read_failed(reader: &mut Reader<'_>, frame: &Bytes) -> Result<FailedCondition, WireError> {
+    let mut failed = FailedCondition { index: 0, version: Version::ABSENT, payload: None, omitted: false };
+    let mut fields = FieldReader::new(reader)?;
+    while let Some((key, value)) = fields.next_field()? {
+        match key {
+            field::VERSION => failed.version = Version::new(value.uint()?),
+            field::PAYLOAD => {
+                let (format, bytes) = read_payload(value, frame)?;
+                failed.payload = Some(Payload::new(format, bytes)?);
+            }
+            field::OMITTED => failed.omitted = value.bool()?,
+            field::INDEX => failed.index = value.uint32()?,
+            _ => drop(value.skip()?),
+        }
+    }
+    Ok(failed)
 }

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
+use super::feed::{check_within, write_within};
 use super::{
-    Action, AskTicket, ConditionalWrite, List, ListEscalations, Operation, Perform, Request, SettleEscalation, Target,
+    Action, AskTicket, ConditionalWrite, List, ListEscalations, Operation, Perform, ReadHistory, ReadPast, Request,
+    SetRetention, SettleEscalation, Target, Transact, Watch,
 };
 use crate::bounds::{
     CUSTOM_KIND_BYTES_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, TEXT_BYTES_MAX, TICKET_WAIT_MS_MAX, TOKEN_BYTES_MAX,
@@ -15,6 +17,7 @@ use crate::ids::{ActionId, IdPart, ObjectId};
 use crate::kinds::{ActionKind, OnConflict, SettleHow};
 use crate::numbers::{Revision, ShardKey, TimestampMs, Version};
 use crate::payload::{Payload, PayloadFormat};
+use crate::position::{POSITION_BYTES, Position};
 
 impl Request {
     /// Appends the frame's content.
@@ -69,13 +72,17 @@ impl Request {
         let id = request_id.ok_or(CborError::MissingKey(field::REQUEST))?;
         let number = number.ok_or(CborError::MissingKey(field::OPERATION))?;
         let body = body.ok_or(CborError::MissingKey(field::BODY))?;
-        let operation = read_body(number, body)?;
+        let operation = read_body(number, body, frame)?;
         Ok(Self { id, trace_parent, timestamp, operation })
     }
 }
 
-fn malformed(message: impl Into<String>) -> WireError {
+pub(super) fn malformed(message: impl Into<String>) -> WireError {
     WireError::new(Code::Malformed, message)
+}
+
+pub(super) fn missing(key: u64) -> WireError {
+    CborError::MissingKey(key).into()
 }
 
 fn write_body(operation: &Operation, out: &mut Vec<u8>) {
@@ -92,7 +99,12 @@ fn write_body(operation: &Operation, out: &mut Vec<u8>) {
             write_action_id(write.action_id, &mut fields);
         }
         Operation::Perform(perform) | Operation::Reconcile(perform) => write_perform(perform, &mut fields),
-        Operation::ShardMap | Operation::Info => {}
+        Operation::ShardMap | Operation::Info | Operation::Retention => {}
+        Operation::Transact(transact) => transact.write(&mut fields),
+        Operation::ReadHistory(history) => history.write(&mut fields),
+        Operation::ReadPast(past) => past.write(&mut fields),
+        Operation::SetRetention(set) => set.write(&mut fields),
+        Operation::Watch(watch) => watch.write(&mut fields),
         Operation::AskTicket(ask) => {
             cbor::text(fields.field(field::CLIENT), &ask.client);
             write_action_id(Some(ask.action_id), &mut fields);
@@ -104,10 +116,7 @@ fn write_body(operation: &Operation, out: &mut Vec<u8>) {
             if let Some(client) = &list.client {
                 cbor::text(fields.field(field::CLIENT), client);
             }
-            cbor::uint(fields.field(field::LIMIT), list.limit as u64);
-            if let Some(token) = &list.token {
-                cbor::bytes(fields.field(field::TOKEN), token);
-            }
+            write_page(list.limit, list.token.as_ref(), &mut fields);
         }
         Operation::ReadEscalation(number) => cbor::uint(fields.field(field::ESCALATION), number.get()),
         Operation::SettleEscalation(settle) => {
@@ -122,7 +131,7 @@ fn write_body(operation: &Operation, out: &mut Vec<u8>) {
     }
 }
 
-fn write_target(target: &Target, fields: &mut FieldWriter<'_>) {
+pub(super) fn write_target(target: &Target, fields: &mut FieldWriter<'_>) {
     cbor::text(fields.field(field::CLIENT), target.object.client());
     cbor::text(fields.field(field::DATA_TYPE), target.object.data_type());
     cbor::text(fields.field(field::NAME), target.object.name());
@@ -132,19 +141,20 @@ fn write_target(target: &Target, fields: &mut FieldWriter<'_>) {
 }
 
 fn write_list(list: &List, fields: &mut FieldWriter<'_>) {
-    cbor::text(fields.field(field::CLIENT), &list.client);
-    if let Some(data_type) = &list.data_type {
-        cbor::text(fields.field(field::DATA_TYPE), data_type);
-    }
-    if let Some(prefix) = &list.prefix {
-        cbor::text(fields.field(field::PREFIX), prefix);
-    }
-    cbor::uint(fields.field(field::LIMIT), list.limit as u64);
-    if let Some(token) = &list.token {
-        cbor::bytes(fields.field(field::TOKEN), token);
-    }
+    write_within(&list.client, list.data_type.as_deref(), list.prefix.as_deref(), fields);
+    write_page(list.limit, list.token.as_ref(), fields);
     if list.with_payloads {
         cbor::bool(fields.field(field::WITH_PAYLOADS), true);
+    }
+    if let Some(at) = list.at {
+        cbor::bytes(fields.field(field::POSITION), &at.to_bytes());
+    }
+}
+
+pub(super) fn write_page(limit: usize, token: Option<&Bytes>, fields: &mut FieldWriter<'_>) {
+    cbor::uint(fields.field(field::LIMIT), limit as u64);
+    if let Some(token) = token {
+        cbor::bytes(fields.field(field::TOKEN), token);
     }
 }
 
@@ -157,16 +167,20 @@ fn write_perform(perform: &Perform, fields: &mut FieldWriter<'_>) {
         write_payload(payload, fields.field(field::PAYLOAD));
     }
     write_action_id(perform.action_id, fields);
-    cbor::uint(fields.field(field::KIND), perform.action.kind() as u64);
-    if let Action::Custom { kind, .. } = &perform.action {
-        cbor::text(fields.field(field::CUSTOM_KIND), kind);
-    }
+    write_kind(&perform.action, fields);
     if perform.on_conflict != OnConflict::Reject {
         cbor::uint(fields.field(field::ON_CONFLICT), perform.on_conflict as u64);
     }
 }
 
-fn write_action_id(action_id: Option<ActionId>, fields: &mut FieldWriter<'_>) {
+pub(super) fn write_kind(action: &Action, fields: &mut FieldWriter<'_>) {
+    cbor::uint(fields.field(field::KIND), action.kind() as u64);
+    if let Action::Custom { kind, .. } = action {
+        cbor::text(fields.field(field::CUSTOM_KIND), kind);
+    }
+}
+
+pub(super) fn write_action_id(action_id: Option<ActionId>, fields: &mut FieldWriter<'_>) {
     if let Some(action_id) = action_id {
         cbor::bytes(fields.field(field::ACTION_ID), &action_id.bits().to_be_bytes());
     }
@@ -191,34 +205,42 @@ pub(crate) fn read_payload(reader: &mut Reader<'_>, frame: &Bytes) -> Result<(Pa
 
 /// Every field that some body has, as it came.
 #[derive(Default)]
-struct Body<'a> {
-    present: u64,
+pub(super) struct Body<'a> {
+    present: u128,
     /// The first key without a meaning. Whether that matters is judged once it is clear that the request exists.
     unknown: Option<u64>,
-    client: &'a str,
-    data_type: Option<&'a str>,
+    pub(super) client: &'a str,
+    pub(super) data_type: Option<&'a str>,
     name: &'a str,
     shard_key: Option<ShardKey>,
     new_version: Option<Version>,
     known: Option<Version>,
     payload: Option<(PayloadFormat, Bytes)>,
-    action_id: Option<ActionId>,
+    pub(super) action_id: Option<ActionId>,
     kind: Option<u64>,
     custom_kind: Option<&'a str>,
-    on_conflict: Option<u64>,
-    prefix: Option<&'a str>,
+    pub(super) on_conflict: Option<u64>,
+    pub(super) prefix: Option<&'a str>,
     limit: Option<u64>,
     token: Option<Bytes>,
-    with_payloads: bool,
+    pub(super) with_payloads: bool,
     escalation: Option<Revision>,
     wait_ms: Option<u32>,
     how: Option<u64>,
     by: Option<&'a str>,
     reason: Option<&'a str>,
+    pub(super) version: Option<Version>,
+    pub(super) position: Option<Position>,
+    pub(super) conditions: Option<&'a [u8]>,
+    pub(super) actions: Option<&'a [u8]>,
+    pub(super) versions: Option<u32>,
+    pub(super) age_ms: Option<u64>,
+    pub(super) with_previous: bool,
+    pub(super) bookmark_ms: Option<u32>,
 }
 
 impl<'a> Body<'a> {
-    fn read(reader: &mut Reader<'a>, frame: &Bytes) -> Result<Self, WireError> {
+    pub(super) fn read(reader: &mut Reader<'a>, frame: &Bytes) -> Result<Self, WireError> {
         let mut body = Self::default();
         let mut fields = FieldReader::new(reader)?;
         while let Some((key, value)) = fields.next_field()? {
@@ -246,6 +268,17 @@ impl<'a> Body<'a> {
                 field::HOW => body.how = Some(value.uint()?),
                 field::BY => body.by = Some(value.text()?),
                 field::REASON => body.reason = Some(value.text()?),
+                field::VERSION => body.version = Some(Version::new(value.uint()?)),
+                field::POSITION => {
+                    let bytes = value.fixed::<POSITION_BYTES>("a byte string of 20")?;
+                    body.position = Some(Position::from_bytes(bytes));
+                }
+                field::CONDITIONS => body.conditions = Some(value.skip()?),
+                field::ACTIONS => body.actions = Some(value.skip()?),
+                field::VERSIONS => body.versions = Some(value.uint32()?),
+                field::AGE_MS => body.age_ms = Some(value.uint()?),
+                field::WITH_PREVIOUS => body.with_previous = value.bool()?,
+                field::BOOKMARK_MS => body.bookmark_ms = Some(value.uint32()?),
                 unknown => {
                     value.skip()?;
                     body.unknown.get_or_insert(unknown);
@@ -258,8 +291,8 @@ impl<'a> Body<'a> {
     }
 
     /// Holds that no field is there beyond the ones that the request has.
-    fn only(&self, keys: &[u64]) -> Result<(), WireError> {
-        let allowed = keys.iter().fold(0_u64, |bits, key| bits | 1 << key);
+    pub(super) fn only(&self, keys: &[u64]) -> Result<(), WireError> {
+        let allowed = keys.iter().fold(0_u128, |bits, key| bits | 1 << key);
         let extra = match self.present & !allowed {
             0 => self.unknown,
             extra => Some(extra.trailing_zeros().into()),
@@ -267,9 +300,13 @@ impl<'a> Body<'a> {
         extra.map_or(Ok(()), |key| Err(CborError::UnknownKey(key).into()))
     }
 
-    fn target(&self) -> Result<Target, WireError> {
+    pub(super) fn has(&self, key: u64) -> bool {
+        self.present & 1 << key != 0
+    }
+
+    pub(super) fn target(&self) -> Result<Target, WireError> {
         let required = [field::CLIENT, field::DATA_TYPE, field::NAME];
-        if let Some(missing) = required.into_iter().find(|key| self.present & 1 << key == 0) {
+        if let Some(missing) = required.into_iter().find(|key| !self.has(*key)) {
             return Err(CborError::MissingKey(missing).into());
         }
         let object = ObjectId::new(self.client, self.data_type.unwrap_or_default(), self.name)?;
@@ -294,9 +331,9 @@ impl<'a> Body<'a> {
     }
 }
 
-const TARGET: [u64; 4] = [field::CLIENT, field::DATA_TYPE, field::NAME, field::SHARD_KEY];
+pub(super) const TARGET: [u64; 4] = [field::CLIENT, field::DATA_TYPE, field::NAME, field::SHARD_KEY];
 
-fn read_body(number: u64, body: Body<'_>) -> Result<Operation, WireError> {
+fn read_body(number: u64, body: Body<'_>, frame: &Bytes) -> Result<Operation, WireError> {
     Ok(match number {
         1..=3 => {
             body.only(&TARGET)?;
@@ -311,9 +348,13 @@ fn read_body(number: u64, body: Body<'_>) -> Result<Operation, WireError> {
         5 => Operation::ConditionalWrite(read_conditional_write(body)?),
         6 => Operation::Perform(read_perform(body)?),
         7 => Operation::Reconcile(read_perform(body)?),
-        8 | 9 => {
+        8 | 9 | 17 => {
             body.only(&[])?;
-            if number == 8 { Operation::ShardMap } else { Operation::Info }
+            match number {
+                8 => Operation::ShardMap,
+                9 => Operation::Info,
+                _ => Operation::Retention,
+            }
         }
         10 => Operation::AskTicket(read_ask_ticket(body)?),
         11 => Operation::ListEscalations(read_list_escalations(body)?),
@@ -322,6 +363,11 @@ fn read_body(number: u64, body: Body<'_>) -> Result<Operation, WireError> {
             Operation::ReadEscalation(body.escalation.ok_or(CborError::MissingKey(field::ESCALATION))?)
         }
         13 => Operation::SettleEscalation(read_settle(body)?),
+        14 => Operation::Transact(Transact::read(&body, frame)?),
+        15 => Operation::ReadHistory(ReadHistory::read(&body)?),
+        16 => Operation::ReadPast(ReadPast::read(&body)?),
+        18 => Operation::SetRetention(SetRetention::read(&body)?),
+        19 => Operation::Watch(Watch::read(&body)?),
         unknown => {
             return Err(WireError::new(Code::UnknownRequest, format!("no request has the number {unknown}")));
         }
@@ -329,17 +375,11 @@ fn read_body(number: u64, body: Body<'_>) -> Result<Operation, WireError> {
 }
 
 fn read_list(body: Body<'_>) -> Result<List, WireError> {
-    body.only(&[field::CLIENT, field::DATA_TYPE, field::PREFIX, field::LIMIT, field::TOKEN, field::WITH_PAYLOADS])?;
-    if body.present & 1 << field::CLIENT == 0 {
-        return Err(CborError::MissingKey(field::CLIENT).into());
-    }
-    IdPart::Client.check(body.client)?;
-    body.data_type.map(|data_type| IdPart::DataType.check(data_type)).transpose()?;
-    body.prefix.map(|prefix| IdPart::Name.check_prefix(prefix)).transpose()?;
-    if body.prefix.is_some() && body.data_type.is_none() {
-        return Err(malformed("a name prefix wants a data type"));
-    }
-    let (limit, token) = read_page(&body)?;
+    let within = [field::CLIENT, field::DATA_TYPE, field::PREFIX];
+    let own = [field::LIMIT, field::TOKEN, field::WITH_PAYLOADS, field::POSITION];
+    body.only(&[&within[..], &own].concat())?;
+    check_within(&body)?;
+    let (limit, token) = checked_page(&body)?;
     Ok(List {
         client: body.client.to_owned(),
         data_type: body.data_type.map(str::to_owned),
@@ -347,10 +387,11 @@ fn read_list(body: Body<'_>) -> Result<List, WireError> {
         limit,
         token,
         with_payloads: body.with_payloads,
+        at: body.position,
     })
 }
 
-fn read_page(body: &Body<'_>) -> Result<(usize, Option<Bytes>), WireError> {
+pub(super) fn checked_page(body: &Body<'_>) -> Result<(usize, Option<Bytes>), WireError> {
     let limit = body.limit.unwrap_or(PAGE_ITEMS_DEFAULT as u64);
     if limit == 0 || limit > PAGE_ITEMS_MAX as u64 {
         return Err(malformed(format!("a page has 1 to {PAGE_ITEMS_MAX} objects, not {limit}")));
@@ -363,7 +404,7 @@ fn read_page(body: &Body<'_>) -> Result<(usize, Option<Bytes>), WireError> {
 
 fn read_ask_ticket(body: Body<'_>) -> Result<AskTicket, WireError> {
     body.only(&[field::CLIENT, field::ACTION_ID, field::WAIT_MS])?;
-    if body.present & 1 << field::CLIENT == 0 {
+    if !body.has(field::CLIENT) {
         return Err(CborError::MissingKey(field::CLIENT).into());
     }
     IdPart::Client.check(body.client)?;
@@ -377,9 +418,9 @@ fn read_ask_ticket(body: Body<'_>) -> Result<AskTicket, WireError> {
 
 fn read_list_escalations(body: Body<'_>) -> Result<ListEscalations, WireError> {
     body.only(&[field::CLIENT, field::LIMIT, field::TOKEN])?;
-    let client = (body.present & 1 << field::CLIENT != 0).then(|| body.client.to_owned());
+    let client = (body.has(field::CLIENT)).then(|| body.client.to_owned());
     client.as_deref().map(|client| IdPart::Client.check(client)).transpose()?;
-    let (limit, token) = read_page(&body)?;
+    let (limit, token) = checked_page(&body)?;
     Ok(ListEscalations { client, limit, token })
 }
 
@@ -419,9 +460,8 @@ fn read_conditional_write(mut body: Body<'_>) -> Result<ConditionalWrite, WireEr
     })
 }
 
-fn read_perform(mut body: Body<'_>) -> Result<Perform, WireError> {
-    let [client, data_type, name, shard_key] = TARGET;
-    let common = [client, data_type, name, shard_key, field::KNOWN_VERSION, field::ACTION_ID, field::KIND];
+/// The object and the action of a body that has these fields beside theirs.
+pub(super) fn action_of(body: &mut Body<'_>, beside: &[u64]) -> Result<(Target, Action), WireError> {
     let number = body.kind.ok_or(CborError::MissingKey(field::KIND))?;
     let kind = ActionKind::from_number(number)
         .ok_or_else(|| WireError::new(Code::UnknownRequest, format!("no kind of action has the number {number}")))?;
@@ -430,7 +470,7 @@ fn read_perform(mut body: Body<'_>) -> Result<Perform, WireError> {
         ActionKind::Custom => &[field::PAYLOAD, field::CUSTOM_KIND],
         _ => &[field::PAYLOAD],
     };
-    body.only(&[&common[..], own, &[field::ON_CONFLICT]].concat())?;
+    body.only(&[&TARGET[..], &[field::KIND], own, beside].concat())?;
     let target = body.target()?;
     let action = match kind {
         ActionKind::Put => Action::Put(body.payload()?),
@@ -446,6 +486,11 @@ fn read_perform(mut body: Body<'_>) -> Result<Perform, WireError> {
             Action::Custom { kind: kind.to_owned(), body: body.payload()? }
         }
     };
+    Ok((target, action))
+}
+
+fn read_perform(mut body: Body<'_>) -> Result<Perform, WireError> {
+    let (target, action) = action_of(&mut body, &[field::KNOWN_VERSION, field::ACTION_ID, field::ON_CONFLICT])?;
     let on_conflict = body.on_conflict.unwrap_or(OnConflict::Reject as u64);
     Ok(Perform {
         target,

@@ -97,6 +97,9 @@ fn a_mutated_request_is_refused_with_a_code_of_its_own_or_read_as_something_stab
         Code::InvalidPayload,
         Code::PayloadTooLarge,
         Code::InvalidToken,
+        // Of a transaction: a condition's pointer, a custom action.
+        Code::InvalidPointer,
+        Code::Unsupported,
     ];
     on_mutants(
         request(),

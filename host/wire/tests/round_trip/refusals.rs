@@ -186,9 +186,9 @@ fn a_body_that_is_not_its_requests_is_malformed() {
 
 #[test]
 fn what_does_not_exist_is_unknown_whatever_it_carries() {
-    for operation in [0, 14, 255, u64::MAX] {
+    for operation in [0, 20, 255, u64::MAX] {
         refused("a request", Draft::with_body(operation, &[]).bytes(), Code::UnknownRequest);
-        let newer = Draft::of(operation).set(58, text("newer"));
+        let newer = Draft::of(operation).set(99, text("newer"));
         refused("a request with a newer field", newer.bytes(), Code::UnknownRequest);
     }
     for kind in [0, 6, 1 << 40] {
@@ -410,4 +410,90 @@ fn hellos_are_held_to_their_fields() {
     let hello =
         ServerHello { protocol: 1, agent: String::new(), log: LogId::default(), frame_bytes_max: 1, in_flight_max: 1 };
     assert!(Answer::read(&written(|out| hello.write(out))).is_err(), "a hello is told from an answer");
+}
+
+fn array(items: &[Vec<u8>]) -> Vec<u8> {
+    let mut all = Vec::new();
+    ostrakon_wire::cbor::array(&mut all, items.len());
+    items.iter().for_each(|item| all.extend_from_slice(item));
+    all
+}
+
+/// An object, and fields beside it.
+fn named(name: &str, fields: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    let object = [(6, text("c")), (7, text("t")), (8, text(name))];
+    pairs(&[&object[..], fields].concat())
+}
+
+#[test]
+fn transactions_are_held_to_their_fields() {
+    let delete = |name: &str| named(name, &[(15, uint(4))]);
+    let of = |fields: &[(u64, Vec<u8>)]| Draft::with_body(14, fields).bytes();
+    let with_condition =
+        |fields: &[(u64, Vec<u8>)]| of(&[(58, array(&[named("n", fields)])), (59, array(&[delete("n")]))]);
+    taken("one action", of(&[(59, array(&[delete("n")]))]));
+    taken("a condition on a version", with_condition(&[(12, uint(0))]));
+    taken("a condition on a value", with_condition(&[(60, text("")), (61, vec![0x41, 0xf6])]));
+    refused("no actions", of(&[]), Code::Malformed);
+    refused("an empty array of them", of(&[(59, array(&[]))]), Code::Malformed);
+    refused("two on one object", of(&[(59, array(&[delete("n"), delete("n")]))]), Code::Malformed);
+    let many: Vec<_> = (0..=bounds::TRANSACTION_ACTIONS_MAX).map(|n| delete(&n.to_string())).collect();
+    refused("too many", of(&[(59, array(&many))]), Code::Malformed);
+    refused("an action without an object", of(&[(59, array(&[pairs(&[(15, uint(4))])]))]), Code::Malformed);
+    refused(
+        "an action that is conditional by itself",
+        of(&[(59, array(&[named("n", &[(12, uint(1)), (15, uint(4))])]))]),
+        Code::Malformed,
+    );
+    refused("an unknown kind", of(&[(59, array(&[named("n", &[(15, uint(9))])]))]), Code::UnknownRequest);
+    let custom = named("n", &[(13, payload_of(0, b"")), (15, uint(5)), (16, text("k"))]);
+    refused("a custom action", of(&[(59, array(&[custom]))]), Code::Unsupported);
+    refused("a condition without a demand", with_condition(&[]), Code::Malformed);
+    refused("one with two", with_condition(&[(12, uint(1)), (60, text("")), (61, vec![0x41, 0xf6])]), Code::Malformed);
+    refused("a pointer without a value", with_condition(&[(60, text("/a"))]), Code::Malformed);
+    refused("a value without a pointer", with_condition(&[(61, vec![0x41, 0xf6])]), Code::Malformed);
+    refused("a value that is none", with_condition(&[(60, text("/a")), (61, vec![0x41, 0xff])]), Code::InvalidPayload);
+    refused(
+        "a value and more",
+        with_condition(&[(60, text("/a")), (61, vec![0x42, 0xf6, 0xf6])]),
+        Code::InvalidPayload,
+    );
+    refused("a pointer to nowhere", with_condition(&[(60, text("a")), (61, vec![0x41, 0xf6])]), Code::InvalidPointer);
+    refused("an unknown demand", with_condition(&[(12, uint(1)), (99, uint(1))]), Code::Malformed);
+    refused("a choice to detach", of(&[(17, uint(3)), (59, array(&[delete("n")]))]), Code::Malformed);
+    for head in LYING_HEADS {
+        refused("conditions that lie", of(&[(58, head.to_vec())]), Code::Malformed);
+        refused("actions that lie", of(&[(59, head.to_vec())]), Code::Malformed);
+    }
+}
+
+#[test]
+fn looks_back_and_ahead_are_held_to_their_fields() {
+    let place = || [vec![0x54], vec![1; 20]].concat();
+    let object = || vec![(6, text("c")), (7, text("t")), (8, text("n"))];
+    let of = |operation, more: &[(u64, Vec<u8>)]| Draft::with_body(operation, &[&object()[..], more].concat()).bytes();
+    taken("history", of(15, &[]));
+    refused("a page of none", of(15, &[(19, uint(0))]), Code::Malformed);
+    refused("a history at a place", of(15, &[(29, place())]), Code::Malformed);
+    taken("a version", of(16, &[(10, uint(3))]));
+    taken("a place", of(16, &[(29, place())]));
+    refused("neither", of(16, &[]), Code::Malformed);
+    refused("both", of(16, &[(10, uint(3)), (29, place())]), Code::Malformed);
+    refused("a place of 19 bytes", of(16, &[(29, [vec![0x53], vec![1; 19]].concat())]), Code::Malformed);
+    let set = |fields: &[(u64, Vec<u8>)]| Draft::with_body(18, fields).bytes();
+    taken("a rule", set(&[(64, uint(1)), (65, uint(1_000))]));
+    taken("no rule of its own", set(&[(7, text("t"))]));
+    refused("no rule for anything", set(&[]), Code::Malformed);
+    refused("half a rule", set(&[(64, uint(1))]), Code::Malformed);
+    refused("no versions", set(&[(64, uint(0)), (65, uint(1_000))]), Code::Malformed);
+    refused("too many", set(&[(64, uint(1_000_001)), (65, uint(1_000))]), Code::Malformed);
+    refused("no time", set(&[(64, uint(1)), (65, uint(999))]), Code::Malformed);
+    refused("an empty type", set(&[(7, text("")), (64, uint(1)), (65, uint(1_000))]), Code::InvalidId);
+    let watch = |fields: &[(u64, Vec<u8>)]| Draft::with_body(19, fields).bytes();
+    taken("a watch", watch(&[(6, text("c"))]));
+    refused("of nobody", watch(&[]), Code::Malformed);
+    refused("of a prefix without a type", watch(&[(6, text("c")), (18, text("n"))]), Code::Malformed);
+    refused("bookmarks too often", watch(&[(6, text("c")), (70, uint(99))]), Code::Malformed);
+    refused("too seldom", watch(&[(6, text("c")), (70, uint(60_001))]), Code::Malformed);
+    refused("fields where there are none", Draft::with_body(17, &[(6, text("c"))]).bytes(), Code::Malformed);
 }

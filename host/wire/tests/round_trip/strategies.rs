@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 use ostrakon_wire::answer::{
-    Committed, Escalation, Escalations, Info, Object, Page, PageItem, Placed, Settlement, ShardMap as MapAnswer,
-    ShardRange, Stored, Ticket,
+    Committed, Escalation, Escalations, Event, Events, History, Info, KeptVersion, Object, Page, PageItem, Placed,
+    Retention, RetentionRule, Settlement, ShardMap as MapAnswer, ShardRange, StepMade, Stored, Ticket, Transacted,
 };
 use ostrakon_wire::value::{Map, Value};
 use ostrakon_wire::{
-    Action, ActionId, Answer, AskTicket, Code, ConditionalWrite, Decided, Generation, Generations, List,
-    ListEscalations, LogId, MapEpoch, ObjectId, OnConflict, Operation, Payload, Perform, Position, Reply, Request,
-    Revision, ServerHello, SettleEscalation, SettleHow, ShardId, ShardKey, Target, TimestampMs, TraceParent, Version,
+    Action, ActionId, ActionKind, Answer, AskTicket, Code, Condition, ConditionalWrite, Decided, FailedCondition,
+    Generation, Generations, Keep, List, ListEscalations, LogId, MapEpoch, Must, ObjectId, OnConflict, Operation, Past,
+    Payload, Perform, Position, ReadHistory, ReadPast, Reply, Request, Revision, ServerHello, SetRetention,
+    SettleEscalation, SettleHow, ShardId, ShardKey, Step, Target, TimestampMs, TraceParent, Transact, Version, Watch,
     Winner, WireError, bounds,
 };
 use proptest::collection::{btree_map, vec};
@@ -102,13 +103,87 @@ pub(crate) fn list() -> BoxedStrategy<List> {
     let prefix = prop_oneof![Just(String::new()), id_text(bounds::NAME_BYTES_MAX)];
     let within = of((id_text(bounds::TYPE_BYTES_MAX), of(prefix)));
     let token = of(vec(any::<u8>(), 0..40).prop_map(Bytes::from));
-    let rest = (1..=bounds::PAGE_ITEMS_MAX, token, any::<bool>());
+    let rest = (1..=bounds::PAGE_ITEMS_MAX, token, any::<bool>(), of(position()));
     (id_text(bounds::CLIENT_BYTES_MAX), within, rest)
-        .prop_map(|(client, within, (limit, token, with_payloads))| {
+        .prop_map(|(client, within, (limit, token, with_payloads, at))| {
             let (data_type, prefix) = within.map_or((None, None), |(data_type, prefix)| (Some(data_type), prefix));
-            List { client, data_type, prefix, limit, token, with_payloads }
+            List { client, data_type, prefix, limit, token, with_payloads, at }
         })
         .boxed()
+}
+
+pub(crate) fn position() -> impl Strategy<Value = Position> {
+    (number(), number(), any::<u32>()).prop_map(|(log, revision, index)| Position {
+        log: LogId::new(log),
+        revision: Revision::new(revision),
+        index,
+    })
+}
+
+pub(crate) fn watch() -> BoxedStrategy<Watch> {
+    let flags = (of(position()), any::<bool>(), any::<bool>(), bounds::BOOKMARK_MS_MIN..=bounds::BOOKMARK_MS_MAX);
+    (list(), flags)
+        .prop_map(|(list, (from, with_payloads, with_previous, bookmark_ms))| {
+            let List { client, data_type, prefix, .. } = list;
+            Watch { client, data_type, prefix, from, with_payloads, with_previous, bookmark_ms }
+        })
+        .boxed()
+}
+
+fn condition() -> impl Strategy<Value = Condition> {
+    let pointer = prop_oneof![Just(String::new()), "/[a-z~/]{0,9}"];
+    let must = prop_oneof![
+        number().prop_map(|version| Must::BeAt(Version::new(version))),
+        (pointer, structured_value(3)).prop_map(|(pointer, value)| Must::Hold { pointer, value }),
+    ];
+    (object_id(), must).prop_map(|(object, must)| Condition { object, must })
+}
+
+pub(crate) fn transact() -> BoxedStrategy<Transact> {
+    let built_in =
+        action().prop_filter("custom actions have no place here", |action| action.kind() != ActionKind::Custom);
+    let steps = vec((target(), built_in), 1..4).prop_map(|steps| {
+        let mut steps: Vec<_> = steps.into_iter().map(|(target, action)| Step { target, action }).collect();
+        steps.sort_by(|a, b| a.target.object.cmp(&b.target.object));
+        steps.dedup_by(|a, b| a.target.object == b.target.object);
+        steps
+    });
+    let choice = prop_oneof![Just(OnConflict::Reject), Just(OnConflict::Reconcile)];
+    (vec(condition(), 0..4), steps, action_id(), choice)
+        .prop_map(|(conditions, actions, action_id, on_conflict)| Transact {
+            conditions,
+            actions,
+            action_id,
+            on_conflict,
+        })
+        .boxed()
+}
+
+fn keep() -> impl Strategy<Value = Keep> {
+    (1..=bounds::HISTORY_VERSIONS_MAX, bounds::RETENTION_AGE_MS_MIN..=bounds::RETENTION_AGE_MS_MAX)
+        .prop_map(|(versions, age_ms)| Keep { versions, age_ms })
+}
+
+fn set_retention() -> impl Strategy<Value = SetRetention> {
+    prop_oneof![
+        (of(id_text(bounds::TYPE_BYTES_MAX)), keep())
+            .prop_map(|(data_type, keep)| SetRetention { data_type, rule: Some(keep) }),
+        id_text(bounds::TYPE_BYTES_MAX).prop_map(|name| SetRetention { data_type: Some(name), rule: None }),
+    ]
+}
+
+fn read_history() -> impl Strategy<Value = ReadHistory> {
+    let token = of(vec(any::<u8>(), 0..40).prop_map(Bytes::from));
+    (target(), 1..=bounds::PAGE_ITEMS_MAX, token, any::<bool>())
+        .prop_map(|(target, limit, token, with_payloads)| ReadHistory { target, limit, token, with_payloads })
+}
+
+fn read_past() -> impl Strategy<Value = ReadPast> {
+    let past = prop_oneof![
+        number().prop_map(|version| Past::Version(Version::new(version))),
+        position().prop_map(Past::Position),
+    ];
+    (target(), past).prop_map(|(target, past)| ReadPast { target, past })
 }
 
 fn settle() -> impl Strategy<Value = SettleEscalation> {
@@ -154,6 +229,12 @@ pub(crate) fn operation() -> BoxedStrategy<Operation> {
             .prop_map(|(client, limit, token)| Operation::ListEscalations(ListEscalations { client, limit, token })),
         number().prop_map(|number| Operation::ReadEscalation(Revision::new(number))),
         settle().prop_map(Operation::SettleEscalation),
+        transact().prop_map(Operation::Transact),
+        read_history().prop_map(Operation::ReadHistory),
+        read_past().prop_map(Operation::ReadPast),
+        Just(Operation::Retention),
+        set_retention().prop_map(Operation::SetRetention),
+        watch().prop_map(Operation::Watch),
     ]
     .boxed()
 }
@@ -267,6 +348,13 @@ pub(crate) fn reply() -> BoxedStrategy<Reply> {
         Reply::Escalations(Escalations { items, token, decided })
     });
     prop_oneof![
+        1 => transacted(),
+        1 => history(),
+        1 => events(),
+        1 => (vec((of(id_text(bounds::TYPE_BYTES_MAX)), keep()), 0..4), decided()).prop_map(|(rules, decided)| {
+            let rules = rules.into_iter().map(|(data_type, keep)| RetentionRule { data_type, keep });
+            Reply::Retention(Retention { rules: rules.collect(), decided })
+        }),
         1 => reconciled,
         1 => ticket,
         1 => escalations,
@@ -277,6 +365,55 @@ pub(crate) fn reply() -> BoxedStrategy<Reply> {
         1 => info.prop_map(|(facts, decided)| Reply::Info(Info { facts, decided })),
     ]
     .boxed()
+}
+
+fn kind() -> impl Strategy<Value = ActionKind> {
+    (1..=5_u64).prop_map(|number| ActionKind::from_number(number).unwrap())
+}
+
+fn transacted() -> impl Strategy<Value = Reply> {
+    let made =
+        (place(), of(payload())).prop_map(|((version, _, shard_key), reply)| StepMade { version, shard_key, reply });
+    (number(), vec(made, 0..5), any::<bool>(), any::<u32>(), decided()).prop_map(
+        |(revision, made, repeated, tries, decided)| {
+            Reply::Transacted(Transacted { revision: Revision::new(revision), made, repeated, tries, decided })
+        },
+    )
+}
+
+fn history() -> impl Strategy<Value = Reply> {
+    let facts = (number(), number(), of(kind()), any::<bool>(), action_id(), of(".{1,9}"), of(payload()));
+    let item = (place(), position(), facts).prop_map(|((version, revision, _), position, facts)| {
+        let (timestamp, committed, kind, deleted, action_id, by, payload) = facts;
+        let (timestamp, committed) = (TimestampMs::new(timestamp), TimestampMs::new(committed));
+        KeptVersion { version, revision, position, timestamp, committed, kind, deleted, action_id, by, payload }
+    });
+    let token = of(vec(any::<u8>(), 0..40).prop_map(Bytes::from));
+    (vec(item, 0..4), token, decided())
+        .prop_map(|(items, token, decided)| Reply::History(History { items, token, decided }))
+}
+
+fn events() -> impl Strategy<Value = Reply> {
+    let facts = (number(), kind(), action_id(), of(".{1,9}"), any::<[bool; 3]>(), of(payload()), of(payload()));
+    let event = (object_id(), place(), facts).prop_map(|(object, (version, revision, _), facts)| {
+        let (timestamp, kind, action_id, by, [deleted, escalated, omitted], payload, previous) = facts;
+        Event {
+            object,
+            version,
+            revision,
+            timestamp: TimestampMs::new(timestamp),
+            kind,
+            action_id,
+            by,
+            deleted,
+            escalated,
+            payload,
+            previous,
+            omitted,
+        }
+    });
+    (vec(event, 0..4), any::<bool>(), decided())
+        .prop_map(|(items, more, decided)| Reply::Events(Events { items, more, decided }))
 }
 
 fn settlement() -> impl Strategy<Value = Option<Settlement>> {
@@ -330,20 +467,33 @@ pub(crate) fn wire_error() -> BoxedStrategy<WireError> {
         of(winner),
         of(number().prop_map(ShardKey::new)),
         of(number().prop_map(Revision::new)),
+        (vec(failed(), 0..3), of(any::<u32>())),
         of(decided()),
     );
     (proptest::sample::select(Code::ALL), ".{0,30}", extras)
-        .prop_map(|(code, message, (retry_after_ms, stored, winner, shard_key, escalation, decided))| WireError {
-            code,
-            message,
-            retry_after_ms,
-            stored,
-            winner,
-            shard_key,
-            escalation,
-            decided,
-        })
+        .prop_map(
+            |(code, message, (retry_after_ms, stored, winner, shard_key, escalation, (failed, step), decided))| {
+                WireError {
+                    code,
+                    message,
+                    retry_after_ms,
+                    stored,
+                    winner,
+                    shard_key,
+                    escalation,
+                    failed,
+                    step,
+                    decided,
+                }
+            },
+        )
         .boxed()
+}
+
+fn failed() -> impl Strategy<Value = FailedCondition> {
+    (any::<u32>(), number(), of(payload()), any::<bool>()).prop_map(|(index, version, payload, omitted)| {
+        FailedCondition { index, version: Version::new(version), payload, omitted }
+    })
 }
 
 pub(crate) fn answer() -> BoxedStrategy<Answer> {

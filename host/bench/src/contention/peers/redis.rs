@@ -1,25 +1,13 @@
 //! Redis: WATCH, GET, then MULTI, SET, EXEC. Every client has a connection of its own, as a watch belongs to one.
 
-use std::path::Path;
-use std::process::Command;
-
 use anyhow::Context as _;
 use redis::aio::MultiplexedConnection;
 
 use super::super::clients::CLIENTS;
-use super::{Change, Tried, Wire, first, free_ports, key_name, program};
+use super::{Change, Tried, Wire, first, key_name};
 
 /// Objects that are made in one request.
 const CREATE_AT_A_TIME: usize = 1_000;
-
-pub(super) fn command(system: &Path, data: &Path) -> anyhow::Result<(Command, u16)> {
-    let [port] = free_ports()?;
-    let mut command = program(system, "redis-server");
-    // Durable before it is answered, as the host is.
-    command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--bind", "127.0.0.1"]);
-    command.arg("--port").arg(port.to_string()).arg("--dir").arg(data);
-    Ok((command, port))
-}
 
 async fn connect(port: u16) -> anyhow::Result<MultiplexedConnection> {
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}/"))?;

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod later;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
@@ -112,6 +114,7 @@ fn list() -> List {
         limit: 2,
         token: None,
         with_payloads: true,
+        at: None,
     }
 }
 
@@ -402,7 +405,8 @@ fn errors() -> Vec<(&'static str, Frame)> {
 }
 
 fn frames() -> Vec<(&'static str, Frame)> {
-    [hellos(), requests(), read_answers(), write_answers(), case_answers(), errors()].into_iter().flatten().collect()
+    let first = [hellos(), requests(), read_answers(), write_answers(), case_answers(), errors()];
+    first.into_iter().chain([later::requests(), later::answers(), later::errors()]).flatten().collect()
 }
 
 /// The vectors of the document, by name.
@@ -453,10 +457,11 @@ fn table(document: &str, heading: &str) -> Vec<Vec<String>> {
 #[test]
 fn every_vector_encodes_to_its_bytes_and_decodes_to_its_value() {
     let vectors = vectors(&document());
+    let missing = frames().into_iter().filter(|(name, _)| !vectors.contains_key(*name));
+    let missing: Vec<_> = missing.map(|(name, frame)| format!("{name} {}", hex(&frame.encode()))).collect();
+    assert!(missing.is_empty(), "vectors that are not in the document:\n{}", missing.join("\n"));
     for (name, frame) in frames() {
-        let wire = vectors
-            .get(name)
-            .unwrap_or_else(|| panic!("the vector {name} is not in the document: {}", hex(&frame.encode())));
+        let wire = &vectors[name];
         assert_eq!(hex(&frame.encode()), hex(wire), "{name}: the code encodes other bytes");
         assert_eq!(frame.decode_like(wire), frame, "{name}: the bytes decode to another value");
     }
@@ -497,7 +502,7 @@ fn the_table_of_requests_is_what_the_code_takes() {
     assert_eq!(documented, taken);
     let operations: BTreeMap<_, _> =
         table(&document(), "## Requests").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
-    for (name, frame) in requests() {
+    for (name, frame) in requests().into_iter().chain(later::requests()) {
         let Frame::Request(request) = frame else { continue };
         let operation = &operations[&request.operation.number().to_string()];
         let action = match &request.operation {
@@ -523,7 +528,7 @@ fn the_table_of_fields_has_every_number_in_order() {
 
 #[test]
 fn the_table_of_bounds_says_what_the_code_holds() {
-    let bounds: [(&str, u64); 37] = [
+    let bounds: [(&str, u64); 44] = [
         ("client id", bounds::CLIENT_BYTES_MAX as u64),
         ("data type", bounds::TYPE_BYTES_MAX as u64),
         ("name, name prefix", bounds::NAME_BYTES_MAX as u64),
@@ -561,6 +566,13 @@ fn the_table_of_bounds_says_what_the_code_holds() {
         ("those of them that wait for one object", bounds::RECONCILING_PER_OBJECT_MAX as u64),
         ("tickets that are not done, of a host", bounds::TICKETS_MAX as u64),
         ("wait for the end of a ticket's action", bounds::TICKET_WAIT_MS_MAX.into()),
+        ("conditions of a transaction", bounds::TRANSACTION_CONDITIONS_MAX as u64),
+        ("actions of a transaction", bounds::TRANSACTION_ACTIONS_MAX as u64),
+        ("what a transaction stores, all together", bounds::TRANSACTION_BYTES_MAX as u64),
+        ("pointer of a condition", bounds::POINTER_BYTES_MAX as u64),
+        ("transactions that are judged again, of a host", bounds::TRANSACTIONS_HOLDING_MAX as u64),
+        ("watches of a host", bounds::WATCHES_MAX as u64),
+        ("data types with a retention of their own", bounds::RETENTION_RULES_MAX as u64),
     ];
     let documented: Vec<_> =
         table(&document(), "## Bounds").into_iter().map(|row| (row[0].clone(), row[1].replace(',', ""))).collect();

@@ -1,0 +1,123 @@
+//! Asking the reconciliation policy about one action and what it meets.
+
+use std::sync::Arc;
+
+use ostrakon_core::policy::{Brief, Decision, PolicyFault, Verdict};
+use ostrakon_core::reconcile::{self, Judged, Next};
+use ostrakon_store::Clock;
+use ostrakon_wire::{Action, Generation, ObjectId, Payload, Version};
+
+use super::case;
+use crate::Policies;
+use crate::counters::Counters;
+use crate::owner::Known;
+
+/// What is said of a policy that does not decide though it has everything.
+pub(crate) const ASKED_FOR_WHAT_IT_HAD: &str = "the policy asked for payloads that it had";
+
+/// Asks, and counts.
+#[derive(Clone)]
+pub(crate) struct Asking {
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) clock: Clock,
+    /// How often it is asked about one action.
+    pub(crate) tries_max: u32,
+}
+
+/// An action, and what it meets.
+pub(crate) struct Subject<'a> {
+    pub(crate) object: &'a ObjectId,
+    pub(crate) action: &'a Action,
+    /// The version that it was made for.
+    pub(crate) known: Option<Version>,
+    pub(crate) tip: &'a Known,
+    /// How often the policy was asked, this time included.
+    pub(crate) tries: u32,
+}
+
+/// What came of it.
+pub(crate) struct Asked {
+    pub(crate) next: Next,
+    /// Answers that the policy gave.
+    pub(crate) verdicts: u32,
+    pub(crate) generation: Option<Generation>,
+}
+
+impl Subject<'_> {
+    /// What spreads the waits of an action without an id.
+    pub(crate) fn seed(tip: &Known) -> u64 {
+        tip.version.get().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Asking {
+    /// The next step of an action that cannot be done as it is. On small patches where there are some (ours, theirs), and on
+    /// whole payloads where there are none, or the policy wants them.
+    pub(crate) fn ask(
+        &self,
+        subject: &Subject<'_>,
+        base: Option<&Payload>,
+        patches: Option<(Vec<u8>, Vec<u8>)>,
+        seed: u64,
+    ) -> Asked {
+        let mut asked = Asked { next: Next::Reconcile, verdicts: 0, generation: None };
+        let judged = Judged {
+            kind: subject.action.kind(),
+            conditional: subject.known.is_some(),
+            tries: subject.tries,
+            tries_max: self.tries_max,
+            seed: seed ^ u64::from(subject.tries),
+        };
+        if let Some((ours, theirs)) = patches {
+            let brief = self.brief(subject, true);
+            let decision = self.policies.reconciliation.judge(&brief, &ours, Some(&theirs));
+            asked.next = reconcile::next(&judged, self.decided(subject, decision, &mut asked));
+        }
+        if asked.next == Next::Reconcile {
+            let body = subject.action.payload().map_or(Vec::new(), reconcile::to_policy);
+            let latest = subject.tip.live().map(|live| reconcile::to_policy(live.payload));
+            let (brief, base) = (self.brief(subject, base.is_some()), base.map(reconcile::to_policy));
+            let decision = self.policies.reconciliation.reconcile(&brief, &body, base.as_deref(), latest.as_deref());
+            asked.next = reconcile::next(&judged, self.decided(subject, decision, &mut asked));
+        }
+        asked
+    }
+
+    fn decided(
+        &self,
+        subject: &Subject<'_>,
+        decision: Decision<Verdict>,
+        asked: &mut Asked,
+    ) -> Result<Verdict, PolicyFault> {
+        self.counters.verdicts.add();
+        asked.verdicts += 1;
+        asked.generation = Some(decision.generation);
+        decision.result.inspect_err(|fault| {
+            tracing::warn!(%fault, object = ?subject.object, "a verdict could not be had");
+            self.counters.reconciliation_faults.add();
+        })
+    }
+
+    fn brief<'a>(&self, subject: &Subject<'a>, base_kept: bool) -> Brief<'a> {
+        let Subject { object, action, known, tip, tries } = *subject;
+        Brief {
+            client: object.client(),
+            data_type: object.data_type(),
+            name: object.name(),
+            kind: action.kind(),
+            custom_kind: match action {
+                Action::Custom { kind, .. } => kind,
+                _ => "",
+            },
+            known: known.map_or(0, Version::get),
+            base_kept,
+            latest: tip.version.get(),
+            exists: tip.is_live(),
+            attempt: tries - 1,
+            now_ms: self.clock.now().get(),
+            shard_key: case::key_of(tip).get(),
+            latest_bytes: tip.live().map_or(0, |live| live.payload.as_bytes().len()) as u32,
+        }
+    }
+}

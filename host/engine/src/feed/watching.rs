@@ -1,0 +1,281 @@
+//! One watcher: where it stands, and what it is told next.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ostrakon_store::planted::{self, Fault};
+use ostrakon_wire::answer::{Decided, Event, Events};
+use ostrakon_wire::bounds::{FEED_FRAME_BYTES_MAX, PAGE_BYTES_MAX};
+use ostrakon_wire::{Code, Generations, Position, Revision, Watch, WireError};
+
+use super::Place;
+use super::catch_up::{self, Before, CannotRead};
+use super::queue::Found;
+use super::told::{ChangeTold, UnitTold};
+use crate::Engine;
+use crate::answers::overloaded;
+
+/// One who watches.
+pub struct Watching {
+    engine: Arc<Engine>,
+    place: Place,
+    with_payloads: bool,
+    with_previous: bool,
+    /// All up to here is told, or waits in `ready`.
+    upto: Revision,
+    /// So many changes of the unit behind that were told before.
+    skip: u32,
+    /// What is told next.
+    ready: VecDeque<Ready>,
+    /// Behind all that is told.
+    told: Position,
+    source: Source,
+}
+
+/// Where what comes next is to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The log, up to this revision; then the queue.
+    Log(Revision),
+    Queue,
+}
+
+/// A change that waits to be told, and the place behind it.
+struct Ready {
+    event: Event,
+    behind: Position,
+    /// More of its unit follows.
+    more: bool,
+}
+
+impl Engine {
+    /// Takes one who watches.
+    ///
+    /// # Errors
+    /// What keeps it from being told everything behind the place that it names.
+    pub fn watch(self: &Arc<Self>, watch: &Watch) -> Result<Watching, WireError> {
+        self.counters.count_watch();
+        self.watched(watch).inspect_err(|error| self.counters.refused(error.code))
+    }
+
+    fn watched(self: &Arc<Self>, watch: &Watch) -> Result<Watching, WireError> {
+        let place = self.feed.join(&watch.client, watch.text_prefix());
+        let place = place.ok_or_else(|| overloaded("as many watch as may"))?;
+        let handed_out = place.handed_out();
+        let from = match watch.from {
+            Some(from) => self.known_place(from, handed_out)?,
+            None => Position { log: self.log, revision: handed_out, index: 0 },
+        };
+        Ok(Watching {
+            engine: Arc::clone(self),
+            place,
+            with_payloads: watch.with_payloads,
+            with_previous: watch.with_previous,
+            upto: from.revision,
+            skip: from.index,
+            ready: VecDeque::new(),
+            told: from,
+            source: Source::Log(handed_out),
+        })
+    }
+
+    /// Holds that a place is one of this log's, and that the log still reaches back to it.
+    fn known_place(&self, from: Position, handed_out: Revision) -> Result<Position, WireError> {
+        let view = self.views.latest();
+        if from.log != self.log || from.revision > view.position().revision.max(handed_out) {
+            return Err(self.invalid_position());
+        }
+        if from.revision.get() + 1 < view.log_first().get() {
+            return Err(self.position_expired());
+        }
+        let (late, early) = (u64::from(planted::is(Fault::FeedGap)), u64::from(planted::is(Fault::FeedRepeats)));
+        Ok(Position { revision: Revision::new((from.revision.get() + late).saturating_sub(early)), ..from })
+    }
+
+    pub(crate) fn invalid_position(&self) -> WireError {
+        WireError::new(Code::InvalidPosition, "the place is none that this log has had")
+    }
+
+    fn position_expired(&self) -> WireError {
+        let position = self.views.position();
+        WireError {
+            decided: Some(self.decided(None, position, Generations::default())),
+            ..WireError::new(
+                Code::PositionExpired,
+                format!(
+                    "the log no longer reaches back to this place; list, and watch from the place of the list or {position}"
+                ),
+            )
+        }
+    }
+}
+
+impl Watching {
+    /// The next frame, once there is something to tell. Safe to cancel.
+    ///
+    /// # Errors
+    /// What ends the watch: the log no longer reaches back to where it stands, or cannot be read.
+    pub async fn next(&mut self) -> Result<Events, WireError> {
+        loop {
+            if !self.ready.is_empty() {
+                return Ok(self.frame());
+            }
+            match self.source {
+                Source::Log(end) if self.upto < end => self.read_log(end).await?,
+                Source::Log(_) => self.source = Source::Queue,
+                Source::Queue => self.read_queue().await?,
+            }
+        }
+    }
+
+    /// The place up to which there is nothing to tell, if all is told. Whoever goes on from there misses nothing.
+    pub fn bookmark(&mut self) -> Option<Events> {
+        let handed_out = self.place.handed_out();
+        if !self.ready.is_empty() || self.source != Source::Queue {
+            return None;
+        }
+        // Looked at behind the place: whatever came up to there is in the queue, or was told.
+        let Found::Nothing = self.place.queue.next() else { return None };
+        let ahead = u64::from(planted::is(Fault::FeedBookmarkAhead));
+        self.advance(Revision::new(handed_out.get() + ahead));
+        self.told = Position { log: self.engine.log, revision: self.upto, index: 0 };
+        Some(Events { items: Vec::new(), more: false, decided: self.decided() })
+    }
+
+    /// Where it begins.
+    pub fn begins(&self) -> Events {
+        Events { items: Vec::new(), more: false, decided: self.decided() }
+    }
+
+    fn decided(&self) -> Decided {
+        self.engine.decided(None, self.told, Generations::default())
+    }
+
+    /// What is ready, as much as goes into a frame.
+    fn frame(&mut self) -> Events {
+        let (mut items, mut bytes, mut more) = (Vec::new(), 0, false);
+        while let Some(next) = self.ready.front() {
+            bytes += catch_up::bytes_of(&next.event);
+            if !items.is_empty() && (bytes > FEED_FRAME_BYTES_MAX || planted::is(Fault::FeedTears)) {
+                break;
+            }
+            let Some(Ready { event, behind, more: goes_on }) = self.ready.pop_front() else { break };
+            self.told = behind;
+            more = goes_on;
+            items.push(event);
+        }
+        if planted::is(Fault::FeedDisorder) {
+            items.reverse();
+        }
+        if planted::is(Fault::FeedResumesAhead) {
+            self.told.revision = Revision::new(self.told.revision.get() + 1);
+        }
+        Events { items, more, decided: self.decided() }
+    }
+
+    async fn read_log(&mut self, end: Revision) -> Result<(), WireError> {
+        let (views, prefix) = (self.engine.views.clone(), self.place.queue.prefix().to_owned());
+        let (after, with_payloads, with_previous) = (self.upto, self.with_payloads, self.with_previous);
+        let read = self.engine.owner.on_reader(move || {
+            let view = views.latest();
+            let mut read = match catch_up::read(&view, &prefix, after, end, with_payloads) {
+                Ok(read) => read,
+                Err(CannotRead::Read(error)) => return Err(error),
+                Err(CannotRead::Expired) => return Ok(None),
+            };
+            if with_previous {
+                for change in read.units.iter_mut().flat_map(|unit| &mut unit.changes) {
+                    add_previous(&view, change)?;
+                }
+            }
+            Ok(Some(read))
+        });
+        let read = read.await.map_err(|error| self.engine.unreadable(&error))?;
+        let read = read.ok_or_else(|| self.engine.position_expired())?;
+        for unit in read.units {
+            let changes = self.own(&unit.changes, unit.revision).cloned().collect();
+            self.prepare(unit.revision, changes);
+        }
+        self.advance(read.upto);
+        Ok(())
+    }
+
+    /// All up to here is told, or is ready to be.
+    fn advance(&mut self, upto: Revision) {
+        if upto > self.upto {
+            self.upto = upto;
+            self.skip = 0;
+        }
+    }
+
+    async fn read_queue(&mut self) -> Result<(), WireError> {
+        match self.place.queue.next() {
+            Found::Nothing => self.place.queue.filled().await,
+            Found::Behind => self.source = Source::Log(self.place.go_on()),
+            // It was read from the log already.
+            Found::Unit(unit) if unit.revision <= self.upto => {
+                self.place.queue.take();
+            }
+            Found::Unit(unit) => {
+                let changes = self.with_what_is_asked(&unit).await?;
+                self.place.queue.take();
+                self.prepare(unit.revision, changes);
+                self.advance(unit.revision);
+            }
+        }
+        Ok(())
+    }
+
+    /// The changes of a unit that are for this watcher, and were not told before.
+    fn own<'u>(
+        &self,
+        changes: &'u [ChangeTold],
+        revision: Revision,
+    ) -> impl Iterator<Item = &'u ChangeTold> + use<'u, '_> {
+        let skip = if revision.get() == self.upto.get() + 1 { self.skip } else { 0 };
+        changes.iter().filter(move |change| change.index >= skip && self.place.queue.is_for(change))
+    }
+
+    async fn with_what_is_asked(&self, unit: &UnitTold) -> Result<Vec<ChangeTold>, WireError> {
+        let mut changes: Vec<ChangeTold> = self.own(&unit.changes, unit.revision).cloned().collect();
+        if !self.with_payloads {
+            changes.iter_mut().for_each(|change| change.event.payload = None);
+        }
+        if !self.with_previous {
+            return Ok(changes);
+        }
+        let views = self.engine.views.clone();
+        let added = self.engine.owner.on_reader(move || {
+            let view = views.latest();
+            changes.iter_mut().try_for_each(|change| add_previous(&view, change))?;
+            Ok(changes)
+        });
+        added.await.map_err(|error| self.engine.unreadable(&error))
+    }
+
+    /// Makes the changes of a unit ready to be told.
+    fn prepare(&mut self, revision: Revision, changes: Vec<ChangeTold>) {
+        let (log, last) = (self.engine.log, changes.len().saturating_sub(1));
+        for (at, ChangeTold { event, index, .. }) in changes.into_iter().enumerate() {
+            let more = at < last && !planted::is(Fault::FeedTears);
+            let behind = if more {
+                Position { log, revision: Revision::new(revision.get() - 1), index: index + 1 }
+            } else {
+                Position { log, revision, index: 0 }
+            };
+            self.ready.push_back(Ready { event, behind, more });
+        }
+    }
+}
+
+/// Adds what stood there before a change, where it is known and fits into a frame beside the rest.
+fn add_previous(view: &ostrakon_store::ReadView, change: &mut ChangeTold) -> Result<(), ostrakon_store::ReadError> {
+    match catch_up::before(view, change)? {
+        Before::Value(payload) if catch_up::bytes_of(&change.event) + payload.as_bytes().len() <= PAGE_BYTES_MAX => {
+            change.event.previous = Some(payload);
+        }
+        Before::Value(_) | Before::Gone => change.event.omitted = true,
+        Before::Nothing => {}
+    }
+    Ok(())
+}
