@@ -180,7 +180,7 @@ fn a_watch_does_not_outlive_a_restart_of_its_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_that_the_log_has_left_is_watched_from() {
     let folder = Folder::new();
-    let host = folder.serve_with(&["--action-ids", "1000"]);
+    let host = folder.serve_with(&["--action-ids", "1000", "--log-changes", "1000"]);
     let first = put(&host, "cli", "v", "{}");
     let watch = ["watch", "cli", "--changes", "1", "--from", first["position"].as_str().unwrap()];
     let client = host.client().await;

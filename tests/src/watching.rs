@@ -208,7 +208,7 @@ async fn frames(from: Position, changes: usize) -> Vec<(Vec<Event>, bool, Positi
 #[tokio::test]
 async fn a_watch_begins_where_nothing_was_or_is_any_more() {
     let folder = Folder::new();
-    let host = folder.serve_with(&["--action-ids", "1000"]);
+    let host = folder.serve_with(&["--action-ids", "1000", "--log-changes", "1000"]);
     let client = host.client().await;
     let a = object("watch-old", "a");
     let first = client.put(&a, n(0), Expect::Any).await.unwrap().decided.position;

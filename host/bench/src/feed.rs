@@ -33,7 +33,7 @@ const CHANGES_PER_S: f64 = 5_000.0;
 const QUIET: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long each thousand of watchers may take to catch up; what has not come by then is skipped.
-const CATCH_UP: Duration = Duration::from_secs(10);
+const CATCH_UP: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(180);
 
 #[derive(Clone, Copy, PartialEq, Eq)]

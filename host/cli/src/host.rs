@@ -28,6 +28,7 @@ pub(crate) struct HostConfig {
     pub(crate) shards: u32,
     pub(crate) history_versions: Option<u32>,
     pub(crate) action_ids: usize,
+    pub(crate) log_changes: usize,
     pub(crate) tries_max: u32,
     pub(crate) observe_lag: Duration,
     pub(crate) queued_changes_max: usize,
@@ -100,6 +101,7 @@ fn build(config: &HostConfig) -> Result<(Arc<Engine>, Identity, Arc<Slots>), Fai
         shards: config.shards,
         history_versions: config.history_versions,
         action_ids: config.action_ids,
+        log_changes: config.log_changes,
         verify: config.verify,
         new_log: LogId::new(uuid::Uuid::new_v4().as_u128() as u64),
     };

@@ -9,7 +9,8 @@ use ostrakon_server::{Deadlines, Identity};
 use ostrakon_store::Verify;
 use ostrakon_wire::bounds::{
     ACTION_IDS_DEFAULT, ACTION_IDS_MAX, ACTION_IDS_MIN, COMMIT_QUEUE_CHANGES_MAX, HISTORY_VERSIONS_MAX,
-    RECONCILE_TRIES_DEFAULT, RECONCILE_TRIES_MAX, SHARDS_DEFAULT, SHARDS_MAX, SHARDS_MIN,
+    LOG_CHANGES_DEFAULT, LOG_CHANGES_MAX, RECONCILE_TRIES_DEFAULT, RECONCILE_TRIES_MAX, SHARDS_DEFAULT, SHARDS_MAX,
+    SHARDS_MIN,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -83,6 +84,11 @@ pub(crate) struct StoreArgs {
           value_parser = clap::value_parser!(u32).range(ACTION_IDS_MIN as i64..=ACTION_IDS_MAX as i64))]
     action_ids: u32,
 
+    /// Changes that the log keeps, so that a watch can go on where it stood; never fewer than ids are remembered
+    #[arg(long, value_name = "N", default_value_t = LOG_CHANGES_DEFAULT as u32,
+          value_parser = clap::value_parser!(u32).range(ACTION_IDS_MIN as i64..=LOG_CHANGES_MAX as i64))]
+    log_changes: u32,
+
     /// How often the reconciliation policy is asked for one action before a person has it
     #[arg(long, value_name = "N", default_value_t = RECONCILE_TRIES_DEFAULT,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(RECONCILE_TRIES_MAX)))]
@@ -152,6 +158,7 @@ impl StoreArgs {
             shards: self.shards,
             history_versions: self.history,
             action_ids: self.action_ids as usize,
+            log_changes: self.log_changes as usize,
             tries_max: self.tries,
             observe_lag: Duration::from_millis(self.observe_lag_ms),
             queued_changes_max: COMMIT_QUEUE_CHANGES_MAX,

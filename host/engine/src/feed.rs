@@ -1,25 +1,36 @@
 //! The feed: every change, told once and in order to those who watch.
 //!
+//! All that is done for those who watch gives way to those who write: where there is more to do than the machine can, they are
+//! told later.
+//!
 //! The committing thread hands each group over ([`Told`]) and waits for nobody. A thread of the feed's own looks up who
 //! watches which object, and puts the units into their queues. A queue is small: a watcher for whom more would wait reads on
 //! from the log instead, at its own pace, until it has caught up. So nobody is held up by who is slow, and what is told is
 //! told whether it comes from memory or from the disk.
 
 mod catch_up;
+mod credit;
 mod queue;
+mod segments;
 mod told;
 mod watching;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
+use ostrakon_store::{ReadError, give_way};
 use ostrakon_wire::Revision;
-use ostrakon_wire::bounds::WATCHES_MAX;
+use ostrakon_wire::bounds::{FEED_READER_THREADS, WATCHES_MAX};
 use parking_lot::Mutex;
 
+use crate::owner::Readers;
+
 use queue::Queue;
+use segments::Segments;
 pub(crate) use told::Told;
+
 use told::{Group, UnitTold};
 pub use watching::Watching;
 
@@ -27,6 +38,9 @@ pub use watching::Watching;
 pub(crate) struct Feed {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// They read the log for those who watch.
+    readers: Readers,
+    segments: Arc<Segments>,
 }
 
 pub(crate) struct Shared {
@@ -51,13 +65,33 @@ struct Place {
 
 impl Feed {
     pub(crate) fn new(told: Arc<Told>) -> Self {
-        Self { shared: Arc::new(Shared { told, watchers: Mutex::default() }), thread: None }
+        let shared = Arc::new(Shared { told, watchers: Mutex::default() });
+        Self { shared, thread: None, readers: Readers::driven(), segments: Arc::default() }
     }
 
     pub(crate) fn start(&mut self) -> std::io::Result<()> {
         let shared = Arc::clone(&self.shared);
-        self.thread = Some(std::thread::Builder::new().name("feed".into()).spawn(move || shared.run())?);
-        Ok(())
+        let run = move || {
+            give_way();
+            shared.run();
+        };
+        self.thread = Some(std::thread::Builder::new().name("feed".into()).spawn(run)?);
+        self.readers.add_threads_that("feed-read", FEED_READER_THREADS, give_way)
+    }
+
+    /// Reads for somebody who watches.
+    async fn on_reader<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Segments) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let segments = Arc::clone(&self.segments);
+        self.readers.ask(move || read(&segments)).await
+    }
+
+    /// Does one of the reads that wait; `false` where there is none.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn read_one(&self, choice: usize) -> bool {
+        self.readers.run_one(choice)
     }
 
     /// Hands out one group; `false` where none waits.
@@ -73,7 +107,7 @@ impl Feed {
 
     /// A place for one who watches objects whose text begins so; `None` where there is no room.
     fn join(&self, client: &str, prefix: String) -> Option<Place> {
-        let queue = Arc::new(Queue::new(prefix));
+        let queue = Arc::new(Queue::new(prefix, Arc::clone(&self.shared.told.live)));
         // From here on groups are kept; those before are not, if nobody has watched.
         let arrived = self.shared.told.watch();
         let mut watchers = self.shared.watchers.lock();
@@ -136,7 +170,10 @@ impl Shared {
                 watchers.handed_out = watchers.handed_out.max(last);
             }
             Group::Lost(last) => {
-                watchers.by_client.values().flatten().for_each(|queue| queue.fall_behind());
+                // Mostly all of them are, already.
+                if self.told.live.load(Ordering::Relaxed) > 0 {
+                    watchers.by_client.values().flatten().for_each(|queue| queue.fall_behind());
+                }
                 watchers.handed_out = watchers.handed_out.max(last);
             }
         }

@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use ostrakon_core::keys;
 use ostrakon_core::policy::{Heat, Placing, PredictionPolicy, ReconciliationPolicy, ShardKeyPolicy};
+pub use ostrakon_store::give_way;
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{OpenError, Recovered, Store, StoreConfig, Views};
 use ostrakon_wire::bounds::{COMMIT_QUEUE_CHANGES_MAX, RECONCILE_TRIES_DEFAULT};

@@ -464,11 +464,7 @@ impl Owner {
         &self,
         read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let (reply, outcome) = oneshot::channel();
-        // The one who asked may have gone.
-        let queued = self.readers.run(move || drop(reply.send(read())));
-        queued.map_err(|TooMany| ReadError::Busy)?;
-        outcome.await.unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())))
+        self.readers.ask(read).await
     }
 
     pub(crate) fn views(&self) -> &Views {

@@ -44,6 +44,11 @@ impl Engine {
         self.feed.hand_out_one()
     }
 
+    /// Does one of the reads of those who watch. `false`: none waits.
+    pub fn read_feed_once(&self, choice: usize) -> bool {
+        self.feed.read_one(choice)
+    }
+
     /// Asks about one action of a transaction. `false`: none waits.
     pub fn judge_once(&self, choice: usize) -> bool {
         self.judges.judge_one(choice)

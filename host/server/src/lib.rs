@@ -23,8 +23,10 @@ use std::time::Duration;
 use ostrakon_engine::Engine;
 use ostrakon_wire::bounds::{
     CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX, WAIT_TICK_MS,
+    WATCHING_THREADS,
 };
 use quinn::{Endpoint, Incoming, VarInt};
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -60,6 +62,9 @@ pub enum BindError {
         /// Why.
         source: std::io::Error,
     },
+    /// A thread cannot be started.
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
 }
 
 /// A listening server.
@@ -67,6 +72,7 @@ pub struct Server {
     endpoint: Endpoint,
     address: SocketAddr,
     shared: Arc<Shared>,
+    watching: Runtime,
 }
 
 /// What every connection has at hand.
@@ -77,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) deadlines: Deadlines,
     /// What part of it all each connection may use.
     pub(crate) fair: Arc<Fair>,
+    /// Where those are told who watch: on threads that give way to the others.
+    pub(crate) watching: Handle,
     places: Arc<Places>,
 }
 
@@ -93,8 +101,16 @@ impl Server {
         let endpoint = Endpoint::server(quic, config.listen).map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;
         let (deadlines, places, fair) = (config.deadlines, Arc::default(), Arc::new(Fair::new()));
-        let shared = Arc::new(Shared { engine, stopping, deadlines, fair, places });
-        Ok(Self { endpoint, address, shared })
+        let watching = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WATCHING_THREADS)
+            .thread_name("watch")
+            .on_thread_start(ostrakon_engine::give_way)
+            .enable_time()
+            .build()
+            .map_err(BindError::Thread)?;
+        let watching_on = watching.handle().clone();
+        let shared = Arc::new(Shared { engine, stopping, deadlines, fair, watching: watching_on, places });
+        Ok(Self { endpoint, address, shared, watching })
     }
 
     /// Where it listens.
@@ -122,6 +138,7 @@ impl Server {
         }
         let drained = tokio::time::timeout(self.shared.deadlines.drain, self.drain(&mut connections)).await;
         connections.abort_all();
+        self.watching.shutdown_background();
         self.endpoint.close(VarInt::from_u32(0), b"the host is stopping");
         // Peers that went away without a word are not waited for.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.endpoint.wait_idle()).await;

@@ -70,14 +70,26 @@ const DELIVERY_DEADLINE: Duration = Duration::from_secs(3);
 
 pub(crate) async fn serve(parts: StreamParts, shared: Arc<ConnectionShared>) {
     let StreamParts { mut send, mut recv, mut buffer } = parts;
-    let served = match run(&mut send, &mut recv, &mut buffer, &shared).await {
-        Ok(Kind::Ended) => Ok(()),
-        Ok(Kind::Watches(id, watch)) => match feed::hold_alone(&buffer) {
-            Ok(()) => feed::serve(&mut send, &mut recv, id, &watch, &shared).await,
-            Err(broken) => Err(broken),
-        },
-        Err(broken) => Err(broken),
-    };
+    match run(&mut send, &mut recv, &mut buffer, &shared).await {
+        Ok(Kind::Ended) => end(send, recv, &shared, Ok(())).await,
+        Ok(Kind::Watches(id, watch)) => {
+            let host = Arc::clone(&shared.host);
+            let watching = async move {
+                let served = match feed::hold_alone(&buffer) {
+                    Ok(()) => feed::serve(&mut send, &mut recv, id, &watch, &shared).await,
+                    Err(broken) => Err(broken),
+                };
+                end(send, recv, &shared, served).await;
+            };
+            // It ends when the host stops, or with its threads.
+            drop(host.watching.spawn(watching).await);
+        }
+        Err(broken) => end(send, recv, &shared, Err(broken)).await,
+    }
+}
+
+/// Ends a stream that is served, or is given up.
+async fn end(mut send: SendStream, mut recv: RecvStream, shared: &ConnectionShared, served: Result<(), Broken>) {
     match served {
         Ok(()) => {
             if send.finish().is_ok() && *shared.host.stopping.borrow() {

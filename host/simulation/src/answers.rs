@@ -2,7 +2,7 @@
 
 use ostrakon_store::Outcome;
 use ostrakon_wire::answer::{Committed, Object as Told, Page, PageItem};
-use ostrakon_wire::{Code, OnConflict, Reply, Revision, WireError};
+use ostrakon_wire::{Code, OnConflict, Reply, WireError};
 
 use crate::actions::Condition;
 use crate::client::client_name;
@@ -193,7 +193,7 @@ impl Oracle {
 
     /// Whether the log is long enough to hold what an action came to.
     fn is_remembered(&self, action: usize) -> bool {
-        self.actions[action].came_to.is_some_and(|(revision, _)| self.holds_revision(Revision::new(revision)))
+        self.actions[action].came_to.is_some_and(|(revision, _)| self.remembers_revision(revision))
     }
 
     fn listed_escalations(&self, outcome: Outcomes<'_>) -> Wrong {

@@ -8,8 +8,8 @@ use ostrakon_store::{Outcome, ReadView};
 use ostrakon_wire::answer::Transacted;
 use ostrakon_wire::value::Value;
 use ostrakon_wire::{
-    ActionId, ActionKind, Code, Condition as Asked, Must, OnConflict, Operation, Reply, Revision, Step, Target,
-    Transact, Version, WireError,
+    ActionId, ActionKind, Code, Condition as Asked, Must, OnConflict, Operation, Reply, Step, Target, Transact,
+    Version, WireError,
 };
 
 use crate::actions::{Condition, Sent, make};
@@ -263,7 +263,7 @@ impl Oracle {
 
     /// Whether the log is long enough to hold what a transaction came to. It counts changes; so many units are in it at least.
     fn transaction_is_remembered(&self, at: usize) -> bool {
-        self.transactions[at].came_to.is_some_and(|(revision, _)| self.holds_revision(Revision::new(revision)))
+        self.transactions[at].came_to.is_some_and(|(revision, _)| self.remembers_revision(revision))
     }
 }
 

@@ -15,7 +15,7 @@ use ostrakon_wire::{ActionId, ActionKind, Code, LogId, Position, Revision, Watch
 
 use crate::client::client_name;
 use crate::oracle::{Oracle, Wrong};
-use crate::world::{HISTORY_KEPT, LOG_KEPT, Woken, World};
+use crate::world::{HISTORY_KEPT, IDS_KEPT, LOG_KEPT, Woken, World};
 
 /// Those who watch at a time.
 const WATCHERS: usize = 4;
@@ -203,7 +203,7 @@ impl World {
             Err(error) => {
                 self.tell(format_args!("watch ends: {}", error.code.name()));
                 let from = watcher.stands.map(|stands| stands.revision.get() + 1);
-                let gone = from.is_some_and(|from| !oracle.holds_revision(Revision::new(from)));
+                let gone = from.is_some_and(|from| !oracle.holds_revision(from));
                 let failed = oracle.store_failed && error.code == Code::StoreFailed;
                 if !(error.code == Code::PositionExpired && gone || error.code == Code::Overloaded || failed) {
                     oracle.wrong(format!("watch of {} ended: {error}", watcher.watch.client));
@@ -246,9 +246,18 @@ impl Oracle {
     }
 
     /// Whether the log must still hold a revision: it keeps so many changes at least.
-    pub(crate) fn holds_revision(&self, revision: Revision) -> bool {
-        let behind = self.seen.get(revision.get().saturating_sub(1) as usize..);
-        behind.into_iter().flatten().map(Vec::len).sum::<usize>() <= LOG_KEPT
+    fn holds_revision(&self, revision: u64) -> bool {
+        self.changes_from(revision) <= LOG_KEPT
+    }
+
+    /// Whether ids must still be remembered of a revision.
+    pub(crate) fn remembers_revision(&self, revision: u64) -> bool {
+        self.changes_from(revision) <= IDS_KEPT
+    }
+
+    fn changes_from(&self, revision: u64) -> usize {
+        let from = self.seen.get(revision.saturating_sub(1) as usize..);
+        from.into_iter().flatten().map(Vec::len).sum()
     }
 
     /// What is told next to one who stands there, and the place behind it.

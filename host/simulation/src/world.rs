@@ -28,8 +28,10 @@ const UNDER_WAY_MAX: usize = 40;
 const QUEUED_MAX: usize = 12;
 /// Changes of a group at most.
 const GROUP_MAX: u32 = 16;
-/// Changes that the log keeps: few, so that ids are forgotten while somebody may still use them.
-pub(crate) const LOG_KEPT: usize = 256;
+/// Changes whose ids are remembered: few, so that they are forgotten while somebody may still use them.
+pub(crate) const IDS_KEPT: usize = 256;
+/// Changes that the log keeps: few, so that who watches finds it gone now and then.
+pub(crate) const LOG_KEPT: usize = 400;
 /// Versions that history keeps: more than a group makes, fewer than clients are behind now and then.
 pub(crate) const HISTORY_KEPT: u32 = 24;
 /// How often a policy is asked before a person has it.
@@ -179,7 +181,8 @@ impl World {
         let config = StoreConfig {
             shards: 4,
             history_versions: Some(HISTORY_KEPT),
-            action_ids: LOG_KEPT,
+            action_ids: IDS_KEPT,
+            log_changes: LOG_KEPT,
             ..StoreConfig::new("simulated", LogId::new(1))
         };
         let opened = Store::simulated(config, &self.disk, &self.clock);
@@ -382,7 +385,8 @@ impl World {
     }
 
     fn read(&self) -> bool {
-        let read = self.host().machinery.read_once(self.draw(1 << 16) as usize);
+        let (host, choice) = (self.host(), self.draw(1 << 16) as usize);
+        let read = host.machinery.read_once(choice) || host.engine.read_feed_once(choice);
         if read {
             self.tell(format_args!("read"));
         }

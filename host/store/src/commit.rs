@@ -12,7 +12,7 @@ use ostrakon_wire::{ActionId, ObjectId, Revision, TimestampMs, Version};
 
 use crate::acknowledged::Acknowledged;
 use crate::disk::{Batch, Disk, Table};
-use crate::error::CommitError;
+use crate::error::{CommitError, ReadError};
 use crate::floors::Floors;
 use crate::flush::Flusher;
 use crate::open::{LogWindow, Store};
@@ -51,7 +51,7 @@ pub trait Sink: Send + 'static {
     /// The floors have risen: from now on unknown ids below them are too old to run.
     fn floors(&self, floors: &Floors);
 
-    /// These ids (client, id) are no longer in the log; the floors cover them.
+    /// These ids (client, id) are no longer remembered; the floors cover them.
     fn dropped(&self, ids: &[(ObjectId, ActionId)]);
 }
 
@@ -337,6 +337,7 @@ impl<S: Sink> Thread<S> {
         }
         self.log.next = revision;
         self.log.changes += changes;
+        self.log.remembered += changes;
         self.mark(Revision::new(revision.get() - 1));
         self.store.numbers_mark = mark.unwrap_or(self.store.numbers_mark);
         self.store.forgotten = forgotten;
@@ -344,6 +345,7 @@ impl<S: Sink> Thread<S> {
         if let Some(trim) = &trim {
             self.log.start = trim.start.clone();
             self.log.changes -= trim.changes;
+            self.log.remembered -= trim.forgotten;
         }
         self.store.publish_at(&self.log);
         if let Some(trim) = trim {
@@ -433,24 +435,39 @@ impl<S: Sink> Thread<S> {
         }
     }
 
-    /// Once the log is long enough over its bound, drops its oldest records and raises the floors for the ids in them.
+    /// Once there are enough over their bounds, forgets the oldest ids and raises the floors for them, and drops the oldest
+    /// records of the log.
     fn trim(&self, batch: &mut Batch) -> Option<Trim> {
-        let kept = self.store.config.action_ids as u64;
-        let slack = (kept / 64).max(self.group_max as u64);
-        self.log.changes.checked_sub(kept + slack)?;
-        let excess = self.log.changes - kept;
-        let mut trim = Trim { start: self.log.start.clone(), changes: 0, dropped: Vec::new() };
+        let slack = |kept: u64| (kept / 64).max(self.group_max as u64);
+        let over = |changes: u64, kept: u64| if changes > kept + slack(kept) { changes - kept } else { 0 };
+        let ids = self.store.config.action_ids as u64;
+        let (forget, drop) = (over(self.log.remembered, ids), over(self.log.changes, self.store.config.log_kept()));
+        if forget == 0 && drop == 0 {
+            return None;
+        }
+        let mut trim = Trim { start: self.log.start.clone(), changes: 0, forgotten: 0, dropped: Vec::new() };
+        let read = self.forget_ids(forget, &mut trim).and_then(|()| self.drop_records(drop, batch, &mut trim));
+        if let Err(error) = read {
+            tracing::error!(%error, "the log cannot be trimmed");
+            return None;
+        }
+        if (trim.changes, trim.forgotten) == (0, 0) {
+            return None;
+        }
+        trim.start.floors.settle();
+        batch.insert(&self.store.keyspaces.meta, meta::FLOORS_KEY, trim.start.encode());
+        Some(trim)
+    }
+
+    /// Forgets the ids of so many changes at most.
+    fn forget_ids(&self, most: u64, trim: &mut Trim) -> Result<(), ReadError> {
         let view = self.store.views.latest();
-        for record in view.log_from(self.log.start.first) {
-            let Ok((first, record)) = record.inspect_err(|error| tracing::error!(%error, "the log cannot be trimmed"))
-            else {
-                return None;
-            };
+        for record in view.log_from(self.log.start.ids_from) {
+            let (first, record) = record?;
             let of_record = record.entries.len() as u64;
-            if trim.changes >= TRIM_CHANGES_MIN || trim.changes + of_record > excess {
+            if trim.forgotten >= TRIM_CHANGES_MIN || trim.forgotten + of_record > most {
                 break;
             }
-            batch.remove(&self.store.keyspaces.log, log::key(first));
             for entry in &record.entries {
                 let Some(identity) = entry.identity else { continue };
                 if !planted::is(Fault::NoFloor) {
@@ -458,15 +475,27 @@ impl<S: Sink> Thread<S> {
                 }
                 trim.dropped.push((entry.object.clone(), identity.id));
             }
+            trim.forgotten += of_record;
+            trim.start.ids_from = Revision::new(first.get() + record.units());
+        }
+        Ok(())
+    }
+
+    /// Drops records of so many changes at most, none whose ids are remembered.
+    fn drop_records(&self, most: u64, batch: &mut Batch, trim: &mut Trim) -> Result<(), ReadError> {
+        let view = self.store.views.latest();
+        for record in view.log_from(self.log.start.first) {
+            let (first, record) = record?;
+            let of_record = record.entries.len() as u64;
+            let enough = trim.changes >= TRIM_CHANGES_MIN || trim.changes + of_record > most;
+            if enough || first >= trim.start.ids_from {
+                break;
+            }
+            batch.remove(&self.store.keyspaces.log, log::key(first));
             trim.changes += of_record;
             trim.start.first = Revision::new(first.get() + record.units());
         }
-        if trim.start.first == self.log.start.first {
-            return None;
-        }
-        trim.start.floors.settle();
-        batch.insert(&self.store.keyspaces.meta, meta::FLOORS_KEY, trim.start.encode());
-        Some(trim)
+        Ok(())
     }
 
     /// Says beside the store how far it is durable. Without it a log that lost its end could not be told; nothing else
@@ -551,5 +580,8 @@ struct Trim {
     start: meta::LogStart,
     /// That leave the log.
     changes: u64,
+    /// Whose ids are forgotten.
+    forgotten: u64,
+    /// These ids.
     dropped: Vec<(ObjectId, ActionId)>,
 }

@@ -25,6 +25,7 @@ mod sweep;
 mod unit;
 mod view;
 
+pub use background::give_way;
 pub use check::{CheckReport, Finding, check};
 pub use clock::Clock;
 #[cfg(feature = "simulation")]

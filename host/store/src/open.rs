@@ -11,7 +11,8 @@ use arc_swap::ArcSwap;
 use fjall::{CompressionType, Database, PersistMode};
 use ostrakon_core::ShardMap;
 use ostrakon_wire::bounds::{
-    ACTION_IDS_DEFAULT, BLOCK_CACHE_BYTES, HISTORY_VERSIONS_DEFAULT, RETENTION_AGE_MS_DEFAULT, SHARDS_DEFAULT,
+    ACTION_IDS_DEFAULT, BLOCK_CACHE_BYTES, HISTORY_VERSIONS_DEFAULT, LOG_CHANGES_DEFAULT, RETENTION_AGE_MS_DEFAULT,
+    SHARDS_DEFAULT,
 };
 use ostrakon_wire::{Keep, LogId, Revision};
 
@@ -52,8 +53,10 @@ pub struct StoreConfig {
     /// Versions of an object that history keeps from now on, at least 1, where its type has no rule of its own; `None`: as
     /// many as it was told last.
     pub history_versions: Option<u32>,
-    /// Changes that the log keeps, and so action ids that are remembered at most.
+    /// The newest changes whose action ids are remembered.
     pub action_ids: usize,
+    /// Changes that the log keeps; at least those.
+    pub log_changes: usize,
     /// Number of the log, for a folder that is new.
     pub new_log: LogId,
     /// How closely files are looked at before they are used.
@@ -79,9 +82,17 @@ impl StoreConfig {
             shards: SHARDS_DEFAULT,
             history_versions: None,
             action_ids: ACTION_IDS_DEFAULT,
+            log_changes: LOG_CHANGES_DEFAULT,
             new_log,
             verify: Verify::default(),
         }
+    }
+}
+
+impl StoreConfig {
+    /// Changes that the log keeps: never fewer than ids are remembered of.
+    pub(crate) fn log_kept(&self) -> u64 {
+        self.action_ids.max(self.log_changes) as u64
     }
 }
 
@@ -110,6 +121,8 @@ pub(crate) struct LogWindow {
     pub(crate) next: Revision,
     /// Changes in it.
     pub(crate) changes: u64,
+    /// Those of them whose ids are remembered.
+    pub(crate) remembered: u64,
 }
 
 /// Gives out object numbers, each once in the life of the store.
@@ -176,7 +189,7 @@ impl Store {
         }
         store.settle(&path)?;
         // By now they run, and have their names.
-        background::give_way();
+        background::engine_gives_way();
         Ok((store, recovered))
     }
 
@@ -217,6 +230,7 @@ impl Store {
             log: facts.log,
             revision: Revision::default(),
             log_first: Revision::default(),
+            log_kept: config.log_kept(),
             retention: Arc::new(Retention {
                 all: Keep { versions: facts.history_versions, age_ms: RETENTION_AGE_MS_DEFAULT },
                 types: BTreeMap::new(),
@@ -230,7 +244,7 @@ impl Store {
             keyspaces,
             map: Arc::clone(&view.map),
             facts,
-            log: LogWindow { start: LogStart::default(), next: Revision::new(1), changes: 0 },
+            log: LogWindow { start: LogStart::default(), next: Revision::new(1), changes: 0, remembered: 0 },
             retention: Arc::clone(&view.retention),
             forgotten: view.forgotten,
             views: Views(Arc::new(ArcSwap::from_pointee(view))),
@@ -274,7 +288,7 @@ impl Store {
         let fact = |key| view.snapshot.get(&self.keyspaces.meta, key).map_err(wrap);
         self.log.start = match fact(meta::FLOORS_KEY)? {
             Some(value) => LogStart::decode(&value).map_err(damaged)?,
-            None => LogStart { first: Revision::new(1), floors: Floors::default() },
+            None => LogStart { first: Revision::new(1), ids_from: Revision::new(1), floors: Floors::default() },
         };
         self.numbers_mark = match fact(meta::NUMBERS_KEY)? {
             Some(value) => meta::decode_numbers(&value).map_err(damaged)?,
@@ -295,6 +309,10 @@ impl Store {
             }
             next = Revision::new(first.get() + record.units());
             self.log.changes += record.entries.len() as u64;
+            if first < self.log.start.ids_from {
+                continue;
+            }
+            self.log.remembered += record.entries.len() as u64;
             let identified = record.by_revision(first).filter(|(_, entry)| entry.identity.is_some());
             // Notes are read when somebody asks for them.
             remembered.extend(identified.map(|(revision, mut entry)| {
@@ -334,6 +352,7 @@ impl Store {
             log: self.facts.log,
             revision: Revision::new(log.next.get() - 1),
             log_first: log.start.first,
+            log_kept: self.config.log_kept(),
             retention: Arc::clone(&self.retention),
             forgotten: self.forgotten,
         });

@@ -162,12 +162,18 @@ fn history_keeps_exactly_the_versions_it_is_set_to() {
 fn ids_beyond_the_bound_leave_the_log_and_raise_the_floor() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(&folder);
-    config.action_ids = 1_000;
+    (config.action_ids, config.log_changes) = (1_000, 3_000);
     let changes: Vec<_> = (1..=6_000).map(|version| ("a", version, Some("x"))).collect();
     let dropped = put(&config, &changes);
     assert!(dropped > 0);
-    let (_, recovered) = Store::open(config).unwrap();
+    let (store, recovered) = Store::open(config).unwrap();
     assert_eq!(recovered.remembered.len(), 6_000 - dropped);
+    // The log holds more than what ids are remembered of, and no more than it was told.
+    let view = store.views().latest();
+    let (first, last) = (view.log_first().get(), view.position().revision.get());
+    assert!((3_000..6_000).contains(&(last + 1 - first)), "{first} to {last}");
+    assert!(first < recovered.remembered[0].revision.get());
+    assert_eq!(view.log_from(Revision::default()).next().unwrap().unwrap().0.get(), first);
     let oldest = recovered.remembered[0].entry.identity.unwrap().id;
     assert!(!recovered.floors.covers("acme", oldest), "what is remembered lies above the floor");
     let last_dropped = ActionId::from_bits((dropped as u128) << 80);

@@ -25,6 +25,7 @@ pub struct ReadView {
     pub(crate) log: LogId,
     pub(crate) revision: Revision,
     pub(crate) log_first: Revision,
+    pub(crate) log_kept: u64,
     pub(crate) retention: Arc<Retention>,
     pub(crate) forgotten: Forgotten,
 }
@@ -106,6 +107,11 @@ impl ReadView {
     /// The revision that the log begins with.
     pub fn log_first(&self) -> Revision {
         self.log_first
+    }
+
+    /// How many changes the log keeps before its oldest are dropped.
+    pub fn log_kept(&self) -> u64 {
+        self.log_kept
     }
 
     /// How long versions are kept.

@@ -134,6 +134,10 @@ pub const ACTION_IDS_DEFAULT: usize = 500_000;
 pub const ACTION_IDS_MIN: usize = 1_000;
 /// See [`ACTION_IDS_MIN`].
 pub const ACTION_IDS_MAX: usize = 20_000_000;
+/// Changes that the log keeps for those who watch when the settings do not say; never fewer than ids are remembered.
+pub const LOG_CHANGES_DEFAULT: usize = 2_000_000;
+/// The most that the settings may ask for.
+pub const LOG_CHANGES_MAX: usize = 100_000_000;
 /// How far ahead of the host's clock the time in an action id may lie.
 pub const ACTION_ID_AHEAD_MS: u64 = 10 * 60 * 1000;
 /// Clients whose ids ran ahead of the clock and are remembered as such once their ids are dropped.
@@ -210,8 +214,29 @@ pub const WATCH_QUEUE_CHANGES_MAX: usize = 256;
 pub const WATCH_QUEUE_BYTES_MAX: usize = 64 << 10;
 /// Commit groups that wait to be handed out to the watchers; beyond that all of them read on from the log.
 pub const FEED_GROUPS_MAX: usize = 64;
-/// Changes of the log that are looked at for a watcher before others have their turn.
-pub const FEED_EXAMINED_MAX: usize = 4_096;
+/// Where groups have so many changes the host has as much to do as it can: those who watch are told one change for
+/// [`FEED_YIELDS_TO`] that are committed, all of them together.
+pub const FEED_YIELDS_AT: usize = 32;
+/// See [`FEED_YIELDS_AT`].
+pub const FEED_YIELDS_TO: usize = 4;
+/// How many of these may be saved up.
+pub const FEED_CREDIT_MAX: usize = 4_096;
+/// For how long that holds behind such a group, in milliseconds.
+pub const FEED_YIELDS_MS: u64 = 50;
+/// How often those who wait for that look whether it is over, in milliseconds.
+pub const FEED_LOOKS_MS: u64 = 250;
+/// Threads that tell those who watch.
+pub const WATCHING_THREADS: usize = 1;
+/// Threads that read the log for those who watch.
+pub const FEED_READER_THREADS: usize = 2;
+/// Commit units of the log that are read at a time for those who read the feed from it.
+pub const FEED_SEGMENT_REVISIONS: u64 = 4_096;
+/// So many such parts are kept in memory.
+pub const FEED_SEGMENTS: usize = 16;
+/// Larger payloads are not kept with them, in bytes.
+pub const FEED_SEGMENT_ROW_BYTES: usize = 1 << 10;
+/// Changes that are made ready for a watcher from the log before others have their turn.
+pub const FEED_EXAMINED_MAX: usize = 1_024;
 /// Bytes of changes after which a frame of the feed ends (a change that alone is larger still gets a frame).
 pub const FEED_FRAME_BYTES_MAX: usize = 256 << 10;
 /// How often a watcher to whom nothing happens is told where it stands, in milliseconds, when it does not say.
@@ -275,12 +300,14 @@ const _: () = assert!(PAGE_ITEMS_DEFAULT <= PAGE_ITEMS_MAX);
 const _: () = assert!(SHARDS_MIN <= SHARDS_DEFAULT && SHARDS_DEFAULT <= SHARDS_MAX);
 const _: () = assert!(SHARDS_MAX as usize + KEYSPACES_BESIDE_SHARDS <= KEYSPACES_MAX);
 const _: () = assert!(ACTION_IDS_MIN <= ACTION_IDS_DEFAULT && ACTION_IDS_DEFAULT <= ACTION_IDS_MAX);
+const _: () = assert!(ACTION_IDS_DEFAULT <= LOG_CHANGES_DEFAULT && LOG_CHANGES_DEFAULT <= LOG_CHANGES_MAX);
 const _: () = assert!(KEEP_ALIVE_MS * 2 < IDLE_TIMEOUT_MS && HELLO_DEADLINE_MS < IDLE_TIMEOUT_MS);
 const _: () = assert!(RECONCILING_PER_OBJECT_MAX <= RECONCILING_MAX && TICKETS_MAX <= RECONCILING_MAX);
 const _: () = assert!(RECONCILING_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX && REPLY_BYTES_MAX <= PAYLOAD_BYTES_MAX);
 const _: () = assert!(RECONCILE_TRIES_DEFAULT >= 1 && RECONCILE_TRIES_DEFAULT <= RECONCILE_TRIES_MAX);
 const _: () = assert!(2 * TRANSACTION_BYTES_MAX <= GROUP_BYTES_MAX && PAYLOAD_BYTES_MAX <= TRANSACTION_BYTES_MAX);
 const _: () = assert!(FEED_FRAME_BYTES_MAX <= PAGE_BYTES_MAX && WATCH_QUEUE_BYTES_MAX <= FEED_FRAME_BYTES_MAX);
+const _: () = assert!(FEED_EXAMINED_MAX <= FEED_CREDIT_MAX);
 const _: () = assert!(BOOKMARK_MS_MIN <= BOOKMARK_MS_DEFAULT && BOOKMARK_MS_DEFAULT <= BOOKMARK_MS_MAX);
 const _: () = assert!((BOOKMARK_MS_DEFAULT as u64) < IDLE_TIMEOUT_MS);
 const _: () =

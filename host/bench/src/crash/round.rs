@@ -21,6 +21,8 @@ use crate::load::{self, Random};
 
 /// Few enough that the log is cut at its start now and then.
 const ACTION_IDS: &str = "20000";
+/// The same, a little later.
+const LOG_CHANGES: &str = "30000";
 /// Settings of the reconciliation policy: what contradicts another change is escalated.
 const SETTINGS: &str = "escalate.json";
 /// The longest that writers write before the host is ended.
@@ -144,7 +146,7 @@ impl<'a> Rounds<'a> {
             variables.push(("OSTRAKON_PLANTED_FAULT", fault.name().into()));
         }
         let settings = format!("reconciliation={}", self.folder.path().join(SETTINGS).display());
-        let arguments = ["--action-ids", ACTION_IDS, "--policy-settings", &settings];
+        let arguments = ["--action-ids", ACTION_IDS, "--log-changes", LOG_CHANGES, "--policy-settings", &settings];
         Process::spawn(&self.plan.binary, self.folder.path(), &arguments, &variables)
     }
 

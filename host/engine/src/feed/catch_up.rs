@@ -4,8 +4,9 @@ use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{Entry, Outcome, Place, ReadError, ReadView};
 use ostrakon_wire::answer::Event;
 use ostrakon_wire::bounds::{FEED_EXAMINED_MAX, FEED_FRAME_BYTES_MAX};
-use ostrakon_wire::{Payload, Revision, TimestampMs, Version};
+use ostrakon_wire::{Payload, Revision, Version};
 
+use super::segments::{Logged, Segments};
 use super::told::{CHANGE_OVERHEAD_BYTES, ChangeTold, UnitTold};
 
 /// A part of the log, as it is told.
@@ -29,107 +30,74 @@ impl From<ReadError> for CannotRead {
     }
 }
 
-/// What the log tells behind `after`, up to `end` at most, of objects whose text begins so. Stops early rather than look at
-/// too much at a time.
+/// What the log tells behind `after`, up to `end` at most, of objects of a client whose text begins so. Stops early rather
+/// than make too much ready at a time.
 pub(super) fn read(
+    segments: &Segments,
     view: &ReadView,
-    prefix: &str,
+    (client, prefix): (&str, &str),
     after: Revision,
     end: Revision,
     with_payloads: bool,
 ) -> Result<Read, CannotRead> {
-    let mut read = Read { units: Vec::new(), upto: after };
-    let next = Revision::new(after.get() + 1);
-    if next < view.log_first() {
+    if after.get() + 1 < view.log_first().get() {
         return Err(CannotRead::Expired);
     }
+    let mut read = Read { units: Vec::new(), upto: after };
+    let segment = segments.behind(view, after, end)?;
+    let mut changes = segment.of(client, after).iter().take_while(|logged| logged.revision <= end).peekable();
     let (mut examined, mut bytes) = (0, 0);
-    for record in view.log_around(next)? {
-        let (first, record) = record?;
-        let committed = record.committed;
-        let mut units =
-            record.by_revision(first).filter(|(revision, _)| *revision > after && *revision <= end).peekable();
-        while let Some((revision, entry)) = units.next() {
-            let mut of_unit = vec![entry];
-            while let Some((_, joined)) = units.next_if(|(other, _)| *other == revision) {
-                of_unit.push(joined);
+    while let Some(first) = changes.next() {
+        let revision = first.revision;
+        let mut of_unit = Vec::new();
+        let mut next = Some(first);
+        while let Some(logged) = next {
+            examined += 1;
+            let tells = matches!(logged.entry.outcome, Outcome::Made | Outcome::Escalated);
+            if tells && logged.entry.object.as_text().starts_with(prefix) {
+                of_unit.push(change(view, logged, with_payloads)?);
             }
-            examined += of_unit.len();
-            let told = unit(view, prefix, revision, committed, of_unit, with_payloads)?;
-            bytes += told.bytes;
-            if !told.changes.is_empty() {
-                read.units.push(told);
-            }
-            read.upto = revision;
-            if examined >= FEED_EXAMINED_MAX || bytes >= FEED_FRAME_BYTES_MAX {
-                return Ok(read);
-            }
+            next = changes.next_if(|logged| logged.revision == revision);
         }
-        if first > end {
-            break;
+        read.upto = revision;
+        if !of_unit.is_empty() {
+            let told = UnitTold::new(revision, of_unit);
+            bytes += told.bytes;
+            read.units.push(told);
+        }
+        if examined >= FEED_EXAMINED_MAX || bytes >= FEED_FRAME_BYTES_MAX {
+            return Ok(read);
         }
     }
-    read.upto = end.min(view.position().revision).max(after);
+    read.upto = segment.upto.min(end).max(after);
     Ok(read)
 }
 
-fn unit(
-    view: &ReadView,
-    prefix: &str,
-    revision: Revision,
-    committed: TimestampMs,
-    entries: Vec<Entry>,
-    with_payloads: bool,
-) -> Result<UnitTold, ReadError> {
-    let mut changes = Vec::new();
-    // The first change of a transaction tells the id of all.
-    let identity = entries.first().and_then(|entry| entry.identity);
-    for (index, entry) in (0..).zip(entries) {
-        let entry = Entry { identity, ..entry };
-        let tells = matches!(entry.outcome, Outcome::Made | Outcome::Escalated);
-        if tells && entry.object.as_text().starts_with(prefix) {
-            changes.push(change(view, revision, index, committed, entry, with_payloads)?);
-        }
-    }
-    Ok(UnitTold::new(revision, changes))
-}
-
 /// One change. What its row would say beside the log is left out where history no longer holds it.
-fn change(
-    view: &ReadView,
-    revision: Revision,
-    index: u32,
-    committed: TimestampMs,
-    entry: Entry,
-    with_payloads: bool,
-) -> Result<ChangeTold, ReadError> {
-    let Entry { object, version, kind, tombstone, identity, outcome, .. } = entry;
-    let escalated = outcome == Outcome::Escalated;
-    let place = if escalated { None } else { view.locate(&object)? };
-    let row = match place {
-        Some(place) => view.version(place, version)?.filter(|row| row.revision == revision),
-        None => None,
-    };
+fn change(view: &ReadView, logged: &Logged, with_payloads: bool) -> Result<ChangeTold, ReadError> {
+    let Entry { object, version, kind, tombstone, identity, outcome, .. } = &logged.entry;
+    let escalated = *outcome == Outcome::Escalated;
+    let (place, row) = if escalated { (None, None) } else { logged.row(view)? };
     let omitted = with_payloads && row.is_none() && !tombstone && !escalated;
     let (timestamp, by, payload) = match row {
         Some(row) => (row.timestamp, row.by, row.payload.filter(|_| with_payloads)),
-        None => (committed, None, None),
+        None => (logged.committed, None, None),
     };
     let event = Event {
-        object,
-        version,
-        revision,
+        object: object.clone(),
+        version: *version,
+        revision: logged.revision,
         timestamp,
-        kind,
+        kind: *kind,
         action_id: identity.map(|identity| identity.id),
         by: by.map(|by| by.to_string()),
-        deleted: tombstone,
+        deleted: *tombstone,
         escalated,
         payload,
         previous: None,
         omitted,
     };
-    Ok(ChangeTold { event, place, index })
+    Ok(ChangeTold { event, place, index: logged.index })
 }
 
 /// What a change has replaced.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_wire::bounds::{WATCH_QUEUE_BYTES_MAX, WATCH_QUEUE_CHANGES_MAX};
@@ -16,6 +17,8 @@ pub(super) struct Queue {
     prefix: String,
     waiting: Mutex<Waiting>,
     filled: Notify,
+    /// How many queues are not behind: while none is, nothing need be kept for them.
+    live: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -37,8 +40,15 @@ pub(super) enum Found {
 }
 
 impl Queue {
-    pub(super) fn new(prefix: String) -> Self {
-        Self { prefix, waiting: Mutex::default(), filled: Notify::new() }
+    pub(super) fn new(prefix: String, live: Arc<AtomicUsize>) -> Self {
+        live.fetch_add(1, Ordering::Relaxed);
+        Self { prefix, waiting: Mutex::default(), filled: Notify::new(), live }
+    }
+
+    fn set_behind(&self, waiting: &mut Waiting) {
+        if !std::mem::replace(&mut waiting.behind, true) {
+            self.live.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Whether a change is for this watcher.
@@ -62,7 +72,7 @@ impl Queue {
         let full = waiting.units.len() >= WATCH_QUEUE_CHANGES_MAX
             || waiting.bytes + unit.bytes > WATCH_QUEUE_BYTES_MAX && !waiting.units.is_empty();
         if full {
-            waiting.behind = true;
+            self.set_behind(&mut waiting);
         } else {
             waiting.bytes += unit.bytes;
             waiting.units.push_back(Arc::clone(unit));
@@ -73,13 +83,17 @@ impl Queue {
 
     /// What comes next is not put in.
     pub(super) fn fall_behind(&self) {
-        self.waiting.lock().behind = true;
+        self.set_behind(&mut self.waiting.lock());
         self.filled.notify_one();
     }
 
     /// What comes next is put in again. What was in is told otherwise.
     pub(super) fn go_on(&self) {
-        *self.waiting.lock() = Waiting::default();
+        let mut waiting = self.waiting.lock();
+        if waiting.behind {
+            self.live.fetch_add(1, Ordering::Relaxed);
+        }
+        *waiting = Waiting::default();
     }
 
     /// What comes next; a unit stays in until it is taken out.
@@ -103,5 +117,13 @@ impl Queue {
     /// Waits until something may have come.
     pub(super) async fn filled(&self) {
         self.filled.notified().await;
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        if !self.waiting.get_mut().behind {
+            self.live.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

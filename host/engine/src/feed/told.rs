@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{Change, Clock, Outcome, Place, Unit};
@@ -9,6 +10,8 @@ use ostrakon_wire::answer::Event;
 use ostrakon_wire::bounds::FEED_GROUPS_MAX;
 use ostrakon_wire::{Payload, Revision};
 use parking_lot::{Condvar, Mutex};
+
+use super::credit::Credit;
 
 /// A commit unit, as it is told.
 #[derive(Debug)]
@@ -43,6 +46,10 @@ pub(crate) struct Told {
     state: Mutex<State>,
     filled: Condvar,
     clock: Clock,
+    /// What those who watch may be told while there is too much to do.
+    pub(super) credit: Credit,
+    /// How many who watch are told from memory.
+    pub(super) live: Arc<AtomicUsize>,
 }
 
 struct State {
@@ -57,9 +64,11 @@ struct State {
 /// A group that is being handed over.
 pub(crate) struct Telling<'a> {
     told: &'a Told,
-    /// `None` while nobody watches.
+    /// `None` where nobody is told from memory.
     units: Option<Vec<Arc<UnitTold>>>,
     last: Option<Revision>,
+    /// Changes in it.
+    changes: usize,
 }
 
 impl UnitTold {
@@ -107,13 +116,16 @@ fn compact(payload: Payload) -> Payload {
 impl Told {
     pub(crate) fn new(arrived: Revision, clock: Clock) -> Self {
         let state = State { groups: VecDeque::new(), arrived, watching: 0, closed: false };
-        Self { state: Mutex::new(state), filled: Condvar::new(), clock }
+        let credit = Credit::new(clock.instant());
+        Self { state: Mutex::new(state), filled: Condvar::new(), clock, credit, live: Arc::default() }
     }
 
     /// A group is durable.
     pub(crate) fn begin(&self) -> Telling<'_> {
-        let watched = self.state.lock().watching > 0;
-        Telling { told: self, units: watched.then(Vec::new), last: None }
+        let state = self.state.lock();
+        // What there is no room for is in the log.
+        let keep = self.live.load(Ordering::Relaxed) > 0 && state.groups.len() < FEED_GROUPS_MAX;
+        Telling { told: self, units: keep.then(Vec::new), last: None, changes: 0 }
     }
 
     /// Counts one more who watches. Answers the last revision that was not kept, where nobody has watched before.
@@ -159,6 +171,7 @@ impl Telling<'_> {
     /// One unit of the group.
     pub(crate) fn add(&mut self, unit: Unit, revision: Revision) {
         self.last = self.last.max(Some(revision));
+        self.changes += unit.parts().len();
         let Some(units) = &mut self.units else { return };
         let told: Vec<_> = changes(unit, revision, &self.told.clock).collect();
         if !told.is_empty() {
@@ -171,8 +184,12 @@ impl Telling<'_> {
         let (Some(last), mut state) = (self.last, self.told.state.lock()) else { return };
         state.arrived = state.arrived.max(last);
         state.hand_over(self.units, last);
+        let watched = state.watching > 0;
         drop(state);
         self.told.filled.notify_one();
+        if watched {
+            self.told.credit.earn(self.changes, self.told.clock.instant());
+        }
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_wire::answer::{Decided, Event, Events};
-use ostrakon_wire::bounds::{FEED_FRAME_BYTES_MAX, PAGE_BYTES_MAX};
+use ostrakon_wire::bounds::{FEED_FRAME_BYTES_MAX, FEED_LOOKS_MS, PAGE_BYTES_MAX};
 use ostrakon_wire::{Code, Generations, Position, Revision, Watch, WireError};
 
 use super::Place;
+use tokio::time::timeout;
+
 use super::catch_up::{self, Before, CannotRead};
 use super::queue::Found;
 use super::told::{ChangeTold, UnitTold};
@@ -118,6 +121,7 @@ impl Watching {
     pub async fn next(&mut self) -> Result<Events, WireError> {
         loop {
             if !self.ready.is_empty() {
+                self.give_way().await;
                 return Ok(self.frame());
             }
             match self.source {
@@ -126,6 +130,25 @@ impl Watching {
                 Source::Queue => self.read_queue().await?,
             }
         }
+    }
+
+    /// While the host has more to do than it can, what is written goes before what is told.
+    async fn give_way(&self) {
+        let (clock, credit) = (self.engine.owner.clock(), &self.place.shared.told.credit);
+        let mut turn = None;
+        while !clock.is_simulated() && credit.is_busy(clock.instant()) && !self.is_far_behind() {
+            let turn = turn.get_or_insert_with(|| credit.wait(self.told.revision, self.ready.len()));
+            if timeout(Duration::from_millis(FEED_LOOKS_MS), turn).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Whether half of what the log keeps has been committed since what was told last: one that waited on would lose its place.
+    fn is_far_behind(&self) -> bool {
+        let view = self.engine.views.latest();
+        let behind = view.position().revision.get().saturating_sub(self.told.revision.get());
+        behind > view.log_kept() / 2
     }
 
     /// The place up to which there is nothing to tell, if all is told. Whoever goes on from there misses nothing.
@@ -175,10 +198,11 @@ impl Watching {
 
     async fn read_log(&mut self, end: Revision) -> Result<(), WireError> {
         let (views, prefix) = (self.engine.views.clone(), self.place.queue.prefix().to_owned());
+        let client = self.place.client.clone();
         let (after, with_payloads, with_previous) = (self.upto, self.with_payloads, self.with_previous);
-        let read = self.engine.owner.on_reader(move || {
+        let read = self.engine.feed.on_reader(move |segments| {
             let view = views.latest();
-            let mut read = match catch_up::read(&view, &prefix, after, end, with_payloads) {
+            let mut read = match catch_up::read(segments, &view, (&client, &prefix), after, end, with_payloads) {
                 Ok(read) => read,
                 Err(CannotRead::Read(error)) => return Err(error),
                 Err(CannotRead::Expired) => return Ok(None),
@@ -192,9 +216,10 @@ impl Watching {
         });
         let read = read.await.map_err(|error| self.engine.unreadable(&error))?;
         let read = read.ok_or_else(|| self.engine.position_expired())?;
-        for unit in read.units {
-            let changes = self.own(&unit.changes, unit.revision).cloned().collect();
-            self.prepare(unit.revision, changes);
+        for UnitTold { revision, mut changes, .. } in read.units {
+            let skip = self.skipped(revision);
+            changes.retain(|change| change.index >= skip);
+            self.prepare(revision, changes);
         }
         self.advance(read.upto);
         Ok(())
@@ -211,7 +236,7 @@ impl Watching {
     async fn read_queue(&mut self) -> Result<(), WireError> {
         match self.place.queue.next() {
             Found::Nothing => self.place.queue.filled().await,
-            Found::Behind => self.source = Source::Log(self.place.go_on()),
+            Found::Behind => self.source = Source::Log(self.go_on()),
             // It was read from the log already.
             Found::Unit(unit) if unit.revision <= self.upto => {
                 self.place.queue.take();
@@ -226,18 +251,28 @@ impl Watching {
         Ok(())
     }
 
+    /// Where the log is to be read up to. While there is too much to do that is all: to be told from memory again would only
+    /// fill the queue.
+    fn go_on(&self) -> Revision {
+        let (clock, credit) = (self.engine.owner.clock(), &self.place.shared.told.credit);
+        let handed_out = self.place.handed_out();
+        if credit.is_busy(clock.instant()) && handed_out > self.upto { handed_out } else { self.place.go_on() }
+    }
+
+    /// So many changes of a unit were told before.
+    fn skipped(&self, revision: Revision) -> u32 {
+        if revision.get() == self.upto.get() + 1 { self.skip } else { 0 }
+    }
+
     /// The changes of a unit that are for this watcher, and were not told before.
-    fn own<'u>(
-        &self,
-        changes: &'u [ChangeTold],
-        revision: Revision,
-    ) -> impl Iterator<Item = &'u ChangeTold> + use<'u, '_> {
-        let skip = if revision.get() == self.upto.get() + 1 { self.skip } else { 0 };
-        changes.iter().filter(move |change| change.index >= skip && self.place.queue.is_for(change))
+    fn own(&self, unit: &UnitTold) -> Vec<ChangeTold> {
+        let skip = self.skipped(unit.revision);
+        let own = unit.changes.iter().filter(|change| change.index >= skip && self.place.queue.is_for(change));
+        own.cloned().collect()
     }
 
     async fn with_what_is_asked(&self, unit: &UnitTold) -> Result<Vec<ChangeTold>, WireError> {
-        let mut changes: Vec<ChangeTold> = self.own(&unit.changes, unit.revision).cloned().collect();
+        let mut changes = self.own(unit);
         if !self.with_payloads {
             changes.iter_mut().for_each(|change| change.event.payload = None);
         }
@@ -245,7 +280,7 @@ impl Watching {
             return Ok(changes);
         }
         let views = self.engine.views.clone();
-        let added = self.engine.owner.on_reader(move || {
+        let added = self.engine.feed.on_reader(move |_| {
             let view = views.latest();
             changes.iter_mut().try_for_each(|change| add_previous(&view, change))?;
             Ok(changes)

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use ostrakon_store::ReadError;
 use ostrakon_wire::bounds::{COLD_READS_MAX, READER_THREADS};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
@@ -41,11 +42,32 @@ impl Readers {
 
     /// So many more threads.
     pub(crate) fn add_threads(&mut self, name: &str, threads: usize) -> std::io::Result<()> {
+        self.add_threads_that(name, threads, || {})
+    }
+
+    /// The same, each of which first does this.
+    pub(crate) fn add_threads_that(&mut self, name: &str, threads: usize, first: fn()) -> std::io::Result<()> {
         for _ in 0..threads {
             let shared = Arc::clone(&self.shared);
-            self.threads.push(std::thread::Builder::new().name(name.into()).spawn(move || shared.work())?);
+            let run = move || {
+                first();
+                shared.work();
+            };
+            self.threads.push(std::thread::Builder::new().name(name.into()).spawn(run)?);
         }
         Ok(())
+    }
+
+    /// Reads on one of the threads, and waits for it.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let (reply, outcome) = oneshot::channel();
+        // The one who asked may have gone.
+        let queued = self.run(move || drop(reply.send(read())));
+        queued.map_err(|TooMany| ReadError::Busy)?;
+        outcome.await.unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())))
     }
 
     /// None: what is to be read waits for [`Self::run_one`].

@@ -307,7 +307,7 @@ fn the_part_of_the_log_that_was_dropped_is_missed() {
         for at in 1..=2 {
             keyspace("log").remove(log::key(revision(at))).unwrap();
         }
-        let start = meta::LogStart { first: revision(3), ..meta::LogStart::default() };
+        let start = meta::LogStart { first: revision(3), ids_from: revision(3), ..meta::LogStart::default() };
         keyspace("meta").insert(meta::FLOORS_KEY, start.encode()).unwrap();
     });
     holds(&report, &[]);

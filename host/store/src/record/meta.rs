@@ -4,7 +4,8 @@
 //! `map`: tag, epoch (8), number of shards (4), then for each its id (4), first key (8) and owner (4).
 //! `numbers`: tag, first object number that was never given out (8).
 //! `floors`: tag, revision that the log begins with (8), floor of the action ids (8), number of clients that ran ahead
-//! (4), then for each its floor (8), the length of its id (2) and the id.
+//! (4), then for each its floor (8), the length of its id (2) and the id; behind them the revision from which ids are
+//! remembered (8; not there where it is the first).
 //! `retention`: tag, versions (4) and age (8) of all types, number of types (4), then for each its versions (4), age (8), the
 //! length of its name (2) and the name, in order.
 //! `forgotten`: tag, highest version of a deleted object that was forgotten (8), newest revision of one (8).
@@ -47,6 +48,8 @@ pub struct StoreFacts {
 pub struct LogStart {
     /// Revision that the first record begins with.
     pub first: Revision,
+    /// Revision from which action ids are remembered.
+    pub ids_from: Revision,
     /// The action ids that are too old to be told apart.
     pub floors: Floors,
 }
@@ -206,6 +209,9 @@ impl LogStart {
             value.extend_from_slice(&(client.len() as u16).to_be_bytes());
             value.extend_from_slice(client.as_bytes());
         }
+        if self.ids_from != self.first {
+            value.extend_from_slice(&self.ids_from.get().to_be_bytes());
+        }
         value
     }
 
@@ -220,8 +226,12 @@ impl LogStart {
             let len = cut.u16()?;
             ahead.insert(cut.text(len.into())?.to_owned(), floor);
         }
+        let ids_from = if cut.rest.is_empty() { first } else { Revision::new(cut.u64()?) };
         cut.end()?;
-        Ok(Self { first, floors: Floors { all, ahead } })
+        if ids_from < first {
+            return Err(cut.damaged("ids are remembered that the log no longer holds"));
+        }
+        Ok(Self { first, ids_from, floors: Floors { all, ahead } })
     }
 }
 
@@ -233,7 +243,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn facts_read_back(log: u64, history_versions: u32, shards in 1..99_u32, first: u64, all: u64,
+        fn facts_read_back(log: u64, history_versions: u32, shards in 1..99_u32, first: u64, all: u64, later: u64,
                            ahead in proptest::collection::hash_map("[a-z]{1,9}", any::<u64>(), 0..5)) {
             let facts = StoreFacts { log: LogId::new(log), history_versions };
             prop_assert_eq!(StoreFacts::decode(&facts.encode()), Ok(facts));
@@ -241,7 +251,8 @@ mod tests {
             let map = ShardMap::equal(shards);
             prop_assert_eq!(decode_map(&encode_map(&map)), Ok(map));
             let ahead = ahead.into_iter().map(|(client, floor)| (client, TimestampMs::new(floor))).collect();
-            let start = LogStart { first: Revision::new(first), floors: Floors { all: TimestampMs::new(all), ahead } };
+            let (first, ids_from) = (Revision::new(first), Revision::new(first.max(later)));
+            let start = LogStart { first, ids_from, floors: Floors { all: TimestampMs::new(all), ahead } };
             prop_assert_eq!(LogStart::decode(&start.encode()), Ok(start));
         }
 
