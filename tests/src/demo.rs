@@ -34,6 +34,8 @@ fn the_demo_takes_too_long_or_its_numbers_do_not_add_up() {
     assert_eq!(number("/together/sum"), number("/together/additions"));
     assert_eq!(number("/together/version"), number("/together/additions") + 1);
     assert!(number("/together/verdicts") > 0, "nothing was reconciled");
+    assert_eq!(number("/together/told"), number("/together/version"), "who watches is told every version");
+    assert_eq!(number("/transfers/sum"), 1_000 * number("/transfers/accounts"));
     for kind in ["shard-key", "prediction", "reconciliation"] {
         assert!(number(&format!("/policies/{kind}/calls")) > 0, "the {kind} policy decided nothing");
         assert_eq!(number(&format!("/policies/{kind}/faults")), 0);
@@ -44,7 +46,7 @@ fn the_demo_takes_too_long_or_its_numbers_do_not_add_up() {
 #[test]
 fn a_small_demo_says_nothing_to_people() {
     let ran = run(None, ["demo", "--events", "300", "--speed", "max"]).exits(0);
-    for word in ["conflicts", "predictions", "objects", "shards", "policy shard-key", "together"] {
+    for word in ["conflicts", "predictions", "objects", "shards", "policy shard-key", "together", "transfers"] {
         assert!(ran.stdout.contains(word), "nothing of {word}: {ran:?}");
     }
 }

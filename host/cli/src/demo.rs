@@ -4,6 +4,7 @@
 //! every number comes from answers or from the host's own counts.
 
 mod together;
+mod transfers;
 
 use std::io::IsTerminal;
 use std::ops::Range;
@@ -28,6 +29,7 @@ use crate::serve::{StoreArgs, print_next_steps};
 use crate::stop;
 use crate::summary::Summary;
 use together::Together;
+use transfers::Transfers;
 
 /// What to show.
 #[derive(Debug, Clone, Args)]
@@ -211,6 +213,7 @@ async fn tell(player: &Player, config: &ClientConfig, played: &Played, json: boo
         return Err(failure.after(played.summary.fields().into_map()));
     }
     let together = Together::play(config).await?;
+    let transfers = Transfers::play(config).await?;
     facts["policies"] = self::facts(player).await?["policies"].take();
     if json {
         let fields = played.summary.fields().set("requests_per_s", per_second);
@@ -222,6 +225,7 @@ async fn tell(player: &Player, config: &ClientConfig, played: &Played, json: boo
             .set(commits.0, commits.1)
             .set("shards_of_host", shards.1)
             .set("together", together.json())
+            .set("transfers", transfers.json())
             .print();
     }
     played.summary.print()?;
@@ -229,7 +233,8 @@ async fn tell(player: &Player, config: &ClientConfig, played: &Played, json: boo
         "as fast as the host answered, one second of the trace at a time: {per_second} requests a second"
     ))?;
     tell_decisions(&facts)?;
-    say(&together.line())
+    say(&together.line())?;
+    say(&transfers.line())
 }
 
 /// What the policies decided, as the host counted it.
