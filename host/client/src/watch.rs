@@ -157,7 +157,10 @@ impl Watcher {
         };
         match feed.next().await?.outcome? {
             Reply::Events(events) => {
-                self.attempts = 0;
+                // The first frame only says where it begins.
+                if !events.items.is_empty() {
+                    self.attempts = 0;
+                }
                 self.take(events);
                 Ok(())
             }

@@ -108,9 +108,10 @@ impl Feed {
     /// A place for one who watches objects whose text begins so; `None` where there is no room.
     fn join(&self, client: &str, prefix: String) -> Option<Place> {
         let queue = Arc::new(Queue::new(prefix, Arc::clone(&self.shared.told.live)));
+        // One after the other: whoever joins second must find what the first was told of the beginning.
+        let mut watchers = self.shared.watchers.lock();
         // From here on groups are kept; those before are not, if nobody has watched.
         let arrived = self.shared.told.watch();
-        let mut watchers = self.shared.watchers.lock();
         watchers.handed_out = watchers.handed_out.max(arrived.unwrap_or_default());
         let room = watchers.count < WATCHES_MAX;
         if room {

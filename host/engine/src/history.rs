@@ -122,7 +122,9 @@ impl Engine {
         let page =
             page.ok_or_else(|| self.not_retained("history no longer holds all that stood there", view.position()))?;
         let generations = Generations::default();
-        Ok((page, Decided { shard: None, epoch: view.map().epoch(), position: at, generations }))
+        // All that stood behind the unit before; nothing of one that the place lies in.
+        let position = Position { index: 0, ..at };
+        Ok((page, Decided { shard: None, epoch: view.map().epoch(), position, generations }))
     }
 
     pub(crate) fn retention(&self) -> Retention {
@@ -141,8 +143,8 @@ impl Engine {
 
     pub(crate) async fn set_retention(&self, set: &SetRetention) -> Result<Retention, WireError> {
         // One after the other: each builds on the one before.
-        let _one = self.keeper.setting().await;
-        let mut rules = Rules::clone(self.views.latest().retention());
+        let mut last = self.keeper.setting().await;
+        let mut rules = Rules::clone(last.as_ref().unwrap_or(self.views.latest().retention()));
         match (&set.data_type, set.rule) {
             (None, Some(keep)) => rules.all = keep,
             (Some(data_type), Some(keep)) => drop(rules.types.insert(data_type.clone(), keep)),
@@ -155,7 +157,9 @@ impl Engine {
         }
         let position = self.views.position();
         let refused = |reason| self.not_written(reason, position, Generations::default());
-        let pending = self.owner.upkeep(Upkeep::Retain(Arc::new(rules))).map_err(refused)?;
+        let rules = Arc::new(rules);
+        let pending = self.owner.upkeep(Upkeep::Retain(Arc::clone(&rules))).map_err(refused)?;
+        *last = Some(rules);
         durable(pending).await.map_err(refused)?;
         self.keeper.look_again();
         Ok(self.retention())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ostrakon_store::{Forget, Place, ReadError, ReadView, Row, Upkeep};
+use ostrakon_store::{Forget, Place, ReadError, ReadView, Retention, Row, Upkeep};
 use ostrakon_wire::bounds::{
     RETENTION_DROPPED_MAX, RETENTION_EVERY_MS_MAX, RETENTION_EVERY_MS_MIN, RETENTION_EXAMINED_MAX, RETENTION_REST_MS,
 };
@@ -21,8 +21,8 @@ use crate::owner::{Forgetting, NotWritten, Owner, Pending};
 pub(crate) struct Keeper {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    /// Who sets how much is kept does so alone.
-    setting: tokio::sync::Mutex<()>,
+    /// Who sets how much is kept does so alone, on what was set last: it may still be on its way.
+    setting: tokio::sync::Mutex<Option<Arc<Retention>>>,
 }
 
 struct Shared {
@@ -36,6 +36,14 @@ struct State {
     stop: bool,
     /// What is kept has changed: all is looked at once more.
     again: bool,
+}
+
+/// What comes after a rest.
+enum Rested {
+    GoOn,
+    /// All is looked at from the beginning.
+    Again,
+    Stop,
 }
 
 /// How far it has come: what follows.
@@ -66,8 +74,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// The right to set how much is kept.
-    pub(crate) async fn setting(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    /// The right to set how much is kept, and what was set last.
+    pub(crate) async fn setting(&self) -> tokio::sync::MutexGuard<'_, Option<Arc<Retention>>> {
         self.setting.lock().await
     }
 
@@ -85,8 +93,10 @@ impl Shared {
             // What panics has said so; the next rows are looked at all the same.
             let step = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.step(&mut cursor)));
             let rest_ms = if step.unwrap_or(false) { RETENTION_REST_MS } else { self.pause_ms() };
-            if !self.rest(rest_ms) {
-                return;
+            match self.rest(rest_ms) {
+                Rested::Stop => return,
+                Rested::Again => cursor = Cursor::default(),
+                Rested::GoOn => {}
             }
         }
     }
@@ -97,14 +107,17 @@ impl Shared {
         (shortest / 8).clamp(RETENTION_EVERY_MS_MIN, RETENTION_EVERY_MS_MAX)
     }
 
-    /// Rests so long, or until what is kept has changed. `false`: that was all.
-    fn rest(&self, ms: u64) -> bool {
+    /// Rests so long, or until what is kept has changed.
+    fn rest(&self, ms: u64) -> Rested {
         let mut state = self.state.lock();
         if !state.stop && !state.again {
             self.changed.wait_for(&mut state, Duration::from_millis(ms));
         }
-        state.again = false;
-        !state.stop
+        match (state.stop, std::mem::take(&mut state.again)) {
+            (true, _) => Rested::Stop,
+            (false, true) => Rested::Again,
+            (false, false) => Rested::GoOn,
+        }
     }
 
     /// Looks at the next rows. `false`: those were the last, and it begins anew.

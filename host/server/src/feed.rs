@@ -42,6 +42,8 @@ pub(crate) async fn serve(
     loop {
         unsent.write_now(send)?;
         let (may_take, unread_due) = (unsent.is_empty(), unsent.due());
+        // What is being read for it is not cut off to say that there is nothing.
+        let idle = watching.is_idle();
         tokio::select! {
             biased;
             () = &mut stop => {
@@ -67,7 +69,7 @@ pub(crate) async fn serve(
                     }
                 }
             }
-            () = sleep_until(quiet), if may_take => {
+            () = sleep_until(quiet), if may_take && idle => {
                 quiet = Instant::now() + every;
                 if let Some(bookmark) = watching.bookmark() {
                     unsent.append(&events(bookmark));

@@ -328,7 +328,7 @@ impl<S: Sink> Thread<S> {
         if forgotten != self.store.forgotten {
             batch.insert(&self.store.keyspaces.meta, meta::FORGOTTEN_KEY, forgotten.encode());
         }
-        let trim = self.trim(&mut batch);
+        let trim = self.trim(&mut batch, changes);
         if let Err(error) = batch.commit()
             && !planted::is(Fault::TrustFailedPersist)
         {
@@ -362,7 +362,7 @@ impl<S: Sink> Thread<S> {
                 Unit::Change(change) => self.write_change(change, writing),
                 Unit::Forget(forget) => self.write_forget(forget, writing),
                 Unit::Upkeep(upkeep) => self.write_upkeep(upkeep, writing),
-                Unit::Note(_) | Unit::Together(_) => {}
+                Unit::Note(_) | Unit::Together(..) => {}
             }
             for case in part.cases() {
                 case.write(&mut writing.batch, &self.store.keyspaces.meta, writing.revision);
@@ -437,7 +437,7 @@ impl<S: Sink> Thread<S> {
 
     /// Once there are enough over their bounds, forgets the oldest ids and raises the floors for them, and drops the oldest
     /// records of the log.
-    fn trim(&self, batch: &mut Batch) -> Option<Trim> {
+    fn trim(&self, batch: &mut Batch, brought: u64) -> Option<Trim> {
         let slack = |kept: u64| (kept / 64).max(self.group_max as u64);
         let over = |changes: u64, kept: u64| if changes > kept + slack(kept) { changes - kept } else { 0 };
         let ids = self.store.config.action_ids as u64;
@@ -445,6 +445,8 @@ impl<S: Sink> Thread<S> {
         if forget == 0 && drop == 0 {
             return None;
         }
+        // More than the group brings, so that the log shrinks to its bound.
+        let (forget, drop) = (forget.min(TRIM_CHANGES_MIN + 2 * brought), drop.min(TRIM_CHANGES_MIN + 2 * brought));
         let mut trim = Trim { start: self.log.start.clone(), changes: 0, forgotten: 0, dropped: Vec::new() };
         let read = self.forget_ids(forget, &mut trim).and_then(|()| self.drop_records(drop, batch, &mut trim));
         if let Err(error) = read {
@@ -465,7 +467,7 @@ impl<S: Sink> Thread<S> {
         for record in view.log_from(self.log.start.ids_from) {
             let (first, record) = record?;
             let of_record = record.entries.len() as u64;
-            if trim.forgotten >= TRIM_CHANGES_MIN || trim.forgotten + of_record > most {
+            if trim.forgotten + of_record > most {
                 break;
             }
             for entry in &record.entries {
@@ -487,8 +489,7 @@ impl<S: Sink> Thread<S> {
         for record in view.log_from(self.log.start.first) {
             let (first, record) = record?;
             let of_record = record.entries.len() as u64;
-            let enough = trim.changes >= TRIM_CHANGES_MIN || trim.changes + of_record > most;
-            if enough || first >= trim.start.ids_from {
+            if trim.changes + of_record > most || first >= trim.start.ids_from {
                 break;
             }
             batch.remove(&self.store.keyspaces.log, log::key(first));

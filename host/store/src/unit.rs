@@ -124,8 +124,8 @@ pub enum Unit {
     Change(Change),
     /// None.
     Note(Box<Note>),
-    /// Several of these, of an object each, all or nothing.
-    Together(Vec<Unit>),
+    /// Several of these, of an object each, all or nothing; and the shards of what they depend on beside their own.
+    Together(Vec<Unit>, Vec<ShardId>),
     /// An object is forgotten.
     Forget(Box<Forget>),
     /// Nothing that anybody reads changes.
@@ -136,7 +136,7 @@ impl Unit {
     /// The units that it is made of: itself, where it is none of several.
     pub fn parts(&self) -> &[Self] {
         match self {
-            Self::Together(parts) => parts,
+            Self::Together(parts, _) => parts,
             single => std::slice::from_ref(single),
         }
     }
@@ -165,7 +165,7 @@ impl Unit {
             }
             Self::Note(note) => (&note.object, note.text.len(), &note.cases[..]),
             Self::Forget(forget) => (&forget.object, forget.older.len() * DROPPED_BYTES, &[][..]),
-            Self::Together(parts) => return parts.iter().map(Self::bytes).sum(),
+            Self::Together(parts, _) => return parts.iter().map(Self::bytes).sum(),
             Self::Upkeep(Upkeep::Drop(versions)) => return versions.len() * DROPPED_BYTES,
             Self::Upkeep(Upkeep::Retain(_)) => return CHANGE_OVERHEAD_BYTES,
         };
@@ -177,19 +177,24 @@ impl Unit {
         match self {
             Self::Change(change) => change.beside.as_ref().map_or(&[], |beside| &beside.cases[..]),
             Self::Note(note) => &note.cases[..],
-            Self::Together(_) | Self::Forget(_) | Self::Upkeep(_) => &[],
+            Self::Together(..) | Self::Forget(_) | Self::Upkeep(_) => &[],
         }
     }
 
-    /// The shards whose rows it is about.
+    /// The shards that it waits with, where they are held back.
     pub(crate) fn shards<'a>(&'a self, map: &'a ShardMap) -> impl Iterator<Item = ShardId> + 'a {
-        self.parts().iter().filter_map(|part| match part {
+        let asked = match self {
+            Self::Together(_, asked) => &asked[..],
+            _ => &[],
+        };
+        let own = self.parts().iter().filter_map(|part| match part {
             Self::Change(change) => Some(change.shard),
             // A note waits with its object's changes: it says something of them.
             Self::Note(note) => Some(map.shard_of(note.shard_key)),
-            Self::Forget(forget) => Some(map.shard_of(forget.place.shard_key)),
-            Self::Together(_) | Self::Upkeep(_) => None,
-        })
+            // What is made under the name of a forgotten object may come to another shard: nothing overtakes this.
+            Self::Forget(_) | Self::Together(..) | Self::Upkeep(_) => None,
+        });
+        own.chain(asked.iter().copied())
     }
 
     /// Its part of the group's log record, a change or note at a time.
@@ -237,7 +242,7 @@ impl Unit {
                 note: &[],
                 joined: false,
             }),
-            Self::Together(_) | Self::Upkeep(_) => None,
+            Self::Together(..) | Self::Upkeep(_) => None,
         }
     }
 }

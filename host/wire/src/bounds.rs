@@ -231,6 +231,8 @@ pub const WATCHING_THREADS: usize = 1;
 pub const FEED_READER_THREADS: usize = 2;
 /// Commit units of the log that are read at a time for those who read the feed from it.
 pub const FEED_SEGMENT_REVISIONS: u64 = 4_096;
+/// A part with so many changes ends there.
+pub const FEED_SEGMENT_CHANGES: usize = 8_192;
 /// So many such parts are kept in memory.
 pub const FEED_SEGMENTS: usize = 16;
 /// Larger payloads are not kept with them, in bytes.

@@ -1,9 +1,11 @@
 //! Reading the feed from the log: for who has been away, or was too slow.
 
+use std::cmp::Ordering;
+
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{Entry, Outcome, Place, ReadError, ReadView};
 use ostrakon_wire::answer::Event;
-use ostrakon_wire::bounds::{FEED_EXAMINED_MAX, FEED_FRAME_BYTES_MAX};
+use ostrakon_wire::bounds::{FEED_EXAMINED_MAX, FEED_FRAME_BYTES_MAX, PAGE_BYTES_MAX};
 use ostrakon_wire::{Payload, Revision, Version};
 
 use super::segments::{Logged, Segments};
@@ -30,22 +32,34 @@ impl From<ReadError> for CannotRead {
     }
 }
 
+/// What a watcher wants of it.
+pub(super) struct Wanted<'a> {
+    pub(super) client: &'a str,
+    /// What the texts of its objects begin with.
+    pub(super) prefix: &'a str,
+    pub(super) with_payloads: bool,
+    pub(super) with_previous: bool,
+}
+
 /// What the log tells behind `after`, up to `end` at most, of objects of a client whose text begins so. Stops early rather
 /// than make too much ready at a time.
 pub(super) fn read(
     segments: &Segments,
     view: &ReadView,
-    (client, prefix): (&str, &str),
+    wanted: &Wanted<'_>,
     after: Revision,
     end: Revision,
-    with_payloads: bool,
 ) -> Result<Read, CannotRead> {
     if after.get() + 1 < view.log_first().get() {
         return Err(CannotRead::Expired);
     }
     let mut read = Read { units: Vec::new(), upto: after };
     let segment = segments.behind(view, after, end)?;
-    let mut changes = segment.of(client, after).iter().take_while(|logged| logged.revision <= end).peekable();
+    // It may have been read later than this view, and the log been cut meanwhile.
+    if after.get() + 1 < segment.log_first.get() {
+        return Err(CannotRead::Expired);
+    }
+    let mut changes = segment.of(wanted.client, after).iter().take_while(|logged| logged.revision <= end).peekable();
     let (mut examined, mut bytes) = (0, 0);
     while let Some(first) = changes.next() {
         let revision = first.revision;
@@ -54,16 +68,19 @@ pub(super) fn read(
         while let Some(logged) = next {
             examined += 1;
             let tells = matches!(logged.entry.outcome, Outcome::Made | Outcome::Escalated);
-            if tells && logged.entry.object.as_text().starts_with(prefix) {
-                of_unit.push(change(view, logged, with_payloads)?);
+            if tells && logged.entry.object.as_text().starts_with(wanted.prefix) {
+                let mut change = change(view, logged, wanted.with_payloads)?;
+                if wanted.with_previous {
+                    add_previous(view, &mut change)?;
+                }
+                bytes += bytes_of(&change.event);
+                of_unit.push(change);
             }
             next = changes.next_if(|logged| logged.revision == revision);
         }
         read.upto = revision;
         if !of_unit.is_empty() {
-            let told = UnitTold::new(revision, of_unit);
-            bytes += told.bytes;
-            read.units.push(told);
+            read.units.push(UnitTold::new(revision, of_unit));
         }
         if examined >= FEED_EXAMINED_MAX || bytes >= FEED_FRAME_BYTES_MAX {
             return Ok(read);
@@ -112,14 +129,19 @@ pub(super) enum Before {
 
 /// What stood there before a change.
 pub(super) fn before(view: &ReadView, change: &ChangeTold) -> Result<Before, ReadError> {
-    let Some(place) = change.place else { return Ok(Before::Nothing) };
-    let first = match view.locate_first(&change.event.object)? {
-        Some((found, first)) if found == place => first,
+    if change.event.escalated {
+        return Ok(Before::Nothing);
+    }
+    let (place, first) = match (change.place, view.locate_first(&change.event.object)?) {
+        (Some(place), Some((found, first))) if found == place => (place, first),
         // The object is forgotten.
         _ => return Ok(Before::Gone),
     };
-    if change.event.version <= first {
-        return Ok(Before::Nothing);
+    match change.event.version.cmp(&first) {
+        Ordering::Equal => return Ok(Before::Nothing),
+        // It was another of that name, which is forgotten.
+        Ordering::Less => return Ok(Before::Gone),
+        Ordering::Greater => {}
     }
     let behind = if planted::is(Fault::FeedPreviousOff) { 0 } else { 1 };
     let version = Version::new(change.event.version.get() - behind);
@@ -139,4 +161,16 @@ pub(super) fn bytes_of(event: &Event) -> usize {
     let payload = |payload: &Option<Payload>| payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
     let by = event.by.as_ref().map_or(0, String::len);
     CHANGE_OVERHEAD_BYTES + event.object.as_text().len() + by + payload(&event.payload) + payload(&event.previous)
+}
+
+/// Adds what stood there before a change, where it is known and fits into a frame beside the rest.
+pub(super) fn add_previous(view: &ReadView, change: &mut ChangeTold) -> Result<(), ReadError> {
+    match before(view, change)? {
+        Before::Value(payload) if bytes_of(&change.event) + payload.as_bytes().len() <= PAGE_BYTES_MAX => {
+            change.event.previous = Some(payload);
+        }
+        Before::Value(_) | Before::Gone => change.event.omitted = true,
+        Before::Nothing => {}
+    }
+    Ok(())
 }

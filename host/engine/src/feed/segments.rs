@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use ostrakon_store::{Entry, Place, ReadError, ReadView, Row};
-use ostrakon_wire::bounds::{FEED_SEGMENT_REVISIONS, FEED_SEGMENT_ROW_BYTES, FEED_SEGMENTS};
+use ostrakon_wire::bounds::{FEED_SEGMENT_CHANGES, FEED_SEGMENT_REVISIONS, FEED_SEGMENT_ROW_BYTES, FEED_SEGMENTS};
 use ostrakon_wire::{Revision, TimestampMs};
 use parking_lot::Mutex;
 
@@ -21,6 +21,10 @@ pub(super) struct Segment {
     after: Revision,
     /// up to this one.
     pub(super) upto: Revision,
+    /// It ends here since it has as many changes as one may.
+    full: bool,
+    /// Where the log began when it was read.
+    pub(super) log_first: Revision,
     by_client: HashMap<String, Vec<Logged>>,
 }
 
@@ -74,7 +78,10 @@ impl Segment {
 
     fn read(view: &ReadView, after: Revision) -> Result<Self, ReadError> {
         let end = Revision::new(after.get() + FEED_SEGMENT_REVISIONS);
-        let mut segment = Self { after, upto: end.min(view.position().revision), by_client: HashMap::new() };
+        let upto = end.min(view.position().revision);
+        let (log_first, by_client) = (view.log_first(), HashMap::new());
+        let mut segment = Self { after, upto, full: false, log_first, by_client };
+        let mut changes = 0;
         for record in view.log_around(Revision::new(after.get() + 1))? {
             let (first, record) = record?;
             if first > end {
@@ -84,11 +91,17 @@ impl Segment {
             let (mut of_unit, mut index, mut identity) = (Revision::default(), 0, None);
             for (revision, entry) in record.by_revision(first) {
                 if revision != of_unit {
+                    if changes >= FEED_SEGMENT_CHANGES {
+                        // The unit before is the last one.
+                        (segment.upto, segment.full) = (of_unit, true);
+                        return Ok(segment);
+                    }
                     // The first change of a transaction tells the id of all.
                     (of_unit, index, identity) = (revision, 0, entry.identity);
                 }
                 if revision > after && revision <= end {
                     let entry = Entry { identity, note: Vec::new(), ..entry };
+                    changes += 1;
                     segment.add(Logged { revision, committed, index, entry, row: OnceLock::new() });
                 }
                 index += 1;
@@ -103,7 +116,7 @@ impl Segments {
     pub(super) fn behind(&self, view: &ReadView, after: Revision, end: Revision) -> Result<Arc<Segment>, ReadError> {
         let begins = Revision::new(after.get() / FEED_SEGMENT_REVISIONS * FEED_SEGMENT_REVISIONS);
         let reaches = |segment: &Arc<Segment>| {
-            let whole = segment.upto.get() == begins.get() + FEED_SEGMENT_REVISIONS;
+            let whole = segment.full || segment.upto.get() == begins.get() + FEED_SEGMENT_REVISIONS;
             segment.after == begins && (whole || segment.upto >= end)
         };
         let found = {
@@ -111,14 +124,20 @@ impl Segments {
             let at = kept.iter().position(reaches);
             at.and_then(|at| kept.remove(at)).inspect(|segment| kept.push_front(Arc::clone(segment)))
         };
-        if let Some(segment) = found {
-            return Ok(segment);
-        }
-        let segment = Arc::new(Segment::read(view, begins)?);
+        let segment = match found {
+            Some(segment) => segment,
+            None => self.keep(Segment::read(view, begins)?),
+        };
+        // Behind one that had to end early there is more, which nobody shares.
+        if segment.full && segment.upto <= after { Segment::read(view, after).map(Arc::new) } else { Ok(segment) }
+    }
+
+    fn keep(&self, segment: Segment) -> Arc<Segment> {
+        let (begins, segment) = (segment.after, Arc::new(segment));
         let mut kept = self.0.lock();
         kept.retain(|other| other.after != begins);
         kept.push_front(Arc::clone(&segment));
         kept.truncate(FEED_SEGMENTS);
-        Ok(segment)
+        segment
     }
 }

@@ -209,7 +209,7 @@ impl State {
 /// What a unit tells.
 fn changes(unit: Unit, revision: Revision, clock: &Clock) -> impl Iterator<Item = ChangeTold> {
     let parts = match unit {
-        Unit::Together(parts) => parts,
+        Unit::Together(parts, _) => parts,
         single => vec![single],
     };
     (0..).zip(parts).filter_map(move |(index, part)| match part {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_wire::answer::{Decided, Event, Events};
-use ostrakon_wire::bounds::{FEED_FRAME_BYTES_MAX, FEED_LOOKS_MS, PAGE_BYTES_MAX};
+use ostrakon_wire::bounds::{FEED_FRAME_BYTES_MAX, FEED_LOOKS_MS};
 use ostrakon_wire::{Code, Generations, Position, Revision, Watch, WireError};
 
 use super::Place;
 use tokio::time::timeout;
 
-use super::catch_up::{self, Before, CannotRead};
+use super::catch_up::{self, CannotRead, Wanted, add_previous};
 use super::queue::Found;
 use super::told::{ChangeTold, UnitTold};
 use crate::Engine;
@@ -151,6 +151,11 @@ impl Watching {
         behind > view.log_kept() / 2
     }
 
+    /// Whether there is nothing to tell now, as far as is known.
+    pub fn is_idle(&self) -> bool {
+        self.ready.is_empty() && self.source == Source::Queue && matches!(self.place.queue.next(), Found::Nothing)
+    }
+
     /// The place up to which there is nothing to tell, if all is told. Whoever goes on from there misses nothing.
     pub fn bookmark(&mut self) -> Option<Events> {
         let handed_out = self.place.handed_out();
@@ -202,17 +207,12 @@ impl Watching {
         let (after, with_payloads, with_previous) = (self.upto, self.with_payloads, self.with_previous);
         let read = self.engine.feed.on_reader(move |segments| {
             let view = views.latest();
-            let mut read = match catch_up::read(segments, &view, (&client, &prefix), after, end, with_payloads) {
-                Ok(read) => read,
-                Err(CannotRead::Read(error)) => return Err(error),
-                Err(CannotRead::Expired) => return Ok(None),
-            };
-            if with_previous {
-                for change in read.units.iter_mut().flat_map(|unit| &mut unit.changes) {
-                    add_previous(&view, change)?;
-                }
+            let wanted = Wanted { client: &client, prefix: &prefix, with_payloads, with_previous };
+            match catch_up::read(segments, &view, &wanted, after, end) {
+                Ok(read) => Ok(Some(read)),
+                Err(CannotRead::Read(error)) => Err(error),
+                Err(CannotRead::Expired) => Ok(None),
             }
-            Ok(Some(read))
         });
         let read = read.await.map_err(|error| self.engine.unreadable(&error))?;
         let read = read.ok_or_else(|| self.engine.position_expired())?;
@@ -301,16 +301,4 @@ impl Watching {
             self.ready.push_back(Ready { event, behind, more });
         }
     }
-}
-
-/// Adds what stood there before a change, where it is known and fits into a frame beside the rest.
-fn add_previous(view: &ostrakon_store::ReadView, change: &mut ChangeTold) -> Result<(), ostrakon_store::ReadError> {
-    match catch_up::before(view, change)? {
-        Before::Value(payload) if catch_up::bytes_of(&change.event) + payload.as_bytes().len() <= PAGE_BYTES_MAX => {
-            change.event.previous = Some(payload);
-        }
-        Before::Value(_) | Before::Gone => change.event.omitted = true,
-        Before::Nothing => {}
-    }
-    Ok(())
 }

@@ -64,8 +64,12 @@ impl Readers {
         read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let (reply, outcome) = oneshot::channel();
-        // The one who asked may have gone.
-        let queued = self.run(move || drop(reply.send(read())));
+        let queued = self.run(move || {
+            // The one who asked may have gone.
+            if !reply.is_closed() {
+                let _ = reply.send(read());
+            }
+        });
         queued.map_err(|TooMany| ReadError::Busy)?;
         outcome.await.unwrap_or_else(|_| Err(ReadError::Engine("the read was cut off".into())))
     }

@@ -57,7 +57,7 @@ fn done(unit: &Unit, revision: Revision) -> Done {
             outcome: note.outcome,
             noted: !note.text.is_empty(),
         },
-        Unit::Together(_) | Unit::Forget(_) | Unit::Upkeep(_) => unreachable!("it is nobody's action"),
+        Unit::Together(..) | Unit::Forget(_) | Unit::Upkeep(_) => unreachable!("it is nobody's action"),
     }
 }
 
@@ -88,7 +88,7 @@ impl OwnerSink {
             match part {
                 Unit::Change(change) => self.stripe(&change.object).settle(change, durable),
                 Unit::Forget(forget) => self.stripe(&forget.object).forgotten(forget, durable),
-                Unit::Note(_) | Unit::Together(_) | Unit::Upkeep(_) => {}
+                Unit::Note(_) | Unit::Together(..) | Unit::Upkeep(_) => {}
             }
         }
     }

@@ -266,7 +266,10 @@ impl Owner {
                 Look::Tip(tip) if planted::is(Fault::JudgeTheDurable) => heads.push((tip.durable.clone(), true)),
                 Look::Tip(tip) => heads.push((tip.head.clone(), true)),
                 Look::Known(known) => {
-                    let same = loaded.get(object).filter(|loaded| loaded.version == known.version);
+                    // Only what is left out of memory is taken from what was read, and only if it is still the same.
+                    let same = loaded.get(object).filter(|loaded| {
+                        !known.is_whole() && (loaded.version, loaded.place) == (known.version, known.place)
+                    });
                     let known = same.unwrap_or(known);
                     if !known.is_whole() && reads(object) {
                         missing = Some(object);
@@ -337,7 +340,11 @@ impl Owner {
             units.pop();
             tips.pop();
         }
-        match self.submit(Unit::Together(units), claim) {
+        // What a condition was judged on goes ahead of what was done for it.
+        let map = self.views.map();
+        let asked = together.conditions.iter().filter_map(|condition| head(&condition.object).0.shard_key());
+        let asked = asked.map(|key| map.shard_of(key)).collect();
+        match self.submit(Unit::Together(units, asked), claim) {
             Ok(pending) => {
                 for (object, tip) in tips {
                     let before = head(&object).0.clone();

@@ -35,8 +35,8 @@ pub(super) struct Log {
     /// Revision of the first.
     first: Revision,
     changes: Vec<Logged>,
-    /// The objects of the changes that no locator knows.
-    strangers: HashMap<Revision, ObjectId>,
+    /// The objects of the changes that no locator knows, by their index.
+    strangers: HashMap<usize, ObjectId>,
     /// The objects that were forgotten, and when last.
     forgotten: HashMap<ObjectId, Revision>,
 }
@@ -103,7 +103,7 @@ impl Log {
             seen: entry.outcome != log::Outcome::Made,
         });
         if number.is_none() {
-            self.strangers.insert(revision, entry.object);
+            self.strangers.insert(self.changes.len() - 1, entry.object);
         }
     }
 
@@ -144,7 +144,7 @@ impl Log {
         spans: &HashMap<ObjectNumber, Span>,
         report: &mut CheckReport,
     ) {
-        for logged in &self.changes {
+        for (at, logged) in self.changes.iter().enumerate() {
             let Logged { seen: false, revision, number, version, .. } = logged else { continue };
             let span = number.and_then(|number| spans.get(&number));
             // What lies below the oldest version has left history.
@@ -152,7 +152,7 @@ impl Log {
                 continue;
             }
             let known = number.as_ref().and_then(|number| locators.objects.get(number));
-            let Some(object) = known.or_else(|| self.strangers.get(revision)).cloned() else { continue };
+            let Some(object) = known.or_else(|| self.strangers.get(&at)).cloned() else { continue };
             if self.forgotten.get(&object).is_none_or(|forgotten| forgotten < revision) {
                 report.found(Finding::ChangeWithoutRow { object, version: *version, revision: *revision });
             }
