@@ -1,5 +1,7 @@
 //! The committing thread: groups of changes, one batch and one sync each.
 
+mod trim;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -12,7 +14,7 @@ use ostrakon_wire::{ActionId, ObjectId, Revision, TimestampMs, Version};
 
 use crate::acknowledged::Acknowledged;
 use crate::disk::{Batch, Disk, Table};
-use crate::error::{CommitError, ReadError};
+use crate::error::CommitError;
 use crate::floors::Floors;
 use crate::flush::Flusher;
 use crate::open::{LogWindow, Store};
@@ -169,10 +171,6 @@ impl<S: Sink> Driver<S> {
 
 /// How far the mark of the object numbers runs ahead of them: so many new objects go by before it is written again.
 const NUMBERS_AHEAD: u64 = 1 << 16;
-
-/// Changes that leave the log at a time: more than a group brings, so that the log shrinks to its bound, and few enough
-/// that no group waits long for it.
-const TRIM_CHANGES_MIN: u64 = 2 * GROUP_CHANGES_MAX as u64;
 
 /// What most groups write beside their rows: the log record, and now and then a mark.
 const ITEMS_BESIDE_ROWS: usize = 3;
@@ -435,70 +433,6 @@ impl<S: Sink> Thread<S> {
         }
     }
 
-    /// Once there are enough over their bounds, forgets the oldest ids and raises the floors for them, and drops the oldest
-    /// records of the log.
-    fn trim(&self, batch: &mut Batch, brought: u64) -> Option<Trim> {
-        let slack = |kept: u64| (kept / 64).max(self.group_max as u64);
-        let over = |changes: u64, kept: u64| if changes > kept + slack(kept) { changes - kept } else { 0 };
-        let ids = self.store.config.action_ids as u64;
-        let (forget, drop) = (over(self.log.remembered, ids), over(self.log.changes, self.store.config.log_kept()));
-        if forget == 0 && drop == 0 {
-            return None;
-        }
-        // More than the group brings, so that the log shrinks to its bound.
-        let (forget, drop) = (forget.min(TRIM_CHANGES_MIN + 2 * brought), drop.min(TRIM_CHANGES_MIN + 2 * brought));
-        let mut trim = Trim { start: self.log.start.clone(), changes: 0, forgotten: 0, dropped: Vec::new() };
-        let read = self.forget_ids(forget, &mut trim).and_then(|()| self.drop_records(drop, batch, &mut trim));
-        if let Err(error) = read {
-            tracing::error!(%error, "the log cannot be trimmed");
-            return None;
-        }
-        if (trim.changes, trim.forgotten) == (0, 0) {
-            return None;
-        }
-        trim.start.floors.settle();
-        batch.insert(&self.store.keyspaces.meta, meta::FLOORS_KEY, trim.start.encode());
-        Some(trim)
-    }
-
-    /// Forgets the ids of so many changes at most.
-    fn forget_ids(&self, most: u64, trim: &mut Trim) -> Result<(), ReadError> {
-        let view = self.store.views.latest();
-        for record in view.log_from(self.log.start.ids_from) {
-            let (first, record) = record?;
-            let of_record = record.entries.len() as u64;
-            if trim.forgotten + of_record > most {
-                break;
-            }
-            for entry in &record.entries {
-                let Some(identity) = entry.identity else { continue };
-                if !planted::is(Fault::NoFloor) {
-                    trim.start.floors.drop_id(entry.object.client(), identity.id, record.committed);
-                }
-                trim.dropped.push((entry.object.clone(), identity.id));
-            }
-            trim.forgotten += of_record;
-            trim.start.ids_from = Revision::new(first.get() + record.units());
-        }
-        Ok(())
-    }
-
-    /// Drops records of so many changes at most, none whose ids are remembered.
-    fn drop_records(&self, most: u64, batch: &mut Batch, trim: &mut Trim) -> Result<(), ReadError> {
-        let view = self.store.views.latest();
-        for record in view.log_from(self.log.start.first) {
-            let (first, record) = record?;
-            let of_record = record.entries.len() as u64;
-            if trim.changes + of_record > most || first >= trim.start.ids_from {
-                break;
-            }
-            batch.remove(&self.store.keyspaces.log, log::key(first));
-            trim.changes += of_record;
-            trim.start.first = Revision::new(first.get() + record.units());
-        }
-        Ok(())
-    }
-
     /// Says beside the store how far it is durable. Without it a log that lost its end could not be told; nothing else
     /// depends on it.
     fn mark(&mut self, revision: Revision) {
@@ -575,14 +509,4 @@ fn durability() -> PersistMode {
         return PersistMode::Buffer;
     }
     PersistMode::SyncData
-}
-
-struct Trim {
-    start: meta::LogStart,
-    /// That leave the log.
-    changes: u64,
-    /// Whose ids are forgotten.
-    forgotten: u64,
-    /// These ids.
-    dropped: Vec<(ObjectId, ActionId)>,
 }
