@@ -1,6 +1,7 @@
 //! The `ostrakon` binary: `serve`, and every command that talks to a host.
 
 mod about;
+mod action_id;
 mod body;
 mod check;
 mod connect;

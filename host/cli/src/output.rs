@@ -25,6 +25,17 @@ pub(crate) fn payload_json(payload: &Payload) -> Value {
     }
 }
 
+/// How a change came about: after which tries, whether it was done before, and what the policy replied.
+pub(crate) fn how_done(tries: u32, repeated: bool, reply: Option<&Payload>) -> String {
+    let tries = match tries {
+        0 => String::new(),
+        tries => format!(", reconciled in {tries} {}", if tries == 1 { "try" } else { "tries" }),
+    };
+    let repeated = if repeated { " (done before under this action id; nothing changed now)" } else { "" };
+    let reply = reply.map_or(String::new(), |reply| format!(": {}", payload_json(reply)));
+    format!("{tries}{repeated}{reply}")
+}
+
 /// Where, on which state and by whom it was decided.
 pub(crate) fn decided_json(decided: &Decided) -> Value {
     json!({

@@ -3,13 +3,14 @@
 mod file;
 
 use clap::Args;
-use ostrakon_client::{ActionId, Client, OnConflict, Step, StepMade, Transact, Transacted};
+use ostrakon_client::{OnConflict, Step, StepMade, Transact, Transacted};
 use serde_json::Value;
 
+use crate::action_id::ActionIdArg;
 use crate::body::RawBytes;
 use crate::connect::ConnectArgs;
 use crate::failure::Failure;
-use crate::output::{Fields, payload_json, say};
+use crate::output::{Fields, how_done, payload_json, say};
 
 /// Which changes, on which conditions.
 #[derive(Debug, Clone, Args)]
@@ -24,10 +25,8 @@ pub(crate) struct TransactArgs {
     #[arg(long, value_name = "CHOICE", value_enum, default_value_t = OnConflictArg::Reject)]
     on_conflict: OnConflictArg,
 
-    /// Name of this one transaction (32 hexadecimal digits, a UUID of version 7): a repeat has no second effect and is
-    /// answered what the first one did [default: a new one]
-    #[arg(long, value_name = "ID")]
-    action_id: Option<ActionId>,
+    #[command(flatten)]
+    action_id: ActionIdArg,
 
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
@@ -73,7 +72,7 @@ pub(crate) async fn run(args: TransactArgs) -> Result<(), Failure> {
     let transact = Transact {
         conditions,
         actions: actions.clone(),
-        action_id: Some(args.action_id.unwrap_or_else(Client::new_action_id)),
+        action_id: Some(args.action_id.or_new()),
         on_conflict: args.on_conflict.into(),
     };
     let done = args.connect.run(async |client| Ok(client.transact(transact).await?)).await?;
@@ -99,14 +98,9 @@ fn made_json(step: &Step, made: &StepMade) -> Value {
 }
 
 fn tell(actions: &[Step], done: &Transacted) -> Result<(), Failure> {
-    let repeated = if done.repeated { " (done before under this action id; nothing changed now)" } else { "" };
-    let tries = match done.tries {
-        0 => String::new(),
-        tries => format!(", reconciled in {tries} {}", if tries == 1 { "try" } else { "tries" }),
-    };
     actions.iter().zip(&done.made).try_for_each(|(step, made)| {
-        let reply = made.reply.as_ref().map_or(String::new(), |reply| format!(": {}", payload_json(reply)));
+        let how = how_done(done.tries, done.repeated, made.reply.as_ref());
         let object = &step.target.object;
-        say(&format_args!("{object}: version {}, revision {}{tries}{repeated}{reply}", made.version, done.revision))
+        say(&format_args!("{object}: version {}, revision {}{how}", made.version, done.revision))
     })
 }

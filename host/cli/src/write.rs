@@ -1,15 +1,14 @@
 //! `put`, `merge`, `add`, `delete`, `act`: one change of one object.
 
 use clap::Args;
-use ostrakon_client::{
-    Action, ActionId, Client, Committed, ConditionalWrite, ObjectId, OnConflict, Outcome, Perform, Target, Version,
-};
+use ostrakon_client::{Action, Committed, ConditionalWrite, ObjectId, OnConflict, Outcome, Perform, Target, Version};
 
+use crate::action_id::ActionIdArg;
 use crate::body::{Data, RawBytes};
 use crate::connect::ConnectArgs;
 use crate::failure::Failure;
 use crate::object::ObjectArgs;
-use crate::output::{Fields, payload_json, say};
+use crate::output::{Fields, how_done, say};
 
 /// What every change may be given.
 #[derive(Debug, Clone, Args)]
@@ -21,10 +20,8 @@ pub(crate) struct ChangeArgs {
     #[arg(long, value_name = "VERSION")]
     if_version: Option<u64>,
 
-    /// Name of this one change (32 hexadecimal digits, a UUID of version 7): a repeat has no second effect and is
-    /// answered what the first one did [default: a new one]
-    #[arg(long, value_name = "ID")]
-    action_id: Option<ActionId>,
+    #[command(flatten)]
+    action_id: ActionIdArg,
 
     /// What to do if another version is there: `reject` tells you at once, `reconcile` runs the action again on what stands
     /// there and waits for the outcome, `detach` does the same and answers a ticket to ask about later
@@ -168,7 +165,7 @@ impl ChangeArgs {
             target,
             action,
             known: self.if_version.map(Version::new),
-            action_id: Some(self.action_id.unwrap_or_else(Client::new_action_id)),
+            action_id: Some(self.action_id.or_new()),
             on_conflict: self.on_conflict.into(),
         };
         let outcome = self.connect.run(async |client| Ok(client.start(perform).await?));
@@ -200,7 +197,7 @@ pub(crate) async fn put(args: PutArgs) -> Result<(), Failure> {
         target,
         new_version: Version::new(new_version),
         payload,
-        action_id: Some(action_id.unwrap_or_else(Client::new_action_id)),
+        action_id: Some(action_id.or_new()),
     };
     let done = connect.run(async |client| Ok(client.conditional_write(write).await?));
     tell(&object, &done.await?, connect.json)
@@ -231,11 +228,6 @@ pub(crate) fn tell(object: &ObjectId, done: &Committed, json: bool) -> Result<()
         return Fields::of(object).committed(done).print();
     }
     let shard = done.decided.shard.map_or(String::new(), |shard| format!(", shard {shard}"));
-    let repeated = if done.repeated { " (done before under this action id; nothing changed now)" } else { "" };
-    let tries = match done.tries {
-        0 => String::new(),
-        tries => format!(", reconciled in {tries} {}", if tries == 1 { "try" } else { "tries" }),
-    };
-    let reply = done.reply.as_ref().map_or(String::new(), |reply| format!(": {}", payload_json(reply)));
-    say(&format_args!("{object}: version {}, revision {}{shard}{tries}{repeated}{reply}", done.version, done.revision))
+    let how = how_done(done.tries, done.repeated, done.reply.as_ref());
+    say(&format_args!("{object}: version {}, revision {}{shard}{how}", done.version, done.revision))
 }
