@@ -6,15 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{Head, Place, ReadError, ReadView, Retention as Rules, Row, Then, Upkeep};
-use ostrakon_wire::answer::{History, KeptVersion, Object, PageItem, Retention, RetentionRule};
-use ostrakon_wire::bounds::{PAGE_BYTES_MAX, PAGE_EXAMINED_MAX, RETENTION_RULES_MAX};
+use ostrakon_wire::answer::{History, KeptVersion, Object, Retention, RetentionRule};
+use ostrakon_wire::bounds::{PAGE_BYTES_MAX, RETENTION_RULES_MAX};
 use ostrakon_wire::{
     Code, Decided, Generations, LogId, ObjectId, Past, Position, ReadHistory, ReadPast, Revision, SetRetention,
     ShardKey, Version, WireError,
 };
 
 use crate::Engine;
-use crate::listing::{ITEM_OVERHEAD_BYTES, ItemsAndToken, make_token};
+use crate::listing::{ITEM_OVERHEAD_BYTES, ItemsAndToken, fill_page};
 use crate::owner::{Known, durable};
 
 /// First byte of a page token: what follows is the last version that was told, 8 bytes.
@@ -242,6 +242,13 @@ fn find(view: &ReadView, object: &ObjectId, claimed: Option<ShardKey>, past: Pas
     })
 }
 
+/// Why a page of what was cannot be told.
+enum Untold {
+    /// Of some object history no longer holds what stood there.
+    NotRetained,
+    Unreadable(ReadError),
+}
+
 /// `None`: of some object it cannot be told any more what stood there.
 fn read_page_at(
     view: &ReadView,
@@ -251,34 +258,14 @@ fn read_page_at(
     with_payloads: bool,
     revision: Revision,
 ) -> Result<Option<ItemsAndToken>, ReadError> {
-    let (mut items, mut bytes): (Vec<PageItem>, usize) = (Vec::new(), 0);
-    let mut last: Option<ObjectId> = None;
-    for (examined, item) in view.list_at(prefix, after, revision).enumerate() {
-        let (object, then) = item?;
-        let found = match then {
-            Then::NotRetained => return Ok(None),
-            Then::Nothing => None,
-            Then::Version(place, head) => Some((place, head)),
-        };
-        let payload = found.as_ref().and_then(|(_, head)| head.row.payload.as_ref());
-        bytes += ITEM_OVERHEAD_BYTES + object.as_text().len();
-        bytes += payload.filter(|_| with_payloads).map_or(0, |payload| payload.as_bytes().len());
-        let full = items.len() == limit || bytes > PAGE_BYTES_MAX || examined == PAGE_EXAMINED_MAX;
-        if let Some(last) = last.as_ref().filter(|_| full) {
-            return Ok(Some((items, Some(make_token(last)))));
-        }
-        last = Some(object.clone());
-        if let Some((place, head)) = found.filter(|(_, head)| head.row.payload.is_some()) {
-            let Head { version, row } = *head;
-            items.push(PageItem {
-                object,
-                version,
-                revision: row.revision,
-                shard_key: place.shard_key,
-                shard: view.map().shard_of(place.shard_key),
-                payload: row.payload.filter(|_| with_payloads),
-            });
-        }
+    let found = view.list_at(prefix, after, revision).map(|item| match item.map_err(Untold::Unreadable)? {
+        (_, Then::NotRetained) => Err(Untold::NotRetained),
+        (object, Then::Nothing) => Ok((object, None)),
+        (object, Then::Version(place, head)) => Ok((object, Some((place.shard_key, *head)))),
+    });
+    match fill_page(view, found, limit, with_payloads) {
+        Ok(page) => Ok(Some(page)),
+        Err(Untold::NotRetained) => Ok(None),
+        Err(Untold::Unreadable(error)) => Err(error),
     }
-    Ok(Some((items, None)))
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ostrakon_store::{ListItem, ReadError, ReadView};
+use ostrakon_store::{Head, ListItem, ReadError, ReadView};
 use ostrakon_wire::answer::{Page, PageItem};
 use ostrakon_wire::bounds::{PAGE_BYTES_MAX, PAGE_EXAMINED_MAX, TOKEN_BYTES_MAX};
-use ostrakon_wire::{Code, Decided, Generations, List, ObjectId, WireError};
+use ostrakon_wire::{Code, Decided, Generations, List, ObjectId, ShardKey, WireError};
 
 use crate::Engine;
 
@@ -46,7 +46,7 @@ fn parse_token(token: &[u8], prefix: &str) -> Result<ObjectId, WireError> {
         .ok_or_else(|| WireError::new(Code::InvalidToken, "the page token is not one that this list gave out"))
 }
 
-pub(crate) fn make_token(last: &ObjectId) -> Bytes {
+fn make_token(last: &ObjectId) -> Bytes {
     let token = [&[TOKEN_TAG], last.as_text().as_bytes()].concat();
     assert!(token.len() <= TOKEN_BYTES_MAX, "a token holds one object's text");
     token.into()
@@ -61,23 +61,42 @@ fn read_page(
     limit: usize,
     with_payloads: bool,
 ) -> Result<ItemsAndToken, ReadError> {
+    let found = view.list(prefix, after).map(|item| {
+        let ListItem { object, shard_key, head } = item?;
+        Ok((object, Some((shard_key, head))))
+    });
+    fill_page(view, found, limit, with_payloads)
+}
+
+/// Fills a page with the live ones of what is found under each name, in order; `None` where nothing is. It ends with the
+/// names, or where one more would be too many items, bytes or names; the token is then of the last name that was looked at.
+pub(crate) fn fill_page<E>(
+    view: &ReadView,
+    found: impl Iterator<Item = Result<(ObjectId, Option<(ShardKey, Head)>), E>>,
+    limit: usize,
+    with_payloads: bool,
+) -> Result<ItemsAndToken, E> {
     let (mut items, mut bytes): (Vec<PageItem>, usize) = (Vec::new(), 0);
-    let mut last = None;
-    for (examined, item) in view.list(prefix, after).enumerate() {
-        let ListItem { object, shard_key, shard, head } = item?;
-        let live = head.row.payload.is_some();
-        let payload = head.row.payload.filter(|_| with_payloads);
+    let mut last: Option<ObjectId> = None;
+    for (examined, item) in found.enumerate() {
+        let (object, found) = item?;
+        let payload = found.as_ref().and_then(|(_, head)| head.row.payload.as_ref());
         bytes += ITEM_OVERHEAD_BYTES + object.as_text().len();
-        bytes += payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
+        bytes += payload.filter(|_| with_payloads).map_or(0, |payload| payload.as_bytes().len());
         let full = items.len() == limit || bytes > PAGE_BYTES_MAX || examined == PAGE_EXAMINED_MAX;
         if let Some(last) = last.as_ref().filter(|_| full) {
-            let token = make_token(last);
-            return Ok((items, Some(token)));
+            return Ok((items, Some(make_token(last))));
         }
         last = Some(object.clone());
-        if live {
-            let (version, revision) = (head.version, head.row.revision);
-            items.push(PageItem { object, version, revision, shard_key, shard, payload });
+        if let Some((shard_key, Head { version, row })) = found.filter(|(_, head)| head.row.payload.is_some()) {
+            items.push(PageItem {
+                object,
+                version,
+                revision: row.revision,
+                shard_key,
+                shard: view.map().shard_of(shard_key),
+                payload: row.payload.filter(|_| with_payloads),
+            });
         }
     }
     Ok((items, None))

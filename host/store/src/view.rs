@@ -61,8 +61,6 @@ pub struct ListItem {
     pub object: ObjectId,
     /// The key it is recorded under.
     pub shard_key: ShardKey,
-    /// The shard that the key falls in.
-    pub shard: ShardId,
     /// Its newest version.
     pub head: Head,
 }
@@ -244,8 +242,7 @@ impl ReadView {
         let object = locator::object(&key)?;
         let (place, _) = locator::decode(&value)?;
         let head = self.head(place)?.ok_or_else(|| ReadError::Engine(format!("{object} has a locator and no row")))?;
-        let shard_key = place.shard_key;
-        Ok(ListItem { object, shard_key, shard: self.map.shard_of(shard_key), head })
+        Ok(ListItem { object, shard_key: place.shard_key, head })
     }
 
     /// The log's records from a revision on, in order.
