@@ -28,7 +28,7 @@ use crate::place;
 pub(crate) use case::{CameTo, Case, Decided, Done, Settles};
 use escalations::Escalations;
 use queues::{Batch, Queues};
-pub(crate) use verdict::{ASKED_FOR_WHAT_IT_HAD, Asking, Subject};
+pub(crate) use verdict::{ASKED_FOR_WHAT_IT_HAD, Asking, Subject, base_of};
 
 /// The threads, and what they share. Dropping it stops them; what waits is told so.
 pub(crate) struct Agent {

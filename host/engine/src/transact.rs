@@ -4,7 +4,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use std::time::Duration;
 
 use ostrakon_core::reconcile::{self, First, Make, Next};
-use ostrakon_store::{Identity, Note, Outcome, Views};
+use ostrakon_store::{Identity, Note, Outcome};
 use ostrakon_wire::answer::{StepMade, Transacted};
 use ostrakon_wire::bounds::{PAGE_BYTES_MAX, RECONCILER_THREADS, TRANSACTION_BYTES_MAX, TRANSACTIONS_HOLDING_MAX};
 use ostrakon_wire::{
@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, oneshot};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::action_ids::{Begun, Claim, Recorded};
-use crate::agent::{ASKED_FOR_WHAT_IT_HAD, Asking, Subject};
+use crate::agent::{ASKED_FOR_WHAT_IT_HAD, Asking, Subject, base_of};
 use crate::answers::{id_refused, overloaded, words_of};
 use crate::owner::{
     By, Doing, Holding, Known, NotTogether, NotWritten, Pending, Planned, Readers, Refusal, StepDone, Together,
@@ -309,7 +309,7 @@ impl Engine {
         let (object, tip, tries) = (object.clone(), tip.clone(), run.tries);
         let seed = run.transact.action_id.map_or_else(|| Subject::seed(&tip), |id| id.bits() as u64);
         let judge = move || {
-            let base = base(&views, &tip, known);
+            let base = tip.place.and_then(|place| base_of(&views, place, known));
             let latest = tip.live().map(|live| live.payload);
             let patches = reconcile::patches(&action, base.as_ref(), latest);
             let patches = match reconcile::first(action.kind(), false, patches.is_some()) {
@@ -415,13 +415,6 @@ impl Engine {
         }
         told
     }
-}
-
-/// The object at the version that an action was made for, if history holds it.
-fn base(views: &Views, tip: &Known, known: Version) -> Option<Payload> {
-    let place = tip.place.filter(|_| known != Version::ABSENT)?;
-    let row = views.latest().version(place, known);
-    row.inspect_err(|error| tracing::error!(%error, "a version cannot be read")).ok()??.payload
 }
 
 /// What becomes of an action by the policy's next step.

@@ -298,11 +298,11 @@ impl<S: Sink> Thread<S> {
         if self.stats.failed.load(Ordering::Relaxed) {
             return Err(CommitError::Failed);
         }
-        let first = self.log.next;
+        let (first, now) = (self.log.next, self.store.clock.now());
         let mut writing = Writing {
             batch: self.store.disk.batch(group.len() + ITEMS_BESIDE_ROWS, durability()),
-            record: log::Builder::with_capacity(self.store.clock.now(), group.len()),
-            now: self.store.clock.now(),
+            record: log::Builder::with_capacity(now, group.len()),
+            now,
             revision: first,
             value: Vec::new(),
             numbered: 0,

@@ -12,7 +12,7 @@ use ostrakon_wire::{Action, ActionKind, Code, OnConflict, Payload, Revision, Sha
 use super::Shared;
 use super::case::{self, CameTo, Case, Decided, Done};
 use super::queues::Batch;
-use super::verdict::{ASKED_FOR_WHAT_IT_HAD, Subject};
+use super::verdict::{ASKED_FOR_WHAT_IT_HAD, Subject, base_of};
 use crate::action_ids::Claim;
 use crate::answers;
 use crate::owner::{NotWritten, Pending, Refusal, Turn, Writing};
@@ -225,14 +225,7 @@ impl Shared {
     /// The object at the version that a case was made for, if history holds it.
     fn base(&self, turn: &Turn<'_>, case: &Case) -> Option<Payload> {
         let (known, place) = (case.perform.known?, turn.tip().place?);
-        if known == Version::ABSENT {
-            return None;
-        }
-        if let Some(payload) = turn.recently(known) {
-            return Some(payload.clone());
-        }
-        let row = self.views.latest().version(place, known);
-        row.inspect_err(|error| tracing::error!(%error, "a version cannot be read")).ok()??.payload
+        turn.recently(known).cloned().or_else(|| base_of(&self.views, place, known))
     }
 
     /// Queues what a case comes to, and tells it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ostrakon_core::policy::{Brief, Decision, PolicyFault, Verdict};
 use ostrakon_core::reconcile::{self, Judged, Next};
-use ostrakon_store::Clock;
+use ostrakon_store::{Clock, Place, Views};
 use ostrakon_wire::{Action, Generation, ObjectId, Payload, Version};
 
 use super::case;
@@ -42,6 +42,15 @@ pub(crate) struct Asked {
     /// Answers that the policy gave.
     pub(crate) verdicts: u32,
     pub(crate) generation: Option<Generation>,
+}
+
+/// An object at the version that an action was made for, if history holds it.
+pub(crate) fn base_of(views: &Views, place: Place, known: Version) -> Option<Payload> {
+    if known == Version::ABSENT {
+        return None;
+    }
+    let row = views.latest().version(place, known);
+    row.inspect_err(|error| tracing::error!(%error, "a version cannot be read")).ok()??.payload
 }
 
 impl Subject<'_> {
