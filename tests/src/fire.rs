@@ -20,22 +20,12 @@ use tokio::sync::watch;
 
 use crate::crash::can_cut;
 use crate::harness::history::{Effect, Event, State, Together, What, check, check_together};
-use crate::harness::{Folder, Host, as_json, component_file, object, structured, target};
+use crate::harness::{Draws, Folder, Host, as_json, component_file, list_of, object, structured, target};
 
 const CLIENTS: u64 = 6;
 const OBJECTS: u64 = 3;
 const ROUNDS: u64 = 120;
 const KILLS: u32 = 3;
-
-/// Numbers from a seed.
-struct Draws(u64);
-
-impl Draws {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
 
 fn first() -> State {
     State::from([("n".to_owned(), 0)])
@@ -248,15 +238,7 @@ async fn transact(
 
 /// All objects as they stood at places of the log: their versions, place by place, and what each held.
 async fn look_back(client: &Client) -> (Vec<Vec<u64>>, Vec<Event>) {
-    let list = List {
-        client: "fire".into(),
-        data_type: None,
-        prefix: None,
-        limit: 100,
-        token: None,
-        with_payloads: true,
-        at: None,
-    };
+    let list = list_of("fire");
     let (_, last) = client.list_all(list.clone()).await.unwrap();
     let (mut places, mut events) = (Vec::new(), Vec::new());
     // The first commit units make the objects.

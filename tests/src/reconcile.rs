@@ -12,7 +12,9 @@ use ostrakon_policy::testing::{Recipe, snippets};
 use ostrakon_wire::PolicyKind;
 use serde_json::{Value, json};
 
-use crate::harness::{Folder, as_json, component_file, info, object, root, run, shared, structured, target, within};
+use crate::harness::{
+    Folder, as_json, component_file, info, object, refused, root, run, shared, structured, target, within,
+};
 
 fn perform(object: &ObjectId, action: Action, known: Option<u64>, on_conflict: OnConflict) -> Perform {
     Perform {
@@ -31,13 +33,6 @@ fn merge(patch: &Value) -> Action {
 async fn holds(client: &Client, object: &ObjectId, version: u64, expected: Value) {
     let read = client.read(object).await.unwrap();
     assert_eq!((read.version.get(), as_json(&read.payload)), (version, expected));
-}
-
-fn refused(outcome: Result<Outcome, Error>) -> Box<ostrakon_client::WireError> {
-    match outcome {
-        Err(Error::Refused(error)) => error,
-        other => panic!("it is not refused: {other:?}"),
-    }
 }
 
 /// Two versions: `base`, and what `change` makes of it.

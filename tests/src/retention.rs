@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use ostrakon_client::{
-    Client, Code, Error, Expect, History, Keep, List, Object, ObjectId, Past, Position, ReadHistory, Revision,
-    SetRetention, Target, Version, WireError,
+    Client, Code, Expect, History, Keep, List, Object, ObjectId, Past, Position, ReadHistory, Revision, SetRetention,
+    Target, Version,
 };
 use serde_json::json;
 
-use crate::harness::{Folder, as_json, info, object, shared, structured, within};
+use crate::harness::{Folder, as_json, info, list_of, object, refused, shared, structured, within};
 
 fn n(number: u64) -> ostrakon_client::Payload {
     structured(&json!({ "n": number }))
@@ -21,13 +21,6 @@ fn history_of(object: &ObjectId) -> ReadHistory {
 
 fn versions(history: &History) -> Vec<u64> {
     history.items.iter().map(|item| item.version.get()).collect()
-}
-
-fn refused<T: std::fmt::Debug>(outcome: Result<T, Error>) -> WireError {
-    match outcome {
-        Err(Error::Refused(error)) => *error,
-        other => panic!("it was not refused: {other:?}"),
-    }
 }
 
 fn n_of(object: &Object) -> u64 {
@@ -110,15 +103,7 @@ async fn more_or_less_is_kept_than_was_set() {
     assert_eq!(refused(client.read_past(&few, Past::Position(place)).await).code, Code::NotRetained);
     assert_eq!(refused(client.read_past(&few, Past::Version(Version::new(7))).await).code, Code::NotRetained);
     assert_eq!(n_of(&client.read_past(&many, Past::Position(place)).await.unwrap()), 19);
-    let list = |data_type: &str| List {
-        client: "keep".into(),
-        data_type: Some(data_type.into()),
-        prefix: None,
-        limit: 10,
-        token: None,
-        with_payloads: true,
-        at: Some(place),
-    };
+    let list = |data_type: &str| List { data_type: Some(data_type.into()), at: Some(place), ..list_of("keep") };
     assert_eq!(refused(client.list(list("few")).await).code, Code::NotRetained);
     let page = client.list(list("many")).await.unwrap();
     assert_eq!((page.items[0].version.get(), page.decided.position), (19, place));

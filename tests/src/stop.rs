@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ostrakon_client::{Action, Code, Expect, List, OnConflict, Operation, Perform};
 use serde_json::json;
 
-use crate::harness::{Folder, Host, Raw, Stream, command, finish, object, structured, target, until, within};
+use crate::harness::{Folder, Host, Raw, Stream, command, finish, list_of, object, structured, target, until, within};
 
 const STREAMS: u64 = 6;
 /// Enough that most still wait in the stream when the stop comes.
@@ -78,15 +78,7 @@ async fn check(signal: &str) {
 async fn names_on(host: &Host) -> BTreeSet<String> {
     let client = host.client().await;
     let mut names = BTreeSet::new();
-    let mut list = List {
-        client: "stop".into(),
-        data_type: None,
-        prefix: None,
-        limit: 1_000,
-        token: None,
-        with_payloads: false,
-        at: None,
-    };
+    let mut list = List { limit: 1_000, with_payloads: false, ..list_of("stop") };
     loop {
         let page = client.list(list.clone()).await.unwrap();
         names.extend(page.items.iter().map(|item| item.object.name().to_owned()));

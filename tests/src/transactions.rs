@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use ostrakon_client::{
-    Action, Client, Code, Condition, Error, Expect, Must, ObjectId, OnConflict, Payload, Step, Transact, Version, value,
+    Action, Client, Code, Condition, Error, Expect, List, Must, ObjectId, OnConflict, Payload, Step, Transact, Version,
+    value,
 };
 use serde_json::json;
 
-use crate::harness::{Folder, as_json, object, shared, structured, target, within};
+use crate::harness::{Draws, Folder, as_json, list_of, object, refused, shared, structured, target, within};
 
 fn step(object: &ObjectId, action: Action) -> Step {
     Step { target: target(object), action }
@@ -23,13 +24,6 @@ fn at(object: &ObjectId, version: u64) -> Condition {
 
 fn of(conditions: Vec<Condition>, actions: Vec<Step>) -> Transact {
     Transact { conditions, actions, action_id: Some(Client::new_action_id()), on_conflict: OnConflict::Reject }
-}
-
-fn refused(outcome: Result<impl std::fmt::Debug, Error>) -> ostrakon_client::WireError {
-    match outcome {
-        Err(Error::Refused(error)) => *error,
-        other => panic!("it was not refused: {other:?}"),
-    }
 }
 
 async fn make(client: &Client, of: &str, names: &[&str]) -> Vec<ObjectId> {
@@ -170,16 +164,6 @@ async fn a_transaction_that_is_judged_again_loses_what_another_has_changed() {
     assert_eq!(refused(client.transact(guard).await).failed[0].version, Version::new(2));
 }
 
-/// Numbers from a seed.
-struct Draws(u64);
-
-impl Draws {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
 const ACCOUNTS: u64 = 6;
 
 /// Moves amounts between accounts, now with conditions and now without, now judged again; beside single writers.
@@ -227,7 +211,7 @@ async fn sums_over_objects_differ_at_some_place_of_the_log() {
     let host = folder.serve_with(&["--history", "100000"]);
     let client = host.client().await;
     let of_client = "transact-sums";
-    let first = client.list_all(all_of(of_client)).await.unwrap().1;
+    let first = client.list_all(list_of(of_client)).await.unwrap().1;
     let accounts: Vec<Step> = (0..ACCOUNTS)
         .map(|number| object(of_client, format!("account-{number}")))
         .map(|object| step(&object, Action::Put(structured(&json!({ "n": 100 })))))
@@ -238,30 +222,17 @@ async fn sums_over_objects_differ_at_some_place_of_the_log() {
         within("the moves", done).await.unwrap();
     }
     // At every place that the log has had, all of it adds up; before it was made, nothing stood there.
-    let (_, last) = client.list_all(all_of(of_client)).await.unwrap();
+    let (_, last) = client.list_all(list_of(of_client)).await.unwrap();
     let mut sums = BTreeSet::new();
     for revision in (made.revision.get()..=last.revision.get()).step_by(7) {
         let place = ostrakon_client::Position { revision: ostrakon_client::Revision::new(revision), ..last };
-        let (items, at_place) =
-            client.list_all(ostrakon_client::List { at: Some(place), ..all_of(of_client) }).await.unwrap();
+        let (items, at_place) = client.list_all(List { at: Some(place), ..list_of(of_client) }).await.unwrap();
         assert_eq!(at_place, place);
         let n = |payload: &Option<Payload>| as_json(payload.as_ref().unwrap())["n"].as_i64().unwrap();
         sums.insert((items.len(), items.iter().map(|item| n(&item.payload)).sum::<i64>()));
     }
     assert_eq!(sums, BTreeSet::from([(ACCOUNTS as usize, 100 * ACCOUNTS as i64)]));
-    let (before, _) = client.list_all(ostrakon_client::List { at: Some(first), ..all_of(of_client) }).await.unwrap();
+    let (before, _) = client.list_all(List { at: Some(first), ..list_of(of_client) }).await.unwrap();
     assert!(before.is_empty());
     host.stop();
-}
-
-fn all_of(client: &str) -> ostrakon_client::List {
-    ostrakon_client::List {
-        client: client.into(),
-        data_type: None,
-        prefix: None,
-        limit: 100,
-        token: None,
-        with_payloads: true,
-        at: None,
-    }
 }

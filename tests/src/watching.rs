@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ostrakon_client::{
-    Action, Client, ClientConfig, Code, Error, Event, Expect, ObjectId, OnConflict, Operation, Payload, Perform,
+    Action, Client, ClientConfig, Code, Error, Event, Expect, List, ObjectId, OnConflict, Operation, Payload, Perform,
     Position, Reply, Revision, SettleEscalation, SettleHow, Step, Told, Transact, Version, Watch, Watcher,
 };
 use ostrakon_wire::Answer;
 use serde_json::json;
 
-use crate::harness::{Folder, Raw, Stream, as_json, object, shared, structured, target, within};
+use crate::harness::{Folder, Raw, Stream, as_json, list_of, object, shared, structured, target, within};
 
 fn of(client: &str) -> Watch {
     Watch { bookmark_ms: 100, ..Watch::of_client(client) }
@@ -324,7 +324,7 @@ async fn a_change_is_skipped_or_told_twice_when_hosts_are_killed_under_load() {
     assert!(written > 400, "{written}");
     // What is told is what stands there in the end.
     let client = host.client().await;
-    let (items, end) = client.list_all(list_of(of_client)).await.unwrap();
+    let (items, end) = client.list_all(List { limit: 2, ..list_of(of_client) }).await.unwrap();
     let mut watcher = client.watch(Watch { from: Some(stands), ..of(of_client) });
     while stands.revision < end.revision {
         match within("the rest", watcher.next()).await.unwrap() {
@@ -339,18 +339,6 @@ async fn a_change_is_skipped_or_told_twice_when_hosts_are_killed_under_load() {
         items.into_iter().map(|item| (item.object, (item.version.get(), item.payload))).collect();
     assert_eq!(listed, ledger.0);
     host.stop();
-}
-
-fn list_of(client: &str) -> ostrakon_client::List {
-    ostrakon_client::List {
-        client: client.into(),
-        data_type: None,
-        prefix: None,
-        limit: 2,
-        token: None,
-        with_payloads: true,
-        at: None,
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,10 @@ mod run;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ostrakon_client::{Action, Code, ObjectId, OnConflict, Operation, Payload, Perform, Reply, Target, Version, json};
+use ostrakon_client::{
+    Action, Code, Error, List, ObjectId, OnConflict, Operation, Payload, Perform, Reply, Target, Version, WireError,
+    json,
+};
 use quinn::ConnectionError;
 
 pub(crate) use authority::{Authority, client as client_certificate, server as server_certificate};
@@ -56,6 +59,38 @@ pub(crate) fn object(client: &str, name: impl AsRef<str>) -> ObjectId {
 
 pub(crate) fn target(object: &ObjectId) -> Target {
     Target { object: object.clone(), shard_key: None }
+}
+
+/// All objects of a client, with payloads, a hundred on a page.
+pub(crate) fn list_of(client: &str) -> List {
+    List {
+        client: client.into(),
+        data_type: None,
+        prefix: None,
+        limit: 100,
+        token: None,
+        with_payloads: true,
+        at: None,
+    }
+}
+
+/// What a request was refused with.
+#[track_caller]
+pub(crate) fn refused(outcome: Result<impl std::fmt::Debug, Error>) -> WireError {
+    match outcome {
+        Err(Error::Refused(error)) => *error,
+        other => panic!("it was not refused: {other:?}"),
+    }
+}
+
+/// Numbers from a seed.
+pub(crate) struct Draws(pub(crate) u64);
+
+impl Draws {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
 }
 
 pub(crate) fn read(object: &ObjectId) -> Operation {
