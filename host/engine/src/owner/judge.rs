@@ -85,11 +85,20 @@ pub(super) fn judge(intent: &Intent<'_>, head: &Known) -> Judged {
         Ok(payload) => payload,
         Err(refusal) => return Judged::Refused(refusal),
     };
-    let version = head.version.next().filter(|version| version.get() <= VERSION_MAX);
-    let Some(version) = version else { return Judged::Refused(Refusal::VersionsSpent) };
+    let version = match head.next_version() {
+        Ok(version) => version,
+        Err(refusal) => return Judged::Refused(refusal),
+    };
     match head.shard_key().or(intent.claimed_key).or(intent.new_key) {
         Some(shard_key) => Judged::Write { shard_key, version, payload },
         None => Judged::NoKey,
+    }
+}
+
+impl Known {
+    /// The version that a change of it makes.
+    pub(super) fn next_version(&self) -> Result<Version, Refusal> {
+        self.version.next().filter(|version| version.get() <= VERSION_MAX).ok_or(Refusal::VersionsSpent)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ostrakon_core::action;
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{Beside, CommitError, Note, Outcome, Unit};
-use ostrakon_wire::bounds::{TRANSACTION_BYTES_MAX, VERSION_MAX};
+use ostrakon_wire::bounds::TRANSACTION_BYTES_MAX;
 use ostrakon_wire::{Action, Condition as Asked, Must, ObjectId, Payload, ShardKey, Version};
 use parking_lot::MutexGuard;
 use tokio::sync::oneshot;
@@ -84,14 +84,6 @@ enum Looked {
     Load(ObjectId),
 }
 
-/// What comes next.
-enum Step {
-    Wait(oneshot::Receiver<()>),
-    Held(oneshot::Receiver<()>),
-    Load(ObjectId),
-    Done(Decided),
-}
-
 struct Guards<'g>(Vec<(usize, MutexGuard<'g, Stripe>)>);
 
 impl Guards<'_> {
@@ -160,17 +152,17 @@ impl Owner {
         loop {
             let held = holding.or(own.as_ref()).is_some();
             match self.step_together(together, held, &loaded, claim) {
-                Step::Wait(ready) => drop(ready.await),
-                Step::Held(given_back) => {
+                Err(Looked::Wait(ready)) => drop(ready.await),
+                Err(Looked::Held(given_back)) => {
                     drop(given_back.await);
                     waits += 1;
                     if waits == PATIENCE {
                         own = Some(self.hold(&together.objects).await);
                     }
                 }
-                Step::Load(object) => self.load_one(object, &mut loaded).await?,
-                Step::Done(Decided::Queued(pending, steps)) => return Ok((pending, steps)),
-                Step::Done(Decided::Not(reason, tips)) => {
+                Err(Looked::Load(object)) => self.load_one(object, &mut loaded).await?,
+                Ok(Decided::Queued(pending, steps)) => return Ok((pending, steps)),
+                Ok(Decided::Not(reason, tips)) => {
                     let on_tips = !tips.is_empty();
                     for settled in tips {
                         let _ = settled.await;
@@ -221,14 +213,10 @@ impl Owner {
         held: bool,
         loaded: &HashMap<ObjectId, Known>,
         claim: &mut Option<Claim>,
-    ) -> Step {
+    ) -> Result<Decided, Looked> {
         let reads = |object: &ObjectId| together.reads(object);
-        match self.look_at(&together.objects, held, loaded, &reads) {
-            Ok((heads, guards)) => Step::Done(self.decide(together, &heads, guards, claim)),
-            Err(Looked::Wait(ready)) => Step::Wait(ready),
-            Err(Looked::Held(given_back)) => Step::Held(given_back),
-            Err(Looked::Load(object)) => Step::Load(object),
-        }
+        let (heads, guards) = self.look_at(&together.objects, held, loaded, &reads)?;
+        Ok(self.decide(together, &heads, guards, claim))
     }
 
     /// Goes through with a load that was begun.
@@ -375,8 +363,7 @@ impl Owner {
             Doing::Write(_, payload, reply) => (payload.clone(), reply.clone()),
             Doing::Applied(_, reply) => return Ok(applied(planned, stands, reply.clone(), claim)),
         };
-        let spent = NotPart::Refused(Refusal::VersionsSpent);
-        let version = stands.version.next().filter(|version| version.get() <= VERSION_MAX).ok_or(spent)?;
+        let version = stands.next_version().map_err(NotPart::Refused)?;
         let key = stands.shard_key().or(planned.claimed_key).or(planned.new_key);
         let shard_key = key.ok_or(NotPart::NoKey)?;
         let beside =

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{Beside, CommitError, Note, ReadError};
-use ostrakon_wire::bounds::{RECENT_BYTES_MAX, VERSION_MAX};
+use ostrakon_wire::bounds::RECENT_BYTES_MAX;
 use ostrakon_wire::{Action, ActionKind, ObjectId, Payload, ShardKey, TimestampMs, Version};
 use parking_lot::MutexGuard;
 use tokio::sync::oneshot;
@@ -129,9 +129,8 @@ impl<'a> Turn<'a> {
     /// Queues a change on top of the tip.
     pub(crate) fn write(&mut self, writing: Writing, claim: &mut Option<Claim>) -> Result<(Made, Pending), NotWritten> {
         let Writing { kind, payload, new_key, timestamp, by, beside } = writing;
-        let version = self.tip.version.next().filter(|version| version.get() <= VERSION_MAX);
-        let spent = || NotWritten::Refused { refusal: Refusal::VersionsSpent, stands: self.tip.clone() };
-        let version = version.ok_or_else(spent)?;
+        let spent = |refusal| NotWritten::Refused { refusal, stands: self.tip.clone() };
+        let version = self.tip.next_version().map_err(spent)?;
         let shard_key = self.tip.shard_key().or(new_key).ok_or(NotWritten::NoKey)?;
         let making = Making { shard_key, version, kind, payload, timestamp, by, beside };
         let change = self.owner.change(&self.object, &self.tip, making, claim.as_ref())?;
