@@ -182,7 +182,7 @@ impl Watcher {
         for event in items {
             if self.begun.last().is_some_and(|last| last.revision != event.revision) {
                 let revision = self.begun[0].revision;
-                self.unit_ends(Position { log: end.log, revision, index: 0 });
+                self.unit_ends(Position::behind(end.log, revision));
             }
             self.begun.push(event);
         }

@@ -41,7 +41,7 @@ impl Engine {
 
     /// The same, at the place of a commit.
     pub(crate) fn decided_at(&self, shard_key: ShardKey, revision: Revision, generations: Generations) -> Decided {
-        let position = Position { log: self.log, revision, index: 0 };
+        let position = Position::behind(self.log, revision);
         self.decided(Some(shard_key), position, generations)
     }
 

@@ -123,7 +123,7 @@ impl Engine {
             page.ok_or_else(|| self.not_retained("history no longer holds all that stood there", view.position()))?;
         let generations = Generations::default();
         // All that stood behind the unit before; nothing of one that the place lies in.
-        let position = Position { index: 0, ..at };
+        let position = Position::behind(at.log, at.revision);
         Ok((page, Decided { shard: None, epoch: view.map().epoch(), position, generations }))
     }
 
@@ -192,7 +192,7 @@ fn read_versions(
             let token = [&[TOKEN_TAG][..], &last.version.get().to_be_bytes()].concat();
             return Ok((items, Some(token.into())));
         }
-        let position = Position { log, revision, index: 0 };
+        let position = Position::behind(log, revision);
         let by = by.map(|by| by.to_string());
         items.push(KeptVersion {
             version,

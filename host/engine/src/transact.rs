@@ -167,7 +167,7 @@ impl Engine {
         }
         let made =
             steps.into_iter().map(|StepDone { shard_key, version, reply, .. }| StepMade { version, shard_key, reply });
-        let position = Position { log: self.log, revision, index: 0 };
+        let position = Position::behind(self.log, revision);
         Ok(Transacted {
             revision,
             made: made.collect(),
@@ -197,7 +197,7 @@ impl Engine {
         });
         let forgotten = || WireError::new(Code::ActionExpired, "what the transaction came to is no longer remembered");
         let made = made.collect::<Option<Vec<_>>>().ok_or_else(forgotten)?;
-        let position = Position { log: self.log, revision, index: 0 };
+        let position = Position::behind(self.log, revision);
         let decided = self.decided(None, position, Generations::default());
         Ok(Transacted { revision, made, repeated: true, tries: 0, decided })
     }

@@ -32,8 +32,8 @@ pub(crate) fn objects() -> Vec<Object> {
 }
 
 /// The place behind a revision.
-fn place(revision: u64) -> Position {
-    Position { log: LogId::new(1), revision: Revision::new(revision), index: 0 }
+pub(crate) fn place(revision: u64) -> Position {
+    Position::behind(LogId::new(1), Revision::new(revision))
 }
 
 impl World {

@@ -11,9 +11,9 @@ use std::task::{Context, Poll, Waker};
 use ostrakon_engine::{Engine, Watching};
 use ostrakon_store::Outcome;
 use ostrakon_wire::answer::{Event, Events};
-use ostrakon_wire::{ActionId, ActionKind, Code, LogId, Position, Revision, Watch, WireError};
+use ostrakon_wire::{ActionId, ActionKind, Code, Position, Watch, WireError};
 
-use crate::client::client_name;
+use crate::client::{client_name, place};
 use crate::oracle::{Oracle, Wrong};
 use crate::world::{HISTORY_KEPT, IDS_KEPT, LOG_KEPT, Woken, World};
 
@@ -121,7 +121,7 @@ impl World {
         let newest = self.oracle.borrow().revision();
         let back = u64::from(self.draw(if self.one_in(4) { 400 } else { 30 }));
         let from = self.one_in(2).then(|| newest.saturating_sub(back));
-        let from = from.map(|revision| Position { log: LogId::new(1), revision: Revision::new(revision), index: 0 });
+        let from = from.map(place);
         let watch = Watch {
             data_type: with_type.then(|| "volume".to_owned()),
             prefix: (with_type && self.one_in(3)).then(|| format!("o{}", self.draw(6))),

@@ -94,7 +94,7 @@ impl Views {
 impl ReadView {
     /// The view's place in the feed.
     pub fn position(&self) -> Position {
-        Position { log: self.log, revision: self.revision, index: 0 }
+        Position::behind(self.log, self.revision)
     }
 
     /// The shard map that was in force.
@@ -252,11 +252,7 @@ impl ReadView {
 
     /// What the log says of one commit unit; empty where it no longer reaches back so far.
     pub fn logged(&self, revision: Revision) -> Result<Vec<log::Entry>, ReadError> {
-        let Some(pair) = self.snapshot.range(&self.keyspaces.log, ..=log::key(revision)).next_back() else {
-            return Ok(Vec::new());
-        };
-        let (key, value) = pair?;
-        let (first, record) = (log::parse_key(&key)?, log::Record::decode(&value)?);
+        let Some((first, record)) = self.log_around(revision)?.next().transpose()? else { return Ok(Vec::new()) };
         let of_unit = record.by_revision(first).filter(|(found, _)| *found == revision);
         Ok(of_unit.map(|(_, entry)| entry).collect())
     }

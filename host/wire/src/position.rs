@@ -26,6 +26,11 @@ pub const POSITION_BYTES: usize = 20;
 pub struct InvalidPosition;
 
 impl Position {
+    /// The place behind a whole commit unit.
+    pub const fn behind(log: LogId, revision: Revision) -> Self {
+        Self { log, revision, index: 0 }
+    }
+
     /// The token on the wire.
     pub fn to_bytes(self) -> [u8; POSITION_BYTES] {
         let mut bytes = [0; POSITION_BYTES];

@@ -3,13 +3,13 @@
 use std::cmp::Ordering;
 
 use ostrakon_store::planted::{self, Fault};
-use ostrakon_store::{Entry, Outcome, Place, ReadError, ReadView};
+use ostrakon_store::{Entry, Outcome, ReadError, ReadView};
 use ostrakon_wire::answer::Event;
 use ostrakon_wire::bounds::{FEED_EXAMINED_MAX, FEED_FRAME_BYTES_MAX, PAGE_BYTES_MAX};
 use ostrakon_wire::{Payload, Revision, Version};
 
 use super::segments::{Logged, Segments};
-use super::told::{CHANGE_OVERHEAD_BYTES, ChangeTold, UnitTold};
+use super::told::{ChangeTold, UnitTold, bytes_of};
 
 /// A part of the log, as it is told.
 pub(super) struct Read {
@@ -73,14 +73,15 @@ pub(super) fn read(
                 if wanted.with_previous {
                     add_previous(view, &mut change)?;
                 }
-                bytes += bytes_of(&change.event);
                 of_unit.push(change);
             }
             next = changes.next_if(|logged| logged.revision == revision);
         }
         read.upto = revision;
         if !of_unit.is_empty() {
-            read.units.push(UnitTold::new(revision, of_unit));
+            let unit = UnitTold::new(revision, of_unit);
+            bytes += unit.bytes;
+            read.units.push(unit);
         }
         if examined >= FEED_EXAMINED_MAX || bytes >= FEED_FRAME_BYTES_MAX {
             return Ok(read);
@@ -145,22 +146,11 @@ pub(super) fn before(view: &ReadView, change: &ChangeTold) -> Result<Before, Rea
     }
     let behind = if planted::is(Fault::FeedPreviousOff) { 0 } else { 1 };
     let version = Version::new(change.event.version.get() - behind);
-    Ok(match of_version(view, place, version)? {
+    Ok(match view.version(place, version)?.map(|row| row.payload) {
         Some(Some(payload)) => Before::Value(payload),
         Some(None) => Before::Nothing,
         None => Before::Gone,
     })
-}
-
-fn of_version(view: &ReadView, place: Place, version: Version) -> Result<Option<Option<Payload>>, ReadError> {
-    Ok(view.version(place, version)?.map(|row| row.payload))
-}
-
-/// What a change weighs in a frame.
-pub(super) fn bytes_of(event: &Event) -> usize {
-    let payload = |payload: &Option<Payload>| payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
-    let by = event.by.as_ref().map_or(0, String::len);
-    CHANGE_OVERHEAD_BYTES + event.object.as_text().len() + by + payload(&event.payload) + payload(&event.previous)
 }
 
 /// Adds what stood there before a change, where it is known and fits into a frame beside the rest.

@@ -18,7 +18,7 @@ use super::credit::Credit;
 pub(crate) struct UnitTold {
     pub(super) revision: Revision,
     pub(super) changes: Vec<ChangeTold>,
-    /// What it weighs in a queue.
+    /// What it weighs, in a queue and in a frame.
     pub(super) bytes: usize,
 }
 
@@ -73,17 +73,20 @@ pub(crate) struct Telling<'a> {
 
 impl UnitTold {
     pub(super) fn new(revision: Revision, changes: Vec<ChangeTold>) -> Self {
-        let weigh = |change: &ChangeTold| {
-            let payload = change.event.payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
-            CHANGE_OVERHEAD_BYTES + change.event.object.as_text().len() + payload
-        };
-        let bytes = changes.iter().map(weigh).sum();
+        let bytes = changes.iter().map(|change| bytes_of(&change.event)).sum();
         Self { revision, changes, bytes }
     }
 }
 
-/// What a change weighs beside its object's text and its payload.
-pub(super) const CHANGE_OVERHEAD_BYTES: usize = 160;
+/// What a change weighs beside its texts and its payloads.
+const CHANGE_OVERHEAD_BYTES: usize = 160;
+
+/// What a change weighs, in a queue and in a frame.
+pub(super) fn bytes_of(event: &Event) -> usize {
+    let payload = |payload: &Option<Payload>| payload.as_ref().map_or(0, |payload| payload.as_bytes().len());
+    let by = event.by.as_ref().map_or(0, String::len);
+    CHANGE_OVERHEAD_BYTES + event.object.as_text().len() + by + payload(&event.payload) + payload(&event.previous)
+}
 
 impl ChangeTold {
     /// What the version of an object is whose row stands there, or has gone.

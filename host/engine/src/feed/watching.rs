@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::catch_up::{self, CannotRead, Wanted, add_previous};
 use super::queue::Found;
-use super::told::{ChangeTold, UnitTold};
+use super::told::{ChangeTold, UnitTold, bytes_of};
 use crate::Engine;
 use crate::answers::overloaded;
 
@@ -67,7 +67,7 @@ impl Engine {
         let handed_out = place.handed_out();
         let from = match watch.from {
             Some(from) => self.known_place(from, handed_out)?,
-            None => Position { log: self.log, revision: handed_out, index: 0 },
+            None => Position::behind(self.log, handed_out),
         };
         Ok(Watching {
             engine: Arc::clone(self),
@@ -166,7 +166,7 @@ impl Watching {
         let Found::Nothing = self.place.queue.next() else { return None };
         let ahead = u64::from(planted::is(Fault::FeedBookmarkAhead));
         self.advance(Revision::new(handed_out.get() + ahead));
-        self.told = Position { log: self.engine.log, revision: self.upto, index: 0 };
+        self.told = Position::behind(self.engine.log, self.upto);
         Some(Events { items: Vec::new(), more: false, decided: self.decided() })
     }
 
@@ -183,7 +183,7 @@ impl Watching {
     fn frame(&mut self) -> Events {
         let (mut items, mut bytes, mut more) = (Vec::new(), 0, false);
         while let Some(next) = self.ready.front() {
-            bytes += catch_up::bytes_of(&next.event);
+            bytes += bytes_of(&next.event);
             if !items.is_empty() && (bytes > FEED_FRAME_BYTES_MAX || planted::is(Fault::FeedTears)) {
                 break;
             }
@@ -296,7 +296,7 @@ impl Watching {
             let behind = if more {
                 Position { log, revision: Revision::new(revision.get() - 1), index: index + 1 }
             } else {
-                Position { log, revision, index: 0 }
+                Position::behind(log, revision)
             };
             self.ready.push_back(Ready { event, behind, more });
         }
