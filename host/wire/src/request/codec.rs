@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::feed::{check_within, write_within};
+use super::feed::{WITHIN, check_within, write_within};
 use super::{
     Action, AskTicket, ConditionalWrite, List, ListEscalations, Operation, Perform, ReadHistory, ReadPast, Request,
     SetRetention, SettleEscalation, Target, Transact, Watch,
@@ -375,9 +375,8 @@ fn read_body(number: u64, body: Body<'_>, frame: &Bytes) -> Result<Operation, Wi
 }
 
 fn read_list(body: Body<'_>) -> Result<List, WireError> {
-    let within = [field::CLIENT, field::DATA_TYPE, field::PREFIX];
     let own = [field::LIMIT, field::TOKEN, field::WITH_PAYLOADS, field::POSITION];
-    body.only(&[&within[..], &own].concat())?;
+    body.only(&[&WITHIN[..], &own].concat())?;
     check_within(&body)?;
     let (limit, token) = checked_page(&body)?;
     Ok(List {
@@ -418,7 +417,7 @@ fn read_ask_ticket(body: Body<'_>) -> Result<AskTicket, WireError> {
 
 fn read_list_escalations(body: Body<'_>) -> Result<ListEscalations, WireError> {
     body.only(&[field::CLIENT, field::LIMIT, field::TOKEN])?;
-    let client = (body.has(field::CLIENT)).then(|| body.client.to_owned());
+    let client = body.has(field::CLIENT).then(|| body.client.to_owned());
     client.as_deref().map(|client| IdPart::Client.check(client)).transpose()?;
     let (limit, token) = checked_page(&body)?;
     Ok(ListEscalations { client, limit, token })

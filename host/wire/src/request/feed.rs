@@ -112,6 +112,9 @@ impl Watch {
     }
 }
 
+/// The fields that say which objects of a client.
+pub(super) const WITHIN: [u64; 3] = [field::CLIENT, field::DATA_TYPE, field::PREFIX];
+
 /// Which objects of a client.
 pub(super) fn write_within(client: &str, data_type: Option<&str>, prefix: Option<&str>, fields: &mut FieldWriter<'_>) {
     cbor::text(fields.field(field::CLIENT), client);
@@ -225,9 +228,8 @@ impl Watch {
     }
 
     pub(super) fn read(body: &Body<'_>) -> Result<Self, WireError> {
-        let [client, data_type, prefix] = [field::CLIENT, field::DATA_TYPE, field::PREFIX];
         let own = [field::WITH_PAYLOADS, field::POSITION, field::WITH_PREVIOUS, field::BOOKMARK_MS];
-        body.only(&[&[client, data_type, prefix][..], &own].concat())?;
+        body.only(&[&WITHIN[..], &own].concat())?;
         check_within(body)?;
         let bookmark_ms = body.bookmark_ms.unwrap_or(BOOKMARK_MS_DEFAULT);
         if !(BOOKMARK_MS_MIN..=BOOKMARK_MS_MAX).contains(&bookmark_ms) {
