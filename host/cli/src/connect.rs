@@ -41,8 +41,9 @@ pub(crate) struct ConnectArgs {
     server_name: Option<String>,
 
     /// How long a request may take, repeats included
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, help_heading = HEADING)]
-    timeout: Duration,
+    /// [default: 10; for what compiles a policy 120]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = HEADING)]
+    timeout: Option<Duration>,
 
     /// W3C trace parent that the requests carry: 00-<32 hexadecimal digits>-<16>-<2>
     #[arg(long, value_name = "TRACEPARENT", help_heading = HEADING)]
@@ -55,6 +56,9 @@ pub(crate) struct ConnectArgs {
 
 /// How long a command waits for its leave-taking to be sent.
 pub(crate) const LEAVE: Duration = Duration::from_millis(15);
+
+/// How long a request may take where nothing else is said.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 const HEADING: &str = "Connection";
 
@@ -77,6 +81,12 @@ impl ConnectArgs {
         outcome
     }
 
+    /// Waits for so long where nothing else is said.
+    pub(crate) fn with_patience(mut self, timeout: Duration) -> Self {
+        self.timeout.get_or_insert(timeout);
+        self
+    }
+
     /// How to connect.
     pub(crate) fn config(&self) -> Result<ClientConfig, Failure> {
         let config = match (&self.cert, &self.key, &self.ca) {
@@ -88,7 +98,7 @@ impl ConnectArgs {
         };
         Ok(ClientConfig {
             server_name: self.server_name.clone(),
-            deadline: self.timeout,
+            deadline: self.timeout.unwrap_or(TIMEOUT),
             agent: concat!("ostrakon/", env!("CARGO_PKG_VERSION")).into(),
             ..config
         })

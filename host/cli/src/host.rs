@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ostrakon_client::HostFile;
-use ostrakon_engine::{Engine, EngineConfig, StartError};
+use ostrakon_engine::{Engine, EngineConfig, Opened, StartError};
+use ostrakon_policy::Registry;
 use ostrakon_server::dev::DevCertificates;
 use ostrakon_server::{BindError, Deadlines, Identity, Server, ServerConfig};
 use ostrakon_store::{StoreConfig, Verify};
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
-use crate::policies::{KindAndFile, Slots};
+use crate::policies::{self, PolicyFiles};
 
 /// How to build a host. Plain data.
 #[derive(Debug, Clone)]
@@ -33,15 +34,14 @@ pub(crate) struct HostConfig {
     pub(crate) observe_lag: Duration,
     pub(crate) queued_changes_max: usize,
     pub(crate) verify: Verify,
-    pub(crate) policies: Vec<KindAndFile>,
-    pub(crate) policy_settings: Vec<KindAndFile>,
+    pub(crate) policies: PolicyFiles,
 }
 
 /// A host that serves.
 pub(crate) struct Host {
     pub(crate) file: HostFile,
     #[cfg(feature = "test-control")]
-    pub(crate) slots: Arc<Slots>,
+    pub(crate) policies: Registry,
     path: PathBuf,
     stop: watch::Sender<bool>,
     running: JoinHandle<bool>,
@@ -52,7 +52,8 @@ impl Host {
     pub(crate) async fn start(config: HostConfig) -> Result<Self, Failure> {
         let building = tokio::task::spawn_blocking(move || build(&config).map(|parts| (config, parts)));
         let built = building.await.map_err(|error| Failure::failed(error.to_string()))?;
-        let (config, (engine, identity, slots)) = built?;
+        let (config, built) = built?;
+        let Built { engine, identity, policies } = built;
         let (stop, stopping) = watch::channel(false);
         let listening = ServerConfig { listen: config.listen, identity, deadlines: config.deadlines };
         let server = Server::bind(&listening, engine, stopping).map_err(bind_failure)?;
@@ -61,11 +62,11 @@ impl Host {
         write_host_file(&path, &file)?;
         let running = tokio::spawn(server.run());
         #[cfg(not(feature = "test-control"))]
-        drop(slots);
+        drop(policies);
         Ok(Self {
             file,
             #[cfg(feature = "test-control")]
-            slots,
+            policies,
             path,
             stop,
             running,
@@ -93,9 +94,15 @@ fn allow_open_files() {
     }
 }
 
-fn build(config: &HostConfig) -> Result<(Arc<Engine>, Identity, Arc<Slots>), Failure> {
+struct Built {
+    engine: Arc<Engine>,
+    identity: Identity,
+    policies: Registry,
+}
+
+fn build(config: &HostConfig) -> Result<Built, Failure> {
     allow_open_files();
-    let slots = Arc::new(Slots::load(&config.policies, &config.policy_settings)?);
+    let named = config.policies.clone().read()?;
     let store = StoreConfig {
         path: config.data_dir.clone(),
         shards: config.shards,
@@ -111,10 +118,12 @@ fn build(config: &HostConfig) -> Result<(Arc<Engine>, Identity, Arc<Slots>), Fai
         observe_lag: config.observe_lag,
         queued_changes_max: config.queued_changes_max,
     };
-    let engine = Engine::start(settings, slots.for_engine()).map_err(|error| match error {
-        StartError::Open(error) => Failure::failed(error.to_string()),
-        StartError::Thread(error) => Failure::failed(error.to_string()),
-    })?;
+    let failed = |error: StartError| Failure::failed(error.to_string());
+    // The folder is this process's before anything is written beside the store.
+    let opened = Opened::open(settings).map_err(failed)?;
+    let policies = named.open(&config.data_dir)?;
+    let engine = opened.start(policies::for_engine(&policies)).map_err(failed)?;
+    policies.know_shards(Arc::new(engine.shard_of()));
     let identity = match &config.identity {
         Some(identity) => identity.clone(),
         None => {
@@ -123,7 +132,7 @@ fn build(config: &HostConfig) -> Result<(Arc<Engine>, Identity, Arc<Slots>), Fai
             certificates.server()
         }
     };
-    Ok((Arc::new(engine), identity, slots))
+    Ok(Built { engine: Arc::new(engine), identity, policies })
 }
 
 fn bind_failure(error: BindError) -> Failure {

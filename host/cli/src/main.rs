@@ -17,6 +17,7 @@ mod object;
 mod output;
 mod play;
 mod policies;
+mod policy;
 mod read;
 mod retention;
 mod serve;
@@ -107,6 +108,9 @@ enum Command {
     History(history::HistoryArgs),
     /// Show and set how long versions are kept
     Retention(retention::RetentionArgs),
+    /// See and change which policies decide: push, compare, try on a part of the clients, roll back
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Show the version of an object
     #[command(after_help = read::VERSION_HELP)]
     Version(read::LookArgs),
@@ -172,6 +176,7 @@ impl Command {
             Self::Watch(args) => args.connect.json,
             Self::History(args) => args.connect.json,
             Self::Retention(args) => args.connect.json,
+            Self::Policy(command) => command.json(),
             Self::ShardMap(args) => args.connect.json,
             Self::Info(args) => args.about.connect.json,
             Self::Import(args) => {
@@ -201,6 +206,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Watch(args) => block_on(watch::run(args)),
         Command::History(args) => block_on(history::run(args)),
         Command::Retention(args) => block_on(retention::run(args)),
+        Command::Policy(command) => block_on(policy::run(command)),
         Command::Version(args) => block_on(read::version(args)),
         Command::ShardKey(args) => block_on(read::shard_key(args)),
         Command::ShardMap(args) => block_on(about::shard_map(args)),

@@ -11,7 +11,15 @@ const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_0
 
 /// A time of UTC to the minute, as ISO 8601 has it; one that no calendar has, in milliseconds.
 pub(crate) fn minute(at: TimestampMs) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]Z");
+    formatted(at, format_description!("[year]-[month]-[day]T[hour]:[minute]Z"))
+}
+
+/// The same to the second.
+pub(crate) fn second(at: TimestampMs) -> String {
+    formatted(at, format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
+}
+
+fn formatted(at: TimestampMs, format: &(impl time::formatting::Formattable + ?Sized)) -> String {
     let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.get()) * 1_000_000);
     moment.ok().and_then(|moment| moment.format(format).ok()).unwrap_or_else(|| format!("{at} ms"))
 }

@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
 use crate::host::{Host, HostConfig, write_host_file};
-use crate::policies::KindAndFile;
+use crate::policies::{KindAndFile, PolicyFiles};
 
 /// How to serve.
 #[derive(Debug, Args)]
@@ -50,13 +50,19 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
 
-    /// Load a component in place of the shipped policy of its kind: shard-key, prediction or reconciliation
+    /// Let this component decide by default for its kind (shard-key, prediction or reconciliation), from now on: it stays
+    /// when the host is started without
     #[arg(long, value_name = "KIND=FILE")]
     policy: Vec<KindAndFile>,
 
     /// Settings (a JSON object) for the policy of a kind
     #[arg(long, value_name = "KIND=FILE")]
     policy_settings: Vec<KindAndFile>,
+
+    /// Put components in as they are saved in this folder: KIND.wasm, with settings in KIND.json; for an override
+    /// KIND,client=CLIENT.wasm, KIND,type=TYPE.wasm or both
+    #[arg(long, value_name = "DIR")]
+    policy_dir: Option<PathBuf>,
 
     /// Threads that serve connections [default: the cores but one, which commits]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -140,8 +146,11 @@ impl ServeArgs {
         HostConfig {
             listen: self.listen.unwrap_or_else(|| default.parse().expect("the default is an address")),
             identity,
-            policies: self.policy.clone(),
-            policy_settings: self.policy_settings.clone(),
+            policies: PolicyFiles {
+                components: self.policy.clone(),
+                settings: self.policy_settings.clone(),
+                watched: self.policy_dir.clone(),
+            },
             ..self.store.config(self.data_dir.clone())
         }
     }
@@ -166,8 +175,7 @@ impl StoreArgs {
                 VerifyArg::Full => Verify::Full,
                 VerifyArg::Quick => Verify::Quick,
             },
-            policies: Vec::new(),
-            policy_settings: Vec::new(),
+            policies: PolicyFiles::default(),
         }
     }
 }
@@ -180,7 +188,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let config = crate::test_control::applied(config)?;
     let mut host = Host::start(config).await?;
     #[cfg(feature = "test-control")]
-    crate::test_control::listen(std::sync::Arc::clone(&host.slots))?;
+    crate::test_control::listen(host.policies.clone())?;
     tell(&format!("serving on {} (QUIC), data in {}", host.file.quic, args.data_dir.display()));
     if args.dev {
         print_next_steps(&args.data_dir);

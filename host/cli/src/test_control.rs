@@ -10,18 +10,16 @@
 //! `hello=500,write=800`; `OSTRAKON_TEST_QUEUE` the number of changes that wait to be committed.
 
 use std::io::BufRead;
-use std::path::Path;
-use std::sync::Arc;
 
-use ostrakon_policy::{Limits, PolicyEngine};
+use ostrakon_policy::Registry;
 use ostrakon_server::Deadlines;
-use ostrakon_wire::{Generation, PolicyKind};
+use ostrakon_wire::{Slot, Stage};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::host::HostConfig;
 use crate::output::say;
-use crate::policies::Slots;
+use crate::policies::kind_of;
 
 /// What a test has set, in place of what the command line has.
 pub(crate) fn applied(config: HostConfig) -> Result<HostConfig, Failure> {
@@ -46,11 +44,10 @@ fn deadlines() -> Result<Deadlines, Failure> {
 }
 
 /// Listens on a thread of its own, so that a read that never ends holds up no stop.
-pub(crate) fn listen(slots: Arc<Slots>) -> Result<(), Failure> {
-    let engine = PolicyEngine::new(Limits::default()).map_err(|error| Failure::failed(error.to_string()))?;
+pub(crate) fn listen(policies: Registry) -> Result<(), Failure> {
     let listening = std::thread::Builder::new().name("test-control".into()).spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            let answer = obey(&engine, &slots, &line).unwrap_or_else(|why| json!({ "error": why }));
+            let answer = obey(&policies, &line).unwrap_or_else(|why| json!({ "error": why }));
             if say(&answer).is_err() {
                 break;
             }
@@ -59,21 +56,11 @@ pub(crate) fn listen(slots: Arc<Slots>) -> Result<(), Failure> {
     listening.map(drop).map_err(|error| Failure::failed(error.to_string()))
 }
 
-fn obey(engine: &PolicyEngine, slots: &Slots, line: &str) -> Result<Value, String> {
+fn obey(policies: &Registry, line: &str) -> Result<Value, String> {
     let command: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let text = |name: &str| command[name].as_str().ok_or_else(|| format!("{name:?} is no text"));
-    let kind = PolicyKind::from_name(text("swap")?).ok_or("no such kind of policy")?;
-    let generation = swap(engine, slots, kind, Path::new(text("file")?))?;
-    Ok(json!({ "swapped": kind.name(), "generation": generation.get() }))
-}
-
-fn swap(engine: &PolicyEngine, slots: &Slots, kind: PolicyKind, file: &Path) -> Result<Generation, String> {
-    let component = std::fs::read(file).map_err(|error| error.to_string())?;
-    let loaded = engine.load(kind, &component, "{}").map_err(|error| error.to_string())?;
-    let swapped = match kind {
-        PolicyKind::ShardKey => slots.shard_key.swap(loaded),
-        PolicyKind::Prediction => slots.prediction.swap(loaded),
-        PolicyKind::Reconciliation => slots.reconciliation.swap(loaded),
-    };
-    swapped.map_err(|error| error.to_string())
+    let slot = Slot::default_of(kind_of(text("swap")?)?);
+    let component = std::fs::read(text("file")?).map_err(|error| error.to_string())?;
+    let generation = policies.put(&slot, &component, "{}", Stage::Serve).map_err(|error| error.to_string())?;
+    Ok(json!({ "swapped": slot.kind.name(), "generation": generation.get() }))
 }

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use ostrakon_wire::answer::{
-    Committed, Escalation, Escalations, History, Info, Object, Page, Placed, Retention, ShardMap, Stored, Transacted,
+    Committed, Escalation, Escalations, History, Info, Object, Page, Placed, PolicyReport, Retention, ShardMap, Stored,
+    Transacted,
 };
-use ostrakon_wire::bounds::TICKET_WAIT_MS_MAX;
+use ostrakon_wire::bounds::{COMPONENT_PART_BYTES_MAX, TICKET_WAIT_MS_MAX};
 use ostrakon_wire::{
-    Action, ActionId, AskTicket, ConditionalWrite, List, ListEscalations, ObjectId, OnConflict, Operation, Past,
-    Payload, Perform, ReadHistory, ReadPast, Reply, Revision, SetRetention, SettleEscalation, Target, Transact,
-    Version,
+    Action, ActionId, AskTicket, ChangePolicy, ComponentDigest, ConditionalWrite, List, ListEscalations, ObjectId,
+    OnConflict, Operation, Past, Payload, Perform, ReadHistory, ReadPast, ReadPolicies, Reply, Revision, SetRetention,
+    SettleEscalation, Target, Transact, UploadComponent, Version,
 };
+
+use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
 use crate::link::Client;
@@ -213,6 +217,36 @@ impl Client {
     /// Sets how long versions are kept, and answers all rules.
     pub async fn set_retention(&self, set: SetRetention) -> Result<Retention, Error> {
         reply!(self, Operation::SetRetention(set), Retention)
+    }
+
+    /// Sends a component to the host, in parts; what is there of it already is not sent again. `sent` is told how many
+    /// bytes the host has. Answers what to push it by.
+    pub async fn upload_component(&self, component: &Bytes, sent: impl Fn(u64)) -> Result<ComponentDigest, Error> {
+        let (digest, size) = (Sha256::digest(component).into(), component.len() as u64);
+        let ask = |offset: u64, part| async move {
+            let upload = UploadComponent { digest, size, offset, part };
+            reply!(self, Operation::UploadComponent(upload), Uploaded)
+        };
+        let mut received = ask(0, Bytes::new()).await?.received;
+        while received < size {
+            sent(received);
+            let from = received as usize;
+            let part = component.slice(from..component.len().min(from + COMPONENT_PART_BYTES_MAX));
+            received = ask(received, part).await?.received;
+        }
+        sent(received);
+        Ok(digest)
+    }
+
+    /// Changes which policy decides where; answers what stands in the slot then. It takes as long as a component takes to
+    /// compile.
+    pub async fn change_policy(&self, change: ChangePolicy) -> Result<PolicyReport, Error> {
+        reply!(self, Operation::ChangePolicy(change), Policies)
+    }
+
+    /// Tells of policies.
+    pub async fn policies(&self, read: ReadPolicies) -> Result<PolicyReport, Error> {
+        reply!(self, Operation::ReadPolicies(read), Policies)
     }
 
     /// Writes a payload if that makes exactly this version, under a new action id.

@@ -6,14 +6,18 @@
 //! One call is one decision of one generation: an implementation that swaps generations picks one at the start of the
 //! call and names it in the answer.
 
+mod board;
 mod prediction;
+mod question;
 mod reconciliation;
 mod shard_key;
 
 use ostrakon_wire::Generation;
 
-pub use prediction::{Forecast, Outcome, Outlook, PredictionPolicy, Route};
-pub use reconciliation::{Brief, Change, ReconciliationPolicy, Verdict};
+pub use board::Board;
+pub use prediction::{Forecast, Met, Outcome, Outlook, PredictionPolicy, Route};
+pub use question::{Answer, Question};
+pub use reconciliation::{Brief, Case, Change, Judgement, Look, Payloads, ReconciliationPolicy, Verdict};
 pub use shard_key::{Heat, PLACEMENT_BITS_MAX, Placement, Placing, ShardKeyPolicy};
 
 /// What a policy answered, and which generation of it.
@@ -49,4 +53,17 @@ pub enum PolicyFault {
     /// A repeat of the call on a fresh instance answered something else.
     #[error("the policy is not pure: the same call on a fresh instance answered differently")]
     Impure,
+}
+
+impl PolicyFault {
+    /// Its kind, in kebab case.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Trapped(_) => "trapped",
+            Self::Overran { .. } => "overran",
+            Self::OutOfMemory { .. } => "out-of-memory",
+            Self::Impossible(_) => "impossible",
+            Self::Impure => "impure",
+        }
+    }
 }

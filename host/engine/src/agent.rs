@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 
 use crate::action_ids::{ActionIds, Asked};
 use crate::owner::{NotWritten, Owner};
-use crate::place;
+use crate::policies::place;
 pub(crate) use case::{CameTo, Case, Decided, Done, Settles};
 use escalations::Escalations;
 use queues::{Batch, Queues};

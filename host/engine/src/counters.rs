@@ -15,12 +15,18 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
     fn value(&self) -> Value {
         Value::Integer(self.0.load(Ordering::Relaxed) as i64)
     }
 }
 
-const OPERATIONS: [&str; 19] = [
+/// Of a watch, which is counted when it is taken up.
+const WATCH: usize = 19;
+const OPERATIONS: [&str; 22] = [
     "get-shard-key",
     "read-version",
     "read",
@@ -40,6 +46,9 @@ const OPERATIONS: [&str; 19] = [
     "retention",
     "set-retention",
     "watch",
+    "upload-component",
+    "change-policy",
+    "read-policies",
 ];
 
 /// The counters of one engine, since it started.
@@ -90,7 +99,7 @@ impl Counters {
 
     /// A watch was taken up.
     pub(crate) fn count_watch(&self) {
-        self.requests[OPERATIONS.len() - 1].add();
+        self.requests[WATCH - 1].add();
     }
 
     pub(crate) fn refused(&self, code: Code) {

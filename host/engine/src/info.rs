@@ -35,7 +35,7 @@ impl Engine {
             ("shard-key-faults".into(), self.counters.shard_key_faults()),
             ("action-ids".into(), number(self.ids.len())),
             ("watchers".into(), number(self.feed.watchers())),
-            ("policies".into(), Value::Map((self.policies.facts)())),
+            ("policies".into(), Value::Map(self.policies.keeper.facts())),
         ]);
         Info { facts, decided: self.decided(None, self.views.position(), Generations::default()) }
     }

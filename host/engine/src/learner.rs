@@ -32,10 +32,21 @@ struct Shared {
     warned: AtomicU64,
 }
 
+/// What became of forecasts, by generation: what one foretold is no lesson for another.
 #[derive(Default)]
 struct Batch {
-    generation: Generation,
-    outcomes: Vec<Outcome>,
+    of: Vec<(Generation, Vec<Outcome>)>,
+    outcomes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, generation: Generation, outcome: Outcome) {
+        self.outcomes += 1;
+        match self.of.iter_mut().find(|(of, _)| *of == generation) {
+            Some((_, outcomes)) => outcomes.push(outcome),
+            None => self.of.push((generation, vec![outcome])),
+        }
+    }
 }
 
 impl Learner {
@@ -63,12 +74,8 @@ impl Learner {
             return;
         }
         let mut batch = self.shared.batch.lock();
-        // What one generation foretold is no lesson for another.
-        if batch.generation != generation {
-            *batch = Batch { generation, outcomes: Vec::new() };
-        }
-        batch.outcomes.push(outcome);
-        if batch.outcomes.len() >= LEARNING_BATCH_MAX {
+        batch.add(generation, outcome);
+        if batch.outcomes >= LEARNING_BATCH_MAX {
             self.shared.open.store(false, Ordering::Relaxed);
         }
     }
@@ -88,20 +95,22 @@ impl Shared {
 
     fn learn(&self) {
         let learns = self.policies.prediction.learns();
-        let Batch { generation, outcomes } = std::mem::take(&mut *self.batch.lock());
+        let batch = std::mem::take(&mut *self.batch.lock());
         self.open.store(learns, Ordering::Relaxed);
-        if !learns || outcomes.is_empty() {
+        if !learns {
             return;
         }
-        match self.policies.prediction.learn(generation, &outcomes) {
-            Ok(true) => self.counters.lessons.add(),
-            // Another generation decides by now.
-            Ok(false) => {}
-            Err(fault) => {
-                if self.warned.swap(generation.get(), Ordering::Relaxed) != generation.get() {
-                    tracing::warn!(%fault, "the prediction policy cannot learn");
+        for (generation, outcomes) in batch.of {
+            match self.policies.prediction.learn(generation, &outcomes) {
+                Ok(true) => self.counters.lessons.add(),
+                // Another generation decides by now, or this one does not learn.
+                Ok(false) => {}
+                Err(fault) => {
+                    if self.warned.swap(generation.get(), Ordering::Relaxed) != generation.get() {
+                        tracing::warn!(%fault, "the prediction policy cannot learn");
+                    }
+                    self.counters.prediction_faults.add();
                 }
-                self.counters.prediction_faults.add();
             }
         }
     }

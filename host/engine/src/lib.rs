@@ -17,6 +17,7 @@ mod learner;
 mod listing;
 mod observed;
 mod owner;
+mod policies;
 mod reads;
 mod reconciled;
 mod scoreboard;
@@ -32,14 +33,11 @@ mod writes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ostrakon_core::keys;
-use ostrakon_core::policy::{Heat, Placing, PredictionPolicy, ReconciliationPolicy, ShardKeyPolicy};
 pub use ostrakon_store::give_way;
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{OpenError, Recovered, Store, StoreConfig, Views};
 use ostrakon_wire::bounds::{COMMIT_QUEUE_CHANGES_MAX, RECONCILE_TRIES_DEFAULT};
-use ostrakon_wire::value::Map;
-use ostrakon_wire::{Code, Generations, LogId, ObjectId, Operation, Reply, ShardKey, TimestampMs, WireError};
+use ostrakon_wire::{Code, LogId, Operation, Reply, ShardId, ShardKey, TimestampMs, WireError};
 
 use action_ids::ActionIds;
 use agent::{Agent, Asking};
@@ -50,20 +48,10 @@ use keeper::Keeper;
 use learner::Learner;
 use observed::Observed;
 use owner::Owner;
+use policies::InWork;
+pub use policies::{Policies, PolicyKeeper, Unkept};
 use scoreboard::Scoreboard;
 use transact::Judges;
-
-/// The policies that decide, and what `info` says of them.
-pub struct Policies {
-    /// Where a new object should live.
-    pub shard_key: Arc<dyn ShardKeyPolicy>,
-    /// Which version a conditional write will meet.
-    pub prediction: Arc<dyn PredictionPolicy>,
-    /// What becomes of an action that lost a race.
-    pub reconciliation: Arc<dyn ReconciliationPolicy>,
-    /// What `info` shows under `policies`.
-    pub facts: Box<dyn Fn() -> Map + Send + Sync>,
-}
 
 /// How an engine works. Plain data.
 #[derive(Debug, Clone)]
@@ -124,24 +112,47 @@ pub struct Engine {
     observed: Observed,
     scoreboard: Scoreboard,
     learner: Learner,
+    in_work: InWork,
     counters: Arc<Counters>,
     started: Instant,
 }
 
-impl Engine {
-    /// Opens the store, starts the committing thread and the reconciliation agent.
-    pub fn start(config: impl Into<EngineConfig>, policies: Policies) -> Result<Self, StartError> {
+/// An open store that no policies decide for yet: the folder is this process's from here on.
+pub struct Opened {
+    owner: Arc<Owner>,
+    ids: Arc<ActionIds>,
+    recovered: Recovered,
+    tries_max: u32,
+    observe_lag: Duration,
+}
+
+impl Opened {
+    /// Opens the store and starts the committing thread.
+    pub fn open(config: impl Into<EngineConfig>) -> Result<Self, StartError> {
         let EngineConfig { store, tries_max, observe_lag, queued_changes_max } = config.into();
         let (store, mut recovered) = Store::open(store)?;
         let ids = remembered(&mut recovered);
         let owner = Arc::new(Owner::start(store, Arc::clone(&ids), queued_changes_max)?);
-        let mut engine = Self::of(owner, ids, policies, recovered, tries_max, observe_lag);
+        Ok(Self { owner, ids, recovered, tries_max, observe_lag })
+    }
+
+    /// Lets policies decide.
+    pub fn start(self, policies: Policies) -> Result<Engine, StartError> {
+        let Self { owner, ids, recovered, tries_max, observe_lag } = self;
+        let mut engine = Engine::of(owner, ids, policies, recovered, tries_max, observe_lag);
         engine.agent.start()?;
         engine.keeper.start()?;
         engine.feed.start()?;
         engine.judges.start()?;
         engine.learner.start()?;
         Ok(engine)
+    }
+}
+
+impl Engine {
+    /// Opens the store, starts the committing thread and the reconciliation agent.
+    pub fn start(config: impl Into<EngineConfig>, policies: Policies) -> Result<Self, StartError> {
+        Opened::open(config)?.start(policies)
     }
 
     /// An engine whose agent does not work yet.
@@ -174,11 +185,19 @@ impl Engine {
             observed: Observed::new(owner.clock().clone(), observe_lag),
             scoreboard: Scoreboard::default(),
             learner,
+            in_work: InWork::default(),
             counters,
             started: owner.clock().instant(),
             owner,
             views,
         }
+    }
+
+    /// Which shard holds a key now: for those who compare shard-key policies.
+    pub fn shard_of(&self) -> impl Fn(ShardKey) -> ShardId + Send + Sync + 'static {
+        // Whoever compares does not keep the store open.
+        let owner = Arc::downgrade(&self.owner);
+        move |key| owner.upgrade().map_or(ShardId::new(0), |owner| owner.map().shard_of(key))
     }
 
     /// The log's own number.
@@ -217,38 +236,15 @@ impl Engine {
             Operation::ReadPast(read) => self.read_past(read).await.map(Reply::Object),
             Operation::Retention => Ok(Reply::Retention(self.retention())),
             Operation::SetRetention(set) => self.set_retention(set).await.map(Reply::Retention),
+            Operation::UploadComponent(upload) => self.upload_component(upload).await.map(Reply::Uploaded),
+            Operation::ChangePolicy(change) => self.change_policy(change, context).await.map(Reply::Policies),
+            Operation::ReadPolicies(read) => self.read_policies(read).await.map(Reply::Policies),
             Operation::Watch(_) => Err(WireError::new(Code::Malformed, "a watch has a stream of its own")),
         };
         if let Err(error) = &outcome {
             self.counters.refused(error.code);
         }
         outcome
-    }
-}
-
-/// Asks the policy where a new object should live.
-fn place(
-    policies: &Policies,
-    counters: &Counters,
-    object: &ObjectId,
-    timestamp: TimestampMs,
-    generations: &mut Generations,
-) -> Result<ShardKey, WireError> {
-    let decision = policies.shard_key.place(&Placing {
-        client: object.client(),
-        data_type: object.data_type(),
-        name: object.name(),
-        timestamp_ms: timestamp.get(),
-        current: 0,
-        heat: Heat::default(),
-    });
-    generations.shard_key = Some(decision.generation);
-    match decision.result {
-        Ok(placement) => Ok(keys::fill(placement, object.name())),
-        Err(fault) => {
-            counters.shard_key_faults.add();
-            Err(WireError::new(Code::PolicyFailed, format!("the shard-key policy failed: {fault}")))
-        }
     }
 }
 

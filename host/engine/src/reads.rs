@@ -13,6 +13,9 @@ impl Engine {
         if known.version.get() > 0 {
             self.observed.saw(target.object.digest(), known.version);
         }
+        if let Some(recorded) = known.shard_key() {
+            self.used(&target.object, recorded);
+        }
         match (target.shard_key, known.shard_key()) {
             (Some(claimed), Some(recorded)) if claimed != recorded => Err(self.wrong_key(recorded, position)),
             _ => Ok(known),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ostrakon_core::policy::{
-    Brief, Decision, Forecast, Outlook, Placement, Placing, PolicyFault, PredictionPolicy, ReconciliationPolicy, Route,
-    ShardKeyPolicy, Verdict,
+    Case, Decision, Forecast, Judgement, Outlook, Placement, Placing, PolicyFault, PredictionPolicy,
+    ReconciliationPolicy, Route, ShardKeyPolicy, Verdict,
 };
 use ostrakon_store::StoreConfig;
 use ostrakon_wire::answer::{Committed, Object};
@@ -25,7 +25,7 @@ struct Contrary {
 }
 
 impl ShardKeyPolicy for Contrary {
-    fn place(&self, _placing: &Placing<'_>) -> Decision<Placement> {
+    fn place(&self, _placing: &Placing<&str>) -> Decision<Placement> {
         self.placed.fetch_add(1, Ordering::Relaxed);
         let result = match self.faulty.load(Ordering::Relaxed) {
             true => Err(PolicyFault::Impure),
@@ -36,7 +36,7 @@ impl ShardKeyPolicy for Contrary {
 }
 
 impl PredictionPolicy for Contrary {
-    fn predict(&self, outlook: &Outlook) -> Decision<Forecast> {
+    fn predict(&self, _object: &ObjectId, outlook: &Outlook) -> Decision<Forecast> {
         let forecast = Forecast { version: outlook.known + 1, confidence_ppm: 1_000_000, route: Route::Reconcile };
         let faulty = self.faulty.load(Ordering::Relaxed);
         let result = if faulty { Err(PolicyFault::Trapped("unreachable".into())) } else { Ok(forecast) };
@@ -45,20 +45,10 @@ impl PredictionPolicy for Contrary {
 }
 
 impl ReconciliationPolicy for Contrary {
-    fn judge(&self, _brief: &Brief<'_>, _ours: &[u8], _theirs: Option<&[u8]>) -> Decision<Verdict> {
+    fn judge(&self, case: &Case<'_>) -> Judgement {
         let faulty = self.faulty.load(Ordering::Relaxed);
-        let result = if faulty { Err(PolicyFault::Impure) } else { Ok(Verdict::Rerun) };
-        Decision { generation: Generation::new(7), result }
-    }
-
-    fn reconcile(
-        &self,
-        brief: &Brief<'_>,
-        body: &[u8],
-        base: Option<&[u8]>,
-        _latest: Option<&[u8]>,
-    ) -> Decision<Verdict> {
-        self.judge(brief, body, base)
+        let (result, calls) = case.ask(|_| if faulty { Err(PolicyFault::Impure) } else { Ok(Verdict::Rerun) });
+        Judgement { decision: Decision { generation: Generation::new(7), result }, calls }
     }
 }
 
@@ -74,7 +64,7 @@ fn start(path: &std::path::Path) -> (Arc<Engine>, Arc<Contrary>) {
         shard_key: Arc::clone(&policies) as _,
         prediction: Arc::clone(&policies) as _,
         reconciliation: Arc::clone(&policies) as _,
-        facts: Box::new(Default::default),
+        keeper: Arc::new(crate::Unkept),
     };
     let engine = Engine::start(StoreConfig::new(path, LogId::new(1)), for_engine).unwrap();
     (Arc::new(engine), policies)

@@ -3,12 +3,12 @@
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::atomic::Ordering;
 
-use ostrakon_core::policy::{Forecast, Outcome, Outlook, Route};
+use ostrakon_core::policy::{Decision, Forecast, Met, Outcome, Outlook, Route};
 use ostrakon_store::Identity;
 use ostrakon_wire::answer::Committed;
 use ostrakon_wire::{
-    Action, ActionId, ActionKind, Code, ConditionalWrite, Generation, Generations, ObjectId, OnConflict, Perform,
-    Position, Reply, ShardKey, Target, TimestampMs, Version, WireError,
+    Action, ActionId, ActionKind, Code, ConditionalWrite, Generations, ObjectId, OnConflict, Perform, Position, Reply,
+    Target, TimestampMs, Version, WireError,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -17,7 +17,6 @@ use crate::answers::id_refused;
 use crate::observed::OnItsWay;
 use crate::owner::{By, Condition, Intent, NotWritten, Written};
 use crate::reconciled::Reconciled;
-use crate::scoreboard::Judged;
 use crate::{Context, Engine};
 
 /// One write, whichever request it came with.
@@ -32,15 +31,14 @@ struct Write<'a> {
 
 /// What the prediction said of a write.
 struct Foretold {
-    generation: Generation,
     known: Version,
-    /// The version that this front end saw last, as the prediction was told.
-    cached: Option<Version>,
     choice: OnConflict,
     /// As the policy was told it.
-    age_us: u64,
-    /// `None` where it could not be had; the write goes ahead without.
-    forecast: Option<Forecast>,
+    outlook: Outlook,
+    /// A forecast that could not be had is none; the write goes ahead without.
+    decision: Decision<Forecast>,
+    /// The version that this front end saw last.
+    cached: Option<Version>,
 }
 
 /// What a write came to for which something was foretold.
@@ -54,11 +52,11 @@ struct Ended {
 
 impl Foretold {
     fn expects_conflict(&self) -> bool {
-        self.forecast.is_some_and(|forecast| forecast.route == Route::Reconcile)
+        self.decision.result.as_ref().is_ok_and(|forecast| forecast.route == Route::Reconcile)
     }
 
     fn generations(&self) -> Generations {
-        Generations { prediction: Some(self.generation), ..Generations::default() }
+        Generations { prediction: Some(self.decision.generation), ..Generations::default() }
     }
 }
 
@@ -194,11 +192,11 @@ impl Engine {
         let outcome = self.tried(write, foretold.expects_conflict(), foretold.generations(), claim).await;
         let conflict = matches!(&outcome, Err(failed) if failed.error.code == Code::Conflict);
         match &outcome {
-            Ok(committed) => self.judge(&foretold, &on_its_way, Ended::tried(committed)),
+            Ok(committed) => self.judge(&write.target.object, &foretold, &on_its_way, Ended::tried(committed)),
             Err(Failed { met: Some(met), .. }) => {
                 let tried = !foretold.expects_conflict();
                 let ended = Ended { met: *met, conflict, written: false, tried };
-                self.judge(&foretold, &on_its_way, ended);
+                self.judge(&write.target.object, &foretold, &on_its_way, ended);
             }
             Err(_) => {}
         }
@@ -217,15 +215,15 @@ impl Engine {
         if !foretold.expects_conflict() {
             match self.tried(write, false, foretold.generations(), claim).await {
                 Ok(committed) => {
-                    self.judge(&foretold, &on_its_way, Ended::tried(&committed));
+                    self.judge(&write.target.object, &foretold, &on_its_way, Ended::tried(&committed));
                     return Ok(Reply::Committed(committed));
                 }
                 Err(Failed { error, met: Some(met) }) if error.code == Code::Conflict => {
                     let ended = Ended { met, conflict: true, written: false, tried: true };
-                    self.judge(&foretold, &on_its_way, ended);
+                    self.judge(&write.target.object, &foretold, &on_its_way, ended);
                     drop(on_its_way);
                     let reconciled = self.reconciled(perform, &write.by, claim, foretold.generations()).await;
-                    self.scoreboard.judged_by_policy(foretold.generation, reconciled.verdicts);
+                    self.scoreboard.judged_by_policy(foretold.decision.generation, reconciled.verdicts);
                     self.observe(&perform.target.object, &reconciled);
                     return reconciled.reply;
                 }
@@ -235,8 +233,8 @@ impl Engine {
         let reconciled = self.reconciled(perform, &write.by, claim, foretold.generations()).await;
         if let Some((met, conflict)) = reconciled.met {
             let ended = Ended { met, conflict, written: reconciled.wrote, tried: false };
-            self.judge(&foretold, &on_its_way, ended);
-            self.scoreboard.judged_by_policy(foretold.generation, reconciled.verdicts);
+            self.judge(&write.target.object, &foretold, &on_its_way, ended);
+            self.scoreboard.judged_by_policy(foretold.decision.generation, reconciled.verdicts);
         }
         reconciled.reply
     }
@@ -246,7 +244,7 @@ impl Engine {
         let (seen, on_its_way) = self.observed.look(scope);
         let stats = self.owner.commit_stats();
         let payload_bytes = write.action.payload().map_or(0, |payload| payload.as_bytes().len());
-        let decision = self.policies.prediction.predict(&Outlook {
+        let outlook = Outlook {
             known: known.get(),
             observed: seen.version.map_or(0, |(version, _)| version.get()),
             observed_age_us: seen.version.map_or(u64::MAX, |(_, age_us)| age_us),
@@ -261,37 +259,38 @@ impl Engine {
             attempt: 0,
             payload_bytes: payload_bytes as u32,
             scope,
-        });
-        let forecast = decision.result.inspect_err(|fault| {
+        };
+        let decision = self.policies.prediction.predict(&write.target.object, &outlook);
+        if let Err(fault) = &decision.result {
             tracing::warn!(%fault, "a forecast could not be had; the write goes ahead without");
             self.counters.prediction_faults.add();
-        });
-        let foretold = Foretold {
-            generation: decision.generation,
-            known,
-            cached: seen.version.map(|(version, _)| version),
-            choice: write.choice,
-            age_us: seen.version.map_or(u64::MAX, |(_, age_us)| age_us),
-            forecast: forecast.ok(),
-        };
-        (foretold, on_its_way)
+        }
+        let cached = seen.version.map(|(version, _)| version);
+        (Foretold { known, choice: write.choice, outlook, decision, cached }, on_its_way)
     }
 
     /// Judges a forecast by what its write met, and remembers that.
-    fn judge(&self, foretold: &Foretold, on_its_way: &OnItsWay<'_>, ended: Ended) {
+    fn judge(&self, object: &ObjectId, foretold: &Foretold, on_its_way: &OnItsWay<'_>, ended: Ended) {
         let Ended { met, conflict, written, tried } = ended;
         let stands = if written { Version::new(met.get() + 1) } else { met };
         on_its_way.ended(stands, written, conflict);
-        if let Some(forecast) = foretold.forecast {
-            self.counters.judge(forecast, met, conflict);
-            let Foretold { generation, known, cached, choice, age_us, .. } = *foretold;
-            // What is detached does not come back in any case.
-            let round_trip_saved = choice == OnConflict::Reconcile;
-            let judged = Judged { forecast, known, cached, met, conflict, round_trip_saved };
-            self.scoreboard.judge(generation, &judged);
-            let (predicted, aborted) = (forecast.version, !tried);
-            let outcome = Outcome { scope: on_its_way.object(), predicted, met: met.get(), age_us, aborted };
-            self.learner.tell(generation, outcome);
+        let Foretold { known, choice, outlook, decision, cached } = foretold;
+        let Ok(forecast) = &decision.result else { return };
+        self.counters.judge(*forecast, met, conflict);
+        // What is detached does not come back in any case.
+        let round_trip_saved = *choice == OnConflict::Reconcile;
+        let judged = Met { version: met.get(), conflict, cached: cached.map(Version::get), round_trip_saved };
+        self.scoreboard.judge(decision.generation, forecast, known.get(), &judged);
+        let outcome = Outcome {
+            scope: on_its_way.object(),
+            predicted: forecast.version,
+            met: met.get(),
+            age_us: outlook.observed_age_us,
+            aborted: !tried,
+        };
+        self.learner.tell(decision.generation, outcome);
+        if self.policies.prediction.compares() {
+            self.policies.prediction.met(object, outlook, decision, &judged);
         }
     }
 
@@ -319,7 +318,12 @@ impl Engine {
         self.counters.tried.add();
         loop {
             match self.owner.write(&intent, claim).await {
-                Ok(written) => return Ok(self.committed(&written, generations)),
+                Ok(written) => {
+                    if !written.created {
+                        self.used(object, written.shard_key);
+                    }
+                    return Ok(self.committed(&written, generations));
+                }
                 Err(NotWritten::NoKey) if intent.new_key.is_none() => {
                     let new_key = self.place(object, write.by.timestamp, &mut generations);
                     intent.new_key = Some(new_key.map_err(|error| Failed { error, met: None })?);
@@ -351,16 +355,6 @@ impl Engine {
             tries: 0,
             decided: self.decided_at(written.shard_key, written.durable.revision, generations),
         }
-    }
-
-    /// Asks the policy where a new object should live.
-    pub(crate) fn place(
-        &self,
-        object: &ObjectId,
-        timestamp: TimestampMs,
-        generations: &mut Generations,
-    ) -> Result<ShardKey, WireError> {
-        crate::place(&self.policies, &self.counters, object, timestamp, generations)
     }
 }
 

@@ -211,8 +211,8 @@ impl From<ForecastRecord> for Forecast {
     }
 }
 
-impl<'a> From<&policy::Brief<'a>> for Brief<'a> {
-    fn from(brief: &policy::Brief<'a>) -> Self {
+impl<'a> From<&policy::Brief<&'a str>> for Brief<'a> {
+    fn from(brief: &policy::Brief<&'a str>) -> Self {
         Self {
             client: brief.client,
             data_type: brief.data_type,

@@ -3,6 +3,8 @@
 //! [`Limits`] holds those that a host may set; the constants are the same on all hosts, because a policy that loads here
 //! must load there.
 
+use ostrakon_wire::bounds::POLICY_SETTINGS_BYTES_MAX;
+
 /// Longest name or version that a policy may give itself, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 128;
 /// Longest text in an answer: words of a rejection or an escalation, why settings were refused.
@@ -44,6 +46,38 @@ pub(crate) const TICK_MS: u64 = 5;
 /// Deadlines that a call is given, one after the other, as long as the processor gives it little of them.
 pub(crate) const DEADLINES_WAITED_MAX: u32 = 10;
 
+/// Bad calls after which a generation on trial is given up.
+pub(crate) const BAD_CALLS_MAX: u32 = 16;
+/// How long after its first bad call it is given up at the latest, in milliseconds.
+pub(crate) const BAD_WAIT_MS: u64 = 25;
+/// Calls in a row of which half must not be slow.
+pub(crate) const SLOW_WINDOW: u32 = 64;
+/// A generation that was put in is on trial for so many calls at least, and so long, in milliseconds.
+pub(crate) const TRIAL_CALLS_MIN: u64 = 1_024;
+/// See [`TRIAL_CALLS_MIN`].
+pub(crate) const TRIAL_MS_MIN: u64 = 60_000;
+
+/// Decisions that wait to be looked at by a shadow, or to be written down.
+pub(crate) const SIGHT_MAX: usize = 4_096;
+/// What they may hold together, in bytes.
+pub(crate) const SIGHT_BYTES_MAX: usize = 16 << 20;
+
+/// How often the watched folder is looked at, in milliseconds.
+pub(crate) const FOLDER_EVERY_MS: u64 = 200;
+/// Outcomes that a candidate beside the requests is taught at a time.
+pub(crate) const LESSON_MAX: usize = 1_024;
+/// Slots of one kind, the default counted.
+pub(crate) const SLOTS_MAX: usize = 256;
+/// Generations of one slot that are remembered, so that one of them can be put in again.
+pub(crate) const GENERATIONS_KEPT: usize = 16;
+/// Events that the history remembers.
+pub(crate) const EVENTS_KEPT: usize = 1_024;
+/// Components that are half here.
+pub(crate) const UPLOADS_MAX: usize = 8;
+/// What compiled components may hold in memory so that they need not be read again, in bytes.
+pub(crate) const COMPILED_KEPT_BYTES: usize = 64 << 20;
+
+const _: () = assert!(BAD_CALLS_MAX <= 64 && BAD_WAIT_MS + 2 * TICK_MS < 100);
 const _: () = assert!(TEXT_BYTES_MAX + NAME_BYTES_MAX < ANSWER_BYTES_SMALL);
 const _: () = assert!(STATE_BYTES_MAX < ANSWER_BYTES_SMALL);
 const _: () = assert!(2 * BODY_BYTES_MAX < ANSWER_BYTES_VERDICT);
@@ -82,7 +116,7 @@ impl Default for Limits {
         let threads = std::thread::available_parallelism().map_or(4, usize::from);
         Self {
             component_bytes_max: 32 << 20,
-            settings_bytes_max: 64 << 10,
+            settings_bytes_max: POLICY_SETTINGS_BYTES_MAX,
             hot_memory_bytes_max: 16 << 20,
             reconciliation_memory_bytes_max: 64 << 20,
             start_deadline_ms: 250,

@@ -1,5 +1,6 @@
 //! One WebAssembly engine a process: its features, its pool of instances, its clock.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ostrakon_wire::PolicyKind;
@@ -9,6 +10,7 @@ use crate::bounds::{
     CORE_INSTANCES_MAX, INSTANCE_BYTES_MAX, KEEP_RESIDENT_BYTES, Limits, MEMORIES_MAX, MEMORY_RESERVED_BYTES,
     STACK_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
 };
+use crate::cache::Cache;
 use crate::error::{EngineError, LoadError};
 use crate::load::{self, Loaded};
 use crate::ticker::Ticker;
@@ -22,6 +24,7 @@ pub struct PolicyEngine {
 struct Inner {
     engine: Engine,
     limits: Limits,
+    cache: Cache,
     _ticker: Ticker,
 }
 
@@ -33,7 +36,16 @@ impl PolicyEngine {
     pub fn new(limits: Limits) -> Result<Self, EngineError> {
         let engine = Engine::new(&config(&limits)).map_err(|error| EngineError::Start(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| EngineError::Start(error.to_string()))?;
-        Ok(Self { inner: Arc::new(Inner { engine, limits, _ticker: ticker }) })
+        Ok(Self { inner: Arc::new(Inner { engine, limits, cache: Cache::default(), _ticker: ticker }) })
+    }
+
+    /// Keeps what is compiled in a folder as well, which is made this user's alone.
+    ///
+    /// # Errors
+    /// Where the folder cannot be used.
+    pub fn keep_compiled_in(&self, folder: &Path) -> Result<(), EngineError> {
+        let kept = self.inner.cache.keep_in(&self.inner.engine, folder);
+        kept.map_err(|error| EngineError::Start(format!("{}: {error}", folder.display())))
     }
 
     /// The bounds it was started with.
@@ -49,7 +61,7 @@ impl PolicyEngine {
     /// # Errors
     /// [`LoadError`] names what is wrong with the component or its settings.
     pub fn load(&self, kind: PolicyKind, component: &[u8], settings: &str) -> Result<Loaded, LoadError> {
-        load::load(self, kind, component, settings)
+        load::load(self, &self.inner.cache, kind, component, settings)
     }
 
     pub(crate) fn wasm(&self) -> &Engine {
@@ -69,7 +81,8 @@ fn config(limits: &Limits) -> Config {
         .wasm_backtrace_max_frames(None)
         .wasm_gc(false)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // Not for policies' own use: the glue between the parts of a component may need it.
+        .wasm_multi_memory(true)
         .wasm_relaxed_simd(false)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)

@@ -1,29 +1,20 @@
 //! One generation: a loaded policy with its number, its kept instances and its counters.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ostrakon_core::policy::{Decision, PolicyFault};
 use ostrakon_wire::Generation;
 
-use crate::bounds::Limits;
 use crate::lanes::{Kept, Lanes};
 use crate::load::Loaded;
-use crate::prepared::{Policy, Prepared, Ready};
+use crate::prepared::{Policy, Prepared};
 use crate::tally::Tally;
 
-/// A policy whose instances are reused.
-pub(crate) trait Hot: Policy {
-    /// What is asked.
-    type Question<'a>: Copy;
-    /// What is answered.
-    type Answer: PartialEq;
+/// Every how many calls of an instance one is timed: reading the clock twice takes a fifth of a short call.
+const TIMED_EVERY: u32 = 8;
 
-    /// Asks one question and checks the answer's bounds.
-    fn ask(ready: &mut Ready<Self>, question: Self::Question<'_>, limits: &Limits)
-    -> Result<Self::Answer, PolicyFault>;
-}
-
-/// The generation that decides in a slot.
+/// A generation that can decide.
 pub(crate) struct Active<P: Policy> {
     pub(crate) number: Generation,
     pub(crate) policy: Loaded,
@@ -33,61 +24,91 @@ pub(crate) struct Active<P: Policy> {
 
 impl<P: Policy> Active<P> {
     pub(crate) fn new(number: Generation, policy: Loaded) -> Self {
-        let lanes = policy.prepared.limits().lanes;
-        Self { number, tally: Arc::new(Tally::new(lanes)), lanes: Lanes::new(lanes), policy }
+        let tally = Arc::new(Tally::new(policy.prepared.limits().lanes));
+        Self::with_tally(number, policy, tally)
     }
 
-    /// Counts one call and names this generation in its answer.
-    #[inline]
-    pub(crate) fn decide<T>(&self, call: impl FnOnce(&Prepared) -> Result<T, PolicyFault>) -> Decision<T> {
-        self.tally.call();
-        let result = call(&self.policy.prepared);
-        if let Err(fault) = &result {
-            self.tally.fault(fault);
-        }
-        Decision { generation: self.number, result }
+    fn with_tally(number: Generation, policy: Loaded, tally: Arc<Tally>) -> Self {
+        let lanes = Lanes::new(policy.prepared.limits().lanes);
+        Self { number, tally, lanes, policy }
     }
-}
 
-impl<P: Hot> Active<P> {
+    /// The same generation, with none of its instances: what it takes to decide again, and no more.
+    pub(crate) fn at_rest(&self) -> Self {
+        Self::with_tally(self.number, self.policy.clone(), Arc::clone(&self.tally))
+    }
+
     /// The same generation with another state. Its instances are made before anybody asks them, and have been asked a
     /// first question.
     ///
     /// # Errors
     /// When the policy does not take the state.
     pub(crate) fn with_state(&self, state: Vec<u8>) -> Result<Self, PolicyFault> {
-        let policy = self.policy.with_state(state);
-        let lanes = Lanes::new(policy.prepared.limits().lanes);
-        for (place, calls) in lanes.all().zip(self.lanes.calls()) {
-            let mut kept = fresh::<P>(&policy.prepared)?;
+        let renewed = Self::with_tally(self.number, self.policy.with_state(state), Arc::clone(&self.tally));
+        let prepared = &renewed.policy.prepared;
+        for (place, calls) in renewed.lanes.all().zip(self.lanes.calls()) {
+            let mut kept = fresh::<P>(prepared)?;
             // The sampled check goes on where it was.
             kept.calls = calls;
-            P::trial(&mut kept.ready, policy.prepared.limits()).map_err(|(_, fault)| fault)?;
+            P::trial(&mut kept.ready, prepared.limits()).map_err(|(_, fault)| fault)?;
             *place.lock() = Some(kept);
         }
-        Ok(Self { number: self.number, tally: Arc::clone(&self.tally), lanes, policy })
+        Ok(renewed)
     }
 
-    /// Asks a kept instance.
+    /// What its kept instances hold, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.lanes.memory_bytes()
+    }
+
+    /// Asks, counts, and names this generation in the answer.
     #[inline]
     pub(crate) fn ask(&self, question: P::Question<'_>) -> Decision<P::Answer> {
-        self.decide(|prepared| {
-            let limits = prepared.limits();
-            let mut lane = self.lanes.enter();
-            let kept = match &mut *lane {
-                Some(kept) => kept,
-                empty => empty.insert(fresh(prepared)?),
-            };
-            kept.calls = kept.calls.wrapping_add(1);
-            let mut result = P::ask(&mut kept.ready, question, limits);
-            if limits.purity_every != 0 && kept.calls.is_multiple_of(limits.purity_every) {
-                result = result.and_then(|answer| self.repeat(prepared, question, answer));
-            }
-            if result.is_err() {
-                *lane = None;
-            }
+        self.tally.call();
+        let result = match P::keeps_instance(&question) {
+            true => self.ask_kept(question),
+            false => self.ask_fresh(question),
+        };
+        if let Err(fault) = &result {
+            self.tally.fault(fault);
+        }
+        Decision { generation: self.number, result }
+    }
+
+    #[inline]
+    fn ask_kept(&self, question: P::Question<'_>) -> Result<P::Answer, PolicyFault> {
+        let prepared = &*self.policy.prepared;
+        let limits = prepared.limits();
+        let mut lane = self.lanes.enter();
+        let kept = match &mut *lane {
+            Some(kept) => kept,
+            empty => empty.insert(fresh(prepared)?),
+        };
+        kept.calls = kept.calls.wrapping_add(1);
+        let mut result = if kept.calls.is_multiple_of(TIMED_EVERY) {
+            let asked = Instant::now();
+            let result = P::ask(&mut kept.ready, question, limits);
+            self.tally.took(asked.elapsed());
             result
-        })
+        } else {
+            P::ask(&mut kept.ready, question, limits)
+        };
+        if is_checked(kept.calls, limits.purity_every) {
+            result = result.and_then(|answer| self.repeat(prepared, question, answer));
+        }
+        if result.is_err() || kept.is_spent(self.policy.prepared.memory_bytes_max()) {
+            *lane = None;
+        }
+        result
+    }
+
+    fn ask_fresh(&self, question: P::Question<'_>) -> Result<P::Answer, PolicyFault> {
+        let prepared = &*self.policy.prepared;
+        let asked = Instant::now();
+        let mut kept = fresh::<P>(prepared)?;
+        let result = P::ask(&mut kept.ready, question, prepared.limits());
+        self.tally.took(asked.elapsed());
+        result
     }
 
     /// Asks a fresh instance the same; the answer must be the same.
@@ -109,8 +130,14 @@ impl<P: Hot> Active<P> {
     }
 }
 
+/// Which calls of an instance are repeated: of the first ones more, since a generation that is new is the one in doubt.
+#[inline]
+fn is_checked(calls: u32, every: u32) -> bool {
+    every != 0 && (calls.is_multiple_of(every) || calls > 1 && calls < every && calls.is_power_of_two())
+}
+
 #[cold]
-fn fresh<P: Policy>(prepared: &Prepared) -> Result<Kept<P>, PolicyFault> {
+pub(crate) fn fresh<P: Policy>(prepared: &Prepared) -> Result<Kept<P>, PolicyFault> {
     let ready = prepared.start().map_err(|error| error.into_fault())?;
-    Ok(Kept { ready, calls: 0 })
+    Ok(Kept::new(ready))
 }

@@ -64,6 +64,11 @@ impl Instance {
         call(&mut self.store).map_err(|error| fault(&error, self.store.data(), deadline_ms))
     }
 
+    /// What its memories hold, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.store.data().bytes()
+    }
+
     /// Store and component, to look functions up.
     pub(crate) fn parts(&mut self) -> (&mut Store<Meter>, wasmtime::component::Instance) {
         (&mut self.store, self.component)

@@ -10,6 +10,23 @@ pub(crate) struct Kept<P: Policy> {
     pub(crate) ready: Ready<P>,
     /// Calls that it answered.
     pub(crate) calls: u32,
+    /// What its memories held at first, in bytes.
+    began_bytes: usize,
+}
+
+impl<P: Policy> Kept<P> {
+    pub(crate) fn new(ready: Ready<P>) -> Self {
+        let began_bytes = ready.instance.memory_bytes();
+        Self { ready, calls: 0, began_bytes }
+    }
+
+    /// Whether it has grown so near to its bound that the next call may not fit. Some languages' run-times leave a little
+    /// behind with every call and tidy up late; a new instance costs less than a failed call.
+    #[inline]
+    pub(crate) fn is_spent(&self, memory_bytes_max: usize) -> bool {
+        let bytes = self.ready.instance.memory_bytes();
+        bytes > self.began_bytes && bytes > memory_bytes_max / 4 * 3
+    }
 }
 
 #[repr(align(128))]
@@ -33,6 +50,13 @@ impl<P: Policy> Lanes<P> {
         let mut calls: Vec<_> = self.all().map(|place| place.lock().as_ref().map(|kept| kept.calls)).collect();
         while calls.len() > 1 && calls.pop_if(|last| last.is_none()).is_some() {}
         calls.into_iter().map(Option::unwrap_or_default).collect()
+    }
+
+    /// What the instances' memories hold together, in bytes; of those that are not busy now.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let bytes =
+            |place: &Mutex<Option<Kept<P>>>| place.try_lock()?.as_ref().map(|kept| kept.ready.instance.memory_bytes());
+        self.all().filter_map(bytes).sum()
     }
 
     /// A place for one call: this thread's own, else any free one, else its own when that becomes free. So there are

@@ -1,7 +1,7 @@
 //! Policies as WebAssembly components: load, check, limit, call, swap.
 //!
-//! A [`PolicyEngine`] turns bytes into a [`Loaded`] policy or says what is wrong with them; a slot ([`ShardKeySlot`],
-//! [`PredictionSlot`], [`ReconciliationSlot`]) holds the generation that decides now, answers through the traits of
+//! A [`PolicyEngine`] turns bytes into a [`Loaded`] policy or says what is wrong with them; a slot ([`ShardKeySlots`],
+//! [`PredictionSlots`], [`ReconciliationSlots`]) holds the generation that decides now, answers through the traits of
 //! `ostrakon_core::policy`, and is given the next generation in one step.
 //!
 //! What always holds: a policy has no imports, so it sees nothing but its arguments, settings and state; every call into
@@ -11,25 +11,35 @@
 
 mod abi;
 mod bounds;
+mod cache;
 mod check;
+mod compare;
 mod contract;
 mod engine;
 mod error;
+mod facts;
 mod generation;
+mod hex;
 mod instance;
 mod lanes;
+mod latency;
 mod load;
 mod meter;
 mod patience;
 mod prediction;
 mod prepared;
 mod reconciliation;
+mod registry;
+mod shadow;
 mod shard_key;
 mod shipped;
+mod sight;
 mod signature;
-mod slot;
+mod slots;
+mod solo;
 mod tally;
 mod ticker;
+mod watch;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -37,9 +47,13 @@ pub mod testing;
 mod tests;
 
 pub use bounds::Limits;
+pub use compare::ShardOf;
 pub use engine::PolicyEngine;
 pub use error::{EngineError, LoadError, Stage, WrongKind};
+pub use latency::LatencySummary;
 pub use load::Loaded;
+pub use registry::{ChangeError, Given, ManifestError, OpenError, Registry, RegistryConfig, UploadError};
 pub use shipped::{Shipped, shipped};
-pub use slot::{PredictionSlot, ReconciliationSlot, ShardKeySlot, SlotInfo};
+pub use slots::{GenerationInfo, SeatInfo};
+pub use solo::Solo;
 pub use tally::FaultCounts;

@@ -1,22 +1,22 @@
 //! From bytes to a policy that may decide: size, form, world, name, settings, one trial call, in that order.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use ostrakon_core::policy::PolicyFault;
+use ostrakon_core::policy::{PolicyFault, PredictionPolicy, ReconciliationPolicy, ShardKeyPolicy};
 use ostrakon_wire::PolicyKind;
-use sha2::{Digest as _, Sha256};
-use wasmtime::component::Component;
 
 use crate::abi::{About, Invalid};
 use crate::bounds::{NAME_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::cache::{Cache, digest_of};
 use crate::check;
 use crate::engine::PolicyEngine;
-use crate::error::{LoadError, Stage, printable};
+use crate::error::{LoadError, Stage, WrongKind, printable};
 use crate::prediction::Prediction;
 use crate::prepared::{Policy, Prepared, StartError};
 use crate::reconciliation::Reconciliation;
 use crate::shard_key::ShardKeys;
+use crate::slots::{PredictionSlots, ReconciliationSlots, ShardKeySlots};
+use crate::solo::Solo;
 
 /// A policy that passed every check. A clone is the same policy; it takes no slot by itself.
 #[derive(Clone)]
@@ -62,6 +62,38 @@ impl Loaded {
         self.prepared.settings()
     }
 
+    /// An instance for whoever asks, out of the way of requests.
+    ///
+    /// # Errors
+    /// When no instance can be made.
+    pub fn solo(&self) -> Result<Solo, PolicyFault> {
+        Solo::new(self.clone())
+    }
+
+    /// The policy as one that decides alone: without a registry, and for ever.
+    ///
+    /// # Errors
+    /// [`WrongKind`] for a policy of another kind.
+    pub fn into_shard_key(self) -> Result<Arc<dyn ShardKeyPolicy>, WrongKind> {
+        Ok(Arc::new(ShardKeySlots::new(self)?))
+    }
+
+    /// See [`Self::into_shard_key`].
+    ///
+    /// # Errors
+    /// [`WrongKind`] for a policy of another kind.
+    pub fn into_prediction(self) -> Result<Arc<dyn PredictionPolicy>, WrongKind> {
+        Ok(Arc::new(PredictionSlots::new(self)?))
+    }
+
+    /// See [`Self::into_shard_key`].
+    ///
+    /// # Errors
+    /// [`WrongKind`] for a policy of another kind.
+    pub fn into_reconciliation(self) -> Result<Arc<dyn ReconciliationPolicy>, WrongKind> {
+        Ok(Arc::new(ReconciliationSlots::new(self)?))
+    }
+
     /// Whether it wants the state that the host keeps for it.
     pub fn needs_state(&self) -> bool {
         self.identity.needs_state
@@ -86,14 +118,21 @@ impl std::fmt::Debug for Loaded {
     }
 }
 
-pub(crate) fn load(engine: &PolicyEngine, kind: PolicyKind, bytes: &[u8], settings: &str) -> Result<Loaded, LoadError> {
+pub(crate) fn load(
+    engine: &PolicyEngine,
+    cache: &Cache,
+    kind: PolicyKind,
+    bytes: &[u8],
+    settings: &str,
+) -> Result<Loaded, LoadError> {
     let bytes_max = engine.limits().component_bytes_max;
     if bytes.len() > bytes_max {
         return Err(LoadError::TooLarge { bytes: bytes.len(), bytes_max });
     }
     check::header(bytes)?;
     check_settings(settings, engine.limits().settings_bytes_max)?;
-    let component = Component::from_binary(engine.wasm(), bytes).map_err(|error| LoadError::malformed(&error))?;
+    let digest = digest_of(bytes);
+    let (component, _) = cache.component(engine.wasm(), &digest, bytes)?;
     let exports = check::world(engine.wasm(), &component, kind)?;
     let prepared = Prepared::new(engine, &component, kind, settings, &[])?;
     let about = prepared.describe().map_err(|(stage, fault)| LoadError::Fault { stage, fault })?;
@@ -107,7 +146,7 @@ pub(crate) fn load(engine: &PolicyEngine, kind: PolicyKind, bytes: &[u8], settin
         kind,
         name: about.name,
         version: about.version,
-        digest: hex(&Sha256::digest(bytes)),
+        digest,
         needs_state: about.needs_state,
         learns: exports.optional,
     };
@@ -161,12 +200,4 @@ fn refusal(invalid: Invalid) -> LoadError {
         }
     }
     LoadError::Settings { path: printable(&invalid.path), message: printable(&invalid.message) }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -20,6 +20,11 @@ impl Meter {
         Self { bytes: 0, bytes_max, refused: false, patience: Patience::default() }
     }
 
+    /// What its memories hold together, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The bound, in bytes.
     pub(crate) fn bytes_max(&self) -> usize {
         self.bytes_max

@@ -1,12 +1,11 @@
 //! Calls of a prediction policy.
 
-use ostrakon_core::policy::{Forecast, Outcome, Outlook, PolicyFault};
+use ostrakon_core::policy::{Answer, Forecast, Outcome, Outlook, PolicyFault, Question};
 use ostrakon_wire::{ActionKind, OnConflict, PolicyKind};
 use wasmtime::component::TypedFunc;
 
 use crate::abi;
 use crate::bounds::{CONFIDENCE_PPM_MAX, Limits, STATE_BYTES_MAX};
-use crate::generation::Hot;
 use crate::instance::Instance;
 use crate::prepared::{Policy, Prepared, Ready};
 
@@ -21,6 +20,8 @@ type Parameters = (u64, u64, u64, u64, u32, u32, u64, u32, u32, abi::Kind, abi::
 impl Policy for Prediction {
     const KIND: PolicyKind = PolicyKind::Prediction;
     type Functions = TypedFunc<Parameters, (abi::ForecastRecord,)>;
+    type Question<'a> = &'a Outlook;
+    type Answer = Forecast;
 
     fn functions(prepared: &Prepared, instance: &mut Instance) -> wasmtime::Result<Self::Functions> {
         prepared.function(instance, PREDICT)
@@ -45,29 +46,18 @@ impl Policy for Prediction {
         };
         Self::ask(ready, &outlook, limits).map(drop).map_err(|fault| (PREDICT, fault))
     }
-}
 
-impl Prediction {
-    /// The state of a policy that learns, after these outcomes.
-    pub(crate) fn learn(prepared: &Prepared, outcomes: &[Outcome]) -> Result<Vec<u8>, PolicyFault> {
-        let mut ready: Ready<Self> = prepared.start().map_err(|error| error.into_fault())?;
-        let function = prepared.function::<(&[u8], &[abi::Outcome]), (Vec<u8>,)>(&mut ready.instance, LEARN);
-        let function = function.map_err(|error| PolicyFault::Impossible(error.to_string()))?;
-        let outcomes: Vec<abi::Outcome> = outcomes.iter().copied().map(Into::into).collect();
-        let deadline_ms = prepared.limits().learning_deadline_ms;
-        let (state,) = ready.instance.call(deadline_ms, |store| function.call(store, (prepared.state(), &outcomes)))?;
-        match state.len() {
-            0..=STATE_BYTES_MAX => Ok(state),
-            long => {
-                Err(PolicyFault::Impossible(format!("a state of {long} bytes; at most {STATE_BYTES_MAX} are allowed")))
-            }
-        }
+    fn kept(question: &&Outlook) -> Question {
+        Question::Predict(**question)
     }
-}
 
-impl Hot for Prediction {
-    type Question<'a> = &'a Outlook;
-    type Answer = Forecast;
+    fn of(question: &Question) -> Option<&Outlook> {
+        if let Question::Predict(outlook) = question { Some(outlook) } else { None }
+    }
+
+    fn answer(answer: Forecast) -> Answer {
+        Answer::Forecast(answer)
+    }
 
     #[inline]
     fn ask(ready: &mut Ready<Self>, outlook: &Outlook, limits: &Limits) -> Result<Forecast, PolicyFault> {
@@ -96,5 +86,23 @@ impl Hot for Prediction {
             return Err(PolicyFault::Impossible(wrong));
         }
         Ok(forecast)
+    }
+}
+
+impl Prediction {
+    /// The state of a policy that learns, after these outcomes.
+    pub(crate) fn learn(prepared: &Prepared, outcomes: &[Outcome]) -> Result<Vec<u8>, PolicyFault> {
+        let mut ready: Ready<Self> = prepared.start().map_err(|error| error.into_fault())?;
+        let function = prepared.function::<(&[u8], &[abi::Outcome]), (Vec<u8>,)>(&mut ready.instance, LEARN);
+        let function = function.map_err(|error| PolicyFault::Impossible(error.to_string()))?;
+        let outcomes: Vec<abi::Outcome> = outcomes.iter().copied().map(Into::into).collect();
+        let deadline_ms = prepared.limits().learning_deadline_ms;
+        let (state,) = ready.instance.call(deadline_ms, |store| function.call(store, (prepared.state(), &outcomes)))?;
+        match state.len() {
+            0..=STATE_BYTES_MAX => Ok(state),
+            long => {
+                Err(PolicyFault::Impossible(format!("a state of {long} bytes; at most {STATE_BYTES_MAX} are allowed")))
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ostrakon_core::policy::PolicyFault;
+use ostrakon_core::policy::{Answer, PolicyFault, Question};
 use ostrakon_wire::PolicyKind;
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Linker, Lower, TypedFunc,
@@ -16,12 +16,34 @@ use crate::error::{LoadError, Stage};
 use crate::instance::{Allowance, Instance};
 use crate::meter::Meter;
 
-/// What one kind of policy adds to an instance: its functions, looked up once, and a first question.
+/// What one kind of policy adds to an instance: its functions, looked up once, its questions and its answers.
 pub(crate) trait Policy: Sized + 'static {
     /// The kind.
     const KIND: PolicyKind;
     /// The functions that answer.
     type Functions: Send;
+    /// What is asked.
+    type Question<'a>: Copy;
+    /// What is answered.
+    type Answer: Clone + PartialEq + Send;
+
+    /// Asks one question and checks the answer's bounds.
+    fn ask(ready: &mut Ready<Self>, question: Self::Question<'_>, limits: &Limits)
+    -> Result<Self::Answer, PolicyFault>;
+
+    /// Whether an instance that has answered it may answer the next one.
+    fn keeps_instance(_question: &Self::Question<'_>) -> bool {
+        true
+    }
+
+    /// The question as a value.
+    fn kept(question: &Self::Question<'_>) -> Question;
+
+    /// The question of a value; nothing for one of another kind.
+    fn of(question: &Question) -> Option<Self::Question<'_>>;
+
+    /// The answer as a value.
+    fn answer(answer: Self::Answer) -> Answer;
 
     /// Looks the functions up.
     fn functions(prepared: &Prepared, instance: &mut Instance) -> wasmtime::Result<Self::Functions>;
@@ -110,6 +132,11 @@ impl Prepared {
 
     pub(crate) fn limits(&self) -> &Limits {
         self.engine.limits()
+    }
+
+    /// What one of its instances may hold in memory, in bytes.
+    pub(crate) fn memory_bytes_max(&self) -> usize {
+        self.allowance.memory_bytes_max
     }
 
     pub(crate) fn settings(&self) -> &str {

@@ -2,13 +2,12 @@
 //!
 //! Whether the bytes of a verdict are CBOR is for the host to judge when it applies them; here only their size is.
 
-use ostrakon_core::policy::{Brief, Change, PolicyFault, Verdict};
+use ostrakon_core::policy::{Answer, Brief, Change, Look, PolicyFault, Question, Verdict};
 use ostrakon_wire::{ActionKind, PolicyKind};
 use wasmtime::component::TypedFunc;
 
 use crate::abi;
 use crate::bounds::{BODY_BYTES_MAX, Limits, RETRY_AFTER_MS_MAX, TEXT_BYTES_MAX};
-use crate::generation::Hot;
 use crate::instance::Instance;
 use crate::prepared::{Policy, Prepared, Ready};
 
@@ -33,6 +32,8 @@ pub(crate) struct Functions {
 impl Policy for Reconciliation {
     const KIND: PolicyKind = PolicyKind::Reconciliation;
     type Functions = Functions;
+    type Question<'a> = Looking<'a>;
+    type Answer = Verdict;
 
     fn functions(prepared: &Prepared, instance: &mut Instance) -> wasmtime::Result<Functions> {
         Ok(Functions { judge: prepared.function(instance, JUDGE)?, reconcile: prepared.function(instance, RECONCILE)? })
@@ -59,33 +60,56 @@ impl Policy for Reconciliation {
         Self::reconcile(ready, limits, &brief, EMPTY_MAP, map, map).map_err(|fault| (RECONCILE, fault))?;
         Ok(())
     }
-}
 
-/// A case to be judged on small patches.
-#[derive(Clone, Copy)]
-pub(crate) struct OnPatches<'a> {
-    pub(crate) brief: &'a Brief<'a>,
-    pub(crate) ours: &'a [u8],
-    pub(crate) theirs: Option<&'a [u8]>,
-}
+    fn ask(ready: &mut Ready<Self>, question: Looking<'_>, limits: &Limits) -> Result<Verdict, PolicyFault> {
+        let Looking { brief, look } = &question;
+        match *look {
+            Look::Patches { ours, theirs } => Self::judge(ready, limits, brief, ours, theirs),
+            Look::Payloads { body, base, latest } => Self::reconcile(ready, limits, brief, body, base, latest),
+        }
+    }
 
-/// Small patches are judged on kept instances: making one takes ten times as long as the judgement. Whole payloads are
-/// not: what an instance once needed for a large one it would keep.
-impl Hot for Reconciliation {
-    type Question<'a> = OnPatches<'a>;
-    type Answer = Verdict;
+    /// Small patches are judged on kept instances: making one takes ten times as long as the judgement. Whole payloads are
+    /// not: what an instance once needed for a large one it would keep.
+    fn keeps_instance(question: &Looking<'_>) -> bool {
+        matches!(question.look, Look::Patches { .. })
+    }
 
-    fn ask(ready: &mut Ready<Self>, question: OnPatches<'_>, limits: &Limits) -> Result<Verdict, PolicyFault> {
-        let OnPatches { brief, ours, theirs } = question;
-        Self::judge(ready, limits, brief, ours, theirs)
+    fn kept(question: &Looking<'_>) -> Question {
+        Question::of_look(&question.brief, question.look)
+    }
+
+    fn of(question: &Question) -> Option<Looking<'_>> {
+        match question {
+            Question::Judge { brief, ours, theirs } => {
+                let look = Look::Patches { ours, theirs: theirs.as_deref() };
+                Some(Looking { brief: brief.borrowed(), look })
+            }
+            Question::Reconcile { brief, body, base, latest } => {
+                let look = Look::Payloads { body, base: base.as_deref(), latest: latest.as_deref() };
+                Some(Looking { brief: brief.borrowed(), look })
+            }
+            _ => None,
+        }
+    }
+
+    fn answer(answer: Verdict) -> Answer {
+        Answer::Verdict(answer)
     }
 }
 
+/// A look at a case.
+#[derive(Clone, Copy)]
+pub(crate) struct Looking<'a> {
+    pub(crate) brief: Brief<&'a str>,
+    pub(crate) look: Look<'a>,
+}
+
 impl Reconciliation {
-    pub(crate) fn judge(
+    fn judge(
         ready: &mut Ready<Self>,
         limits: &Limits,
-        brief: &Brief<'_>,
+        brief: &Brief<&str>,
         ours: &[u8],
         theirs: Option<&[u8]>,
     ) -> Result<Verdict, PolicyFault> {
@@ -96,10 +120,10 @@ impl Reconciliation {
         check(verdict.into(), brief)
     }
 
-    pub(crate) fn reconcile(
+    fn reconcile(
         ready: &mut Ready<Self>,
         limits: &Limits,
-        brief: &Brief<'_>,
+        brief: &Brief<&str>,
         body: &[u8],
         base: Option<&[u8]>,
         latest: Option<&[u8]>,
@@ -117,7 +141,7 @@ impl Reconciliation {
 }
 
 /// Hands a verdict on if its parts are within their bounds.
-fn check(verdict: Verdict, brief: &Brief<'_>) -> Result<Verdict, PolicyFault> {
+fn check(verdict: Verdict, brief: &Brief<&str>) -> Result<Verdict, PolicyFault> {
     let wrong = match &verdict {
         Verdict::Rerun if brief.kind == ActionKind::Custom => {
             Some("`rerun` of a custom action, which the host cannot carry out".to_owned())

@@ -1,12 +1,11 @@
 //! Calls of a shard-key policy.
 
-use ostrakon_core::policy::{Heat, PLACEMENT_BITS_MAX, Placement, Placing, PolicyFault};
+use ostrakon_core::policy::{Answer, Heat, PLACEMENT_BITS_MAX, Placement, Placing, PolicyFault, Question};
 use ostrakon_wire::PolicyKind;
 use wasmtime::component::TypedFunc;
 
 use crate::abi;
 use crate::bounds::Limits;
-use crate::generation::Hot;
 use crate::instance::Instance;
 use crate::prepared::{Policy, Prepared, Ready};
 
@@ -20,6 +19,8 @@ type Parameters<'a> = (&'a str, &'a str, &'a str, u64, u64, abi::Heat);
 impl Policy for ShardKeys {
     const KIND: PolicyKind = PolicyKind::ShardKey;
     type Functions = TypedFunc<Parameters<'static>, (abi::PlacementRecord,)>;
+    type Question<'a> = Placing<&'a str>;
+    type Answer = Placement;
 
     fn functions(prepared: &Prepared, instance: &mut Instance) -> wasmtime::Result<Self::Functions> {
         prepared.function(instance, GET_SHARD_KEY)
@@ -36,14 +37,21 @@ impl Policy for ShardKeys {
         };
         Self::ask(ready, question, limits).map(drop).map_err(|fault| (GET_SHARD_KEY, fault))
     }
-}
 
-impl Hot for ShardKeys {
-    type Question<'a> = Placing<'a>;
-    type Answer = Placement;
+    fn kept(question: &Placing<&str>) -> Question {
+        Question::Place(question.kept())
+    }
+
+    fn of(question: &Question) -> Option<Placing<&str>> {
+        if let Question::Place(placing) = question { Some(placing.borrowed()) } else { None }
+    }
+
+    fn answer(answer: Placement) -> Answer {
+        Answer::Placement(answer)
+    }
 
     #[inline]
-    fn ask(ready: &mut Ready<Self>, question: Placing<'_>, limits: &Limits) -> Result<Placement, PolicyFault> {
+    fn ask(ready: &mut Ready<Self>, question: Placing<&str>, limits: &Limits) -> Result<Placement, PolicyFault> {
         let Placing { client, data_type, name, timestamp_ms, current, heat } = question;
         let function: TypedFunc<Parameters<'_>, (abi::PlacementRecord,)> = ready.functions;
         let parameters = (client, data_type, name, timestamp_ms, current, heat.into());

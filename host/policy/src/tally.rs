@@ -2,8 +2,11 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ostrakon_core::policy::PolicyFault;
+
+use crate::latency::{Latencies, LatencySummary};
 
 /// Faults of one generation, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,6 +40,7 @@ pub(crate) struct Tally {
     calls: Box<[Counter]>,
     purity_checks: AtomicU64,
     faults: [AtomicU64; 5],
+    latencies: Latencies,
 }
 
 impl Tally {
@@ -45,7 +49,18 @@ impl Tally {
             calls: (0..threads.max(1)).map(|_| Counter::default()).collect(),
             purity_checks: AtomicU64::new(0),
             faults: Default::default(),
+            latencies: Latencies::new(),
         }
+    }
+
+    /// A call that was timed took so long.
+    #[inline]
+    pub(crate) fn took(&self, latency: Duration) {
+        self.latencies.add(latency);
+    }
+
+    pub(crate) fn latency(&self) -> LatencySummary {
+        self.latencies.summary()
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! Tests of the whole crate, on components made from text.
 #![allow(clippy::unwrap_used)]
 
-mod calls;
+pub(crate) mod calls;
 mod learning;
 mod load;
 mod shipped;

@@ -2,12 +2,12 @@
 //! on.
 
 use ostrakon_core::policy::{
-    Brief, Change, Decision, Forecast, Outlook, Placement, Placing, PolicyFault, PredictionPolicy,
-    ReconciliationPolicy, Route, ShardKeyPolicy, Verdict,
+    Brief, Case, Change, Decision, Forecast, Judgement, Look, Outlook, Placement, Placing, PolicyFault,
+    PredictionPolicy, ReconciliationPolicy, Route, ShardKeyPolicy, Verdict,
 };
-use ostrakon_engine::Policies;
+use ostrakon_engine::{Policies, Unkept};
 use ostrakon_wire::value::{Map, Value};
-use ostrakon_wire::{ActionKind, Generation};
+use ostrakon_wire::{ActionKind, Generation, ObjectId};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -22,7 +22,7 @@ pub(crate) fn policies() -> Policies {
         shard_key: Arc::new(Simulated),
         prediction: Arc::new(Simulated),
         reconciliation: Arc::new(Simulated),
-        facts: Box::new(Default::default),
+        keeper: Arc::new(Unkept),
     }
 }
 
@@ -40,7 +40,7 @@ fn fault(choice: u32) -> PolicyFault {
 }
 
 impl ShardKeyPolicy for Simulated {
-    fn place(&self, placing: &Placing<'_>) -> Decision<Placement> {
+    fn place(&self, placing: &Placing<&str>) -> Decision<Placement> {
         let world = World::current();
         world.meanwhile();
         let (faults, choice) = (world.one_in(20), world.draw(4));
@@ -54,7 +54,7 @@ impl ShardKeyPolicy for Simulated {
 }
 
 impl PredictionPolicy for Simulated {
-    fn predict(&self, outlook: &Outlook) -> Decision<Forecast> {
+    fn predict(&self, _object: &ObjectId, outlook: &Outlook) -> Decision<Forecast> {
         let world = World::current();
         let (faults, lies) = (world.one_in(50), world.one_in(5));
         let conflict = (outlook.observed > outlook.known) != lies;
@@ -70,22 +70,17 @@ impl PredictionPolicy for Simulated {
 }
 
 impl ReconciliationPolicy for Simulated {
-    fn judge(&self, brief: &Brief<'_>, ours: &[u8], _theirs: Option<&[u8]>) -> Decision<Verdict> {
-        verdict(brief, ours, None, true)
-    }
-
-    fn reconcile(
-        &self,
-        brief: &Brief<'_>,
-        body: &[u8],
-        _base: Option<&[u8]>,
-        latest: Option<&[u8]>,
-    ) -> Decision<Verdict> {
-        verdict(brief, body, latest, false)
+    fn judge(&self, case: &Case<'_>) -> Judgement {
+        let brief = &case.brief;
+        let (result, calls) = case.ask(|look| match look {
+            Look::Patches { ours, .. } => verdict(brief, ours, None, true),
+            Look::Payloads { body, latest, .. } => verdict(brief, body, latest, false),
+        });
+        Judgement { decision: decision(result), calls }
     }
 }
 
-fn verdict(brief: &Brief<'_>, ours: &[u8], latest: Option<&[u8]>, small: bool) -> Decision<Verdict> {
+fn verdict(brief: &Brief<&str>, ours: &[u8], latest: Option<&[u8]>, small: bool) -> Result<Verdict, PolicyFault> {
     let world = World::current();
     world.meanwhile();
     let result = match world.draw(100) {
@@ -100,7 +95,7 @@ fn verdict(brief: &Brief<'_>, ours: &[u8], latest: Option<&[u8]>, small: bool) -
     let verdict = result.as_ref().ok();
     world.tell(format_args!("policy verdict {} of {:?} on {}: {verdict:?}", brief.name, tag_of(ours), brief.latest));
     world.judged(brief, tag_of(ours), verdict);
-    decision(result)
+    result
 }
 
 /// Answers that the contract does not allow, or that would be wrong to follow.
@@ -114,7 +109,7 @@ fn nonsense(world: &World) -> Verdict {
     }
 }
 
-fn sensible(world: &World, brief: &Brief<'_>, ours: &[u8], latest: Option<&[u8]>) -> Verdict {
+fn sensible(world: &World, brief: &Brief<&str>, ours: &[u8], latest: Option<&[u8]>) -> Verdict {
     let body = Value::from_cbor(ours).ok();
     let reply = || Value::Map(Map::from([("seen".into(), Value::Integer(brief.latest as i64))])).to_cbor();
     match brief.kind {

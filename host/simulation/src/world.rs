@@ -199,7 +199,7 @@ impl World {
     }
 
     /// A verdict was given.
-    pub(crate) fn judged(&self, brief: &Brief<'_>, tag: Option<u64>, verdict: Option<&Verdict>) {
+    pub(crate) fn judged(&self, brief: &Brief<&str>, tag: Option<u64>, verdict: Option<&Verdict>) {
         // Nothing comes of it any more, and of what was judged before something may have.
         if self.host().machinery.has_failed() {
             return;

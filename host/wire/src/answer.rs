@@ -62,6 +62,10 @@ pub enum Reply {
     Retention(Retention),
     /// What has happened, for who watches.
     Events(Events),
+    /// How much of a component is here.
+    Uploaded(Uploaded),
+    /// What stands in slots, what was done to them, or how a candidate compares.
+    Policies(PolicyReport),
 }
 
 /// Where an object lives or would live.
@@ -194,6 +198,24 @@ pub struct Info {
     pub decided: Decided,
 }
 
+/// How much of a component is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    /// So many bytes, from its beginning on; its size, where all of it is.
+    pub received: u64,
+    /// The log's place.
+    pub decided: Decided,
+}
+
+/// What is told of policies, as a map for people and scripts; its keys are in PROTOCOL.md.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyReport {
+    /// Name by name.
+    pub facts: Map,
+    /// The log's place.
+    pub decided: Decided,
+}
+
 impl Reply {
     /// The stable number: that of the request which it answers (a change's is that of the perform request).
     pub fn number(&self) -> u64 {
@@ -212,6 +234,8 @@ impl Reply {
             Self::History(_) => 15,
             Self::Retention(_) => 17,
             Self::Events(_) => 19,
+            Self::Uploaded(_) => 20,
+            Self::Policies(_) => 21,
         }
     }
 
@@ -232,6 +256,8 @@ impl Reply {
             Self::History(reply) => &reply.decided,
             Self::Retention(reply) => &reply.decided,
             Self::Events(reply) => &reply.decided,
+            Self::Uploaded(reply) => &reply.decided,
+            Self::Policies(reply) => &reply.decided,
         }
     }
 }

@@ -267,6 +267,19 @@ pub const RETENTION_EVERY_MS_MAX: u64 = 60 * 60 * 1000;
 /// See [`RETENTION_EVERY_MS_MAX`].
 pub const RETENTION_EVERY_MS_MIN: u64 = 1_000;
 
+/// Bytes of a component that one request carries.
+pub const COMPONENT_PART_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
+/// The text of a policy's settings, in bytes.
+pub const POLICY_SETTINGS_BYTES_MAX: usize = 64 << 10;
+/// A whole, in millionths.
+pub const SHARE_PPM_MAX: u32 = 1_000_000;
+/// Events of policies that are told where a request does not say how many, and at most.
+pub const POLICY_EVENTS_DEFAULT: usize = 50;
+/// See [`POLICY_EVENTS_DEFAULT`].
+pub const POLICY_EVENTS_MAX: usize = 200;
+/// Requests that change policies or send components, in work at the same time.
+pub const POLICY_REQUESTS_MAX: usize = 8;
+
 /// Memory for the heads of objects that were used recently, in bytes.
 pub const HEAD_CACHE_BYTES: usize = 64 << 20;
 /// A payload larger than this is not kept with its head.

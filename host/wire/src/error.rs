@@ -102,6 +102,10 @@ codes! {
     InvalidPosition = 33, "invalid-position", false;
     /// History no longer holds what is asked for.
     NotRetained = 34, "not-retained", false;
+    /// A component or its settings are refused; the slot keeps what it has. The words say why.
+    PolicyRefused = 35, "policy-refused", false;
+    /// No such slot, generation, component or comparison.
+    UnknownPolicy = 36, "unknown-policy", false;
 }
 
 impl Code {

@@ -15,6 +15,7 @@ pub mod json;
 mod kinds;
 mod numbers;
 mod payload;
+mod policy;
 mod position;
 mod request;
 pub mod value;
@@ -26,6 +27,7 @@ pub use ids::{ActionId, IdPart, InvalidActionId, InvalidId, InvalidTraceParent, 
 pub use kinds::{ActionKind, OnConflict, PolicyKind, SettleHow};
 pub use numbers::{Generation, LogId, MapEpoch, Revision, ShardId, ShardKey, TimestampMs, Version};
 pub use payload::{InvalidPayload, Payload, PayloadFormat};
+pub use policy::{ChangePolicy, ComponentDigest, PolicyChange, ReadPolicies, Slot, Stage, UploadComponent};
 pub use position::{InvalidPosition, POSITION_BYTES, Position};
 pub use request::{
     Action, AskTicket, Condition, ConditionalWrite, Keep, List, ListEscalations, Must, Operation, Past, Perform,

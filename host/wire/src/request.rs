@@ -2,6 +2,7 @@
 
 mod codec;
 mod feed;
+mod policy;
 mod transact;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use crate::ids::{ActionId, ObjectId, TraceParent};
 use crate::kinds::{ActionKind, OnConflict, SettleHow};
 use crate::numbers::{Revision, ShardKey, TimestampMs, Version};
 use crate::payload::Payload;
+use crate::policy::{ChangePolicy, ReadPolicies, UploadComponent};
 use crate::position::Position;
 pub(crate) use codec::{read_payload, write_payload};
 pub use feed::{Keep, Past, ReadHistory, ReadPast, SetRetention, Watch};
@@ -69,6 +71,12 @@ pub enum Operation {
     SetRetention(SetRetention),
     /// Tell every change from a place on. Has a stream of its own, and is answered until that ends.
     Watch(Watch),
+    /// A part of a component on its way to the host.
+    UploadComponent(UploadComponent),
+    /// Change which policy decides where.
+    ChangePolicy(ChangePolicy),
+    /// What decides where, what was done to it, and what a candidate answers.
+    ReadPolicies(ReadPolicies),
 }
 
 /// An object, and the key that the client believes it has.
@@ -207,6 +215,9 @@ impl Operation {
             Self::Retention => 17,
             Self::SetRetention(_) => 18,
             Self::Watch(_) => 19,
+            Self::UploadComponent(_) => 20,
+            Self::ChangePolicy(_) => 21,
+            Self::ReadPolicies(_) => 22,
         }
     }
 
@@ -219,6 +230,7 @@ impl Operation {
                 | Self::Reconcile(_)
                 | Self::SettleEscalation(_)
                 | Self::Transact(_)
+                | Self::ChangePolicy(_)
         )
     }
 }

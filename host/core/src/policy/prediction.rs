@@ -1,11 +1,11 @@
 //! Which version will this conditional write meet? See interface `prediction` in `wit/policy.wit`.
 
-use ostrakon_wire::{ActionKind, Generation, OnConflict};
+use ostrakon_wire::{ActionKind, Generation, ObjectId, OnConflict};
 
 use super::{Decision, PolicyFault};
 
 /// What a front end knows when it asks for a forecast.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outlook {
     /// The version the client acts upon; 0 for "no live object".
     pub known: u64,
@@ -46,6 +46,16 @@ pub enum Route {
     Reconcile,
 }
 
+impl Route {
+    /// Its name, as in the contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Reconcile => "reconcile",
+        }
+    }
+}
+
 /// A forecast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forecast {
@@ -72,10 +82,31 @@ pub struct Outcome {
     pub aborted: bool,
 }
 
+/// What became of a write that was foretold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Met {
+    /// The version that was met.
+    pub version: u64,
+    /// Another version than the known one stood there.
+    pub conflict: bool,
+    /// The version that the front end saw last.
+    pub cached: Option<u64>,
+    /// On a conflict the caller was saved from coming back with the winner.
+    pub round_trip_saved: bool,
+}
+
 /// Foretells which version a conditional write will meet.
 pub trait PredictionPolicy: Send + Sync {
-    /// Makes one forecast. A confidence over 1,000,000 is a fault, never handed on.
-    fn predict(&self, outlook: &Outlook) -> Decision<Forecast>;
+    /// Makes one forecast of a write to this object. A confidence over 1,000,000 is a fault, never handed on.
+    fn predict(&self, object: &ObjectId, outlook: &Outlook) -> Decision<Forecast>;
+
+    /// Whether somebody compares policies: then [`Self::met`] is to be told.
+    fn compares(&self) -> bool {
+        false
+    }
+
+    /// What the write of an outlook met, and what was foretold. Decides nothing, and never waits.
+    fn met(&self, _object: &ObjectId, _outlook: &Outlook, _decision: &Decision<Forecast>, _met: &Met) {}
 
     /// Whether it wants to be told what became of its forecasts.
     fn learns(&self) -> bool {

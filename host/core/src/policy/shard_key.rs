@@ -24,21 +24,37 @@ pub struct Heat {
     pub shards: u32,
 }
 
-/// One question to a shard-key policy.
-#[derive(Debug, Clone, Copy)]
-pub struct Placing<'a> {
+/// One question to a shard-key policy; its texts are borrowed (`&str`) or kept (`Box<str>`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placing<T> {
     /// The client id.
-    pub client: &'a str,
+    pub client: T,
     /// The data type.
-    pub data_type: &'a str,
+    pub data_type: T,
     /// The object's name.
-    pub name: &'a str,
+    pub name: T,
     /// Milliseconds since 1970, as the client or else the host told it.
     pub timestamp_ms: u64,
     /// The key recorded for the object, 0 for a new one.
     pub current: u64,
     /// What is known of the access pattern.
     pub heat: Heat,
+}
+
+impl<T: AsRef<str>> Placing<T> {
+    /// The same question, its texts borrowed.
+    pub fn borrowed(&self) -> Placing<&str> {
+        let Self { timestamp_ms, current, heat, .. } = *self;
+        let [client, data_type, name] = [&self.client, &self.data_type, &self.name].map(AsRef::as_ref);
+        Placing { client, data_type, name, timestamp_ms, current, heat }
+    }
+
+    /// The same question, to be kept.
+    pub fn kept(&self) -> Placing<Box<str>> {
+        let Placing { client, data_type, name, timestamp_ms, current, heat } = self.borrowed();
+        let [client, data_type, name] = [client, data_type, name].map(Box::from);
+        Placing { client, data_type, name, timestamp_ms, current, heat }
+    }
 }
 
 /// A shard key, and how many of its high bits the policy means.
@@ -53,5 +69,13 @@ pub struct Placement {
 /// Answers where an object should live.
 pub trait ShardKeyPolicy: Send + Sync {
     /// Decides the placement of one object. An answer with too many bits is a fault, never handed on.
-    fn place(&self, placing: &Placing<'_>) -> Decision<Placement>;
+    fn place(&self, placing: &Placing<&str>) -> Decision<Placement>;
+
+    /// Whether somebody compares policies on how objects are used: then [`Self::used`] is to be told.
+    fn compares(&self) -> bool {
+        false
+    }
+
+    /// An object that exists was read or written. Decides nothing, and never waits.
+    fn used(&self, _placing: &Placing<&str>) {}
 }

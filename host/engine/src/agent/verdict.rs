@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ostrakon_core::policy::{Brief, Decision, PolicyFault, Verdict};
+use ostrakon_core::policy::{Brief, Case, Judgement, Payloads};
 use ostrakon_core::reconcile::{self, Judged, Next};
 use ostrakon_store::{Clock, Place, Views};
 use ostrakon_wire::{Action, Generation, ObjectId, Payload, Version};
@@ -70,7 +70,6 @@ impl Asking {
         patches: Option<(Vec<u8>, Vec<u8>)>,
         seed: u64,
     ) -> Asked {
-        let mut asked = Asked { next: Next::Reconcile, verdicts: 0, generation: None };
         let judged = Judged {
             kind: subject.action.kind(),
             conditional: subject.known.is_some(),
@@ -78,37 +77,25 @@ impl Asking {
             tries_max: self.tries_max,
             seed: seed ^ u64::from(subject.tries),
         };
-        if let Some((ours, theirs)) = patches {
-            let brief = self.brief(subject, true);
-            let decision = self.policies.reconciliation.judge(&brief, &ours, Some(&theirs));
-            asked.next = reconcile::next(&judged, self.decided(subject, decision, &mut asked));
-        }
-        if asked.next == Next::Reconcile {
-            let body = subject.action.payload().map_or(Vec::new(), reconcile::to_policy);
-            let latest = subject.tip.live().map(|live| reconcile::to_policy(live.payload));
-            let (brief, base) = (self.brief(subject, base.is_some()), base.map(reconcile::to_policy));
-            let decision = self.policies.reconciliation.reconcile(&brief, &body, base.as_deref(), latest.as_deref());
-            asked.next = reconcile::next(&judged, self.decided(subject, decision, &mut asked));
-        }
-        asked
-    }
-
-    fn decided(
-        &self,
-        subject: &Subject<'_>,
-        decision: Decision<Verdict>,
-        asked: &mut Asked,
-    ) -> Result<Verdict, PolicyFault> {
-        self.counters.verdicts.add();
-        asked.verdicts += 1;
-        asked.generation = Some(decision.generation);
-        decision.result.inspect_err(|fault| {
+        let case = Case {
+            brief: self.brief(subject, base.is_some()),
+            patches: patches.as_ref().map(|(ours, theirs)| (&ours[..], &theirs[..])),
+            payloads: &|| Payloads {
+                body: subject.action.payload().map_or(Vec::new(), reconcile::to_policy),
+                base: base.map(reconcile::to_policy),
+                latest: subject.tip.live().map(|live| reconcile::to_policy(live.payload)),
+            },
+        };
+        let Judgement { decision, calls } = self.policies.reconciliation.judge(&case);
+        self.counters.verdicts.add_many(calls.into());
+        let verdict = decision.result.inspect_err(|fault| {
             tracing::warn!(%fault, object = ?subject.object, "a verdict could not be had");
             self.counters.reconciliation_faults.add();
-        })
+        });
+        Asked { next: reconcile::next(&judged, verdict), verdicts: calls, generation: Some(decision.generation) }
     }
 
-    fn brief<'a>(&self, subject: &Subject<'a>, base_kept: bool) -> Brief<'a> {
+    fn brief<'a>(&self, subject: &Subject<'a>, base_kept: bool) -> Brief<&'a str> {
         let Subject { object, action, known, tip, tries } = *subject;
         Brief {
             client: object.client(),

@@ -1,24 +1,27 @@
 //! Calls that go wrong, and the next one that does not.
 
 use ostrakon_core::policy::{
-    Brief, Heat, Outlook, Placing, PolicyFault, PredictionPolicy as _, ReconciliationPolicy as _, ShardKeyPolicy as _,
-    Verdict,
+    Brief, Case, Decision, Heat, Look, Outlook, Payloads, Placing, PolicyFault, PredictionPolicy as _,
+    ReconciliationPolicy as _, ShardKeyPolicy as _, Verdict,
 };
-use ostrakon_wire::{ActionKind, OnConflict, PolicyKind};
+use ostrakon_wire::{ActionKind, ObjectId, OnConflict, PolicyKind};
+
+use crate::reconciliation::Looking;
+use crate::slots::{PredictionSlots, ReconciliationSlots, ShardKeySlots};
 
 use crate::testing::{Hostile, Recipe, When, hostile, snippets};
-use crate::{FaultCounts, Limits, PolicyEngine, PredictionSlot, ReconciliationSlot, ShardKeySlot};
+use crate::{FaultCounts, Limits, PolicyEngine};
 
 /// Bounds that reserve less than a host does: several engines live at once here.
 pub(super) fn limits() -> Limits {
     Limits { instances_max: 64, ..Limits::default() }
 }
 
-pub(super) fn placing(data_type: &str) -> Placing<'_> {
+pub(crate) fn placing(data_type: &str) -> Placing<&str> {
     Placing { client: "acme", data_type, name: "vol-1", timestamp_ms: 1, current: 0, heat: Heat::default() }
 }
 
-pub(super) fn outlook(known: u64) -> Outlook {
+pub(crate) fn outlook(known: u64) -> Outlook {
     Outlook {
         known,
         observed: 3,
@@ -37,7 +40,7 @@ pub(super) fn outlook(known: u64) -> Outlook {
     }
 }
 
-pub(super) fn brief(data_type: &str) -> Brief<'_> {
+pub(crate) fn brief(data_type: &str) -> Brief<&str> {
     Brief {
         client: "acme",
         data_type,
@@ -53,6 +56,33 @@ pub(super) fn brief(data_type: &str) -> Brief<'_> {
         shard_key: 1,
         latest_bytes: 1,
     }
+}
+
+pub(super) fn object() -> ObjectId {
+    ObjectId::new("acme", "volume", "vol-1").unwrap()
+}
+
+/// One call of `judge`.
+pub(super) fn judge(
+    slot: &ReconciliationSlots,
+    brief: Brief<&str>,
+    ours: &[u8],
+    theirs: Option<&[u8]>,
+) -> Decision<Verdict> {
+    slot.decide("acme", "volume", |_, active| active.ask(Looking { brief, look: Look::Patches { ours, theirs } }))
+}
+
+/// One call of `reconcile`.
+fn reconcile(
+    slot: &ReconciliationSlots,
+    brief: Brief<&str>,
+    body: &[u8],
+    base: Option<&[u8]>,
+    latest: Option<&[u8]>,
+) -> Decision<Verdict> {
+    slot.decide("acme", "volume", |_, active| {
+        active.ask(Looking { brief, look: Look::Payloads { body, base, latest } })
+    })
 }
 
 fn impossible(words: &str) -> PolicyFault {
@@ -95,23 +125,23 @@ fn a_call_that_goes_wrong_is_that_calls_fault_alone() {
         let loaded = engine.load(kind, &bytes, "{}").unwrap();
         let info = match kind {
             PolicyKind::ShardKey => {
-                let slot = ShardKeySlot::new(loaded).unwrap();
+                let slot = ShardKeySlots::new(loaded).unwrap();
                 check(name, slot.place(&placing("hostile")).result.unwrap_err());
                 assert_eq!(slot.place(&placing("volume")).result.unwrap().bits, 16);
-                slot.info()
+                slot.info().active
             }
             PolicyKind::Prediction => {
-                let slot = PredictionSlot::new(loaded).unwrap();
-                check(name, slot.predict(&outlook(7)).result.unwrap_err());
-                assert_eq!(slot.predict(&outlook(8)).result.unwrap().version, 8);
-                slot.info()
+                let slot = PredictionSlots::new(loaded).unwrap();
+                check(name, slot.predict(&object(), &outlook(7)).result.unwrap_err());
+                assert_eq!(slot.predict(&object(), &outlook(8)).result.unwrap().version, 8);
+                slot.info().active
             }
             PolicyKind::Reconciliation => {
-                let slot = ReconciliationSlot::new(loaded).unwrap();
-                check(name, slot.judge(&brief("hostile"), b"o", None).result.unwrap_err());
-                check(name, slot.reconcile(&brief("hostile"), b"b", None, Some(b"l")).result.unwrap_err());
-                assert_eq!(slot.judge(&brief("volume"), b"o", Some(b"t")).result.unwrap(), Verdict::Rerun);
-                slot.info()
+                let slot = ReconciliationSlots::new(loaded).unwrap();
+                check(name, judge(&slot, brief("hostile"), b"o", None).result.unwrap_err());
+                check(name, reconcile(&slot, brief("hostile"), b"b", None, Some(b"l")).result.unwrap_err());
+                assert_eq!(judge(&slot, brief("volume"), b"o", Some(b"t")).result.unwrap(), Verdict::Rerun);
+                slot.info().active
             }
         };
         let calls = if kind == PolicyKind::Reconciliation { 3 } else { 2 };
@@ -123,17 +153,18 @@ fn a_call_that_goes_wrong_is_that_calls_fault_alone() {
 fn an_answer_that_depends_on_earlier_calls_is_found_and_its_instance_replaced() {
     let engine = PolicyEngine::new(Limits { purity_every: 8, lanes: 1, ..limits() }).unwrap();
     let hostile = hostile().into_iter().find(|each| each.when == When::Sample).unwrap();
-    let slot = ShardKeySlot::new(engine.load(hostile.kind, &hostile.bytes, "{}").unwrap()).unwrap();
+    let slot = ShardKeySlots::new(engine.load(hostile.kind, &hostile.bytes, "{}").unwrap()).unwrap();
     let results: Vec<_> = (0..16).map(|_| slot.place(&placing("volume")).result).collect();
     for (index, result) in results.into_iter().enumerate() {
         match result {
-            Ok(placement) => assert_eq!(placement.key, index as u64 % 8 + 1, "call {index}"),
-            Err(fault) => assert_eq!((fault, index % 8), (PolicyFault::Impure, 7), "call {index}"),
+            Ok(placement) => assert_eq!((placement.key, index % 2), (1, 0), "call {index}"),
+            // The second call of an instance is checked: the first that could be another one.
+            Err(fault) => assert_eq!((fault, index % 2), (PolicyFault::Impure, 1), "call {index}"),
         }
     }
-    let info = slot.info();
-    assert_eq!((info.calls, info.purity_checks), (16, 2));
-    assert_eq!(info.faults, FaultCounts { impure: 2, ..FaultCounts::default() });
+    let info = slot.info().active;
+    assert_eq!((info.calls, info.purity_checks), (16, 8));
+    assert_eq!(info.faults, FaultCounts { impure: 8, ..FaultCounts::default() });
 }
 
 #[test]
@@ -144,11 +175,10 @@ fn verdicts_on_patches_that_depend_on_earlier_calls_are_found() {
         (i32.const 1152)";
     let recipe = Recipe::new(PolicyKind::Reconciliation).decide(counting);
     let slot =
-        ReconciliationSlot::new(engine.load(PolicyKind::Reconciliation, &recipe.build(), "{}").unwrap()).unwrap();
-    let judged: Vec<_> = (0..8).map(|_| slot.judge(&brief("volume"), b"o", Some(b"t")).result).collect();
-    let counted: Vec<_> = (1..8).map(|count| Ok(Verdict::RetryAfterMs(count))).collect();
-    assert_eq!((&judged[..7], &judged[7]), (&counted[..], &Err(PolicyFault::Impure)));
-    let whole = || slot.reconcile(&brief("volume"), b"b", None, Some(b"l")).result;
+        ReconciliationSlots::new(engine.load(PolicyKind::Reconciliation, &recipe.build(), "{}").unwrap()).unwrap();
+    let judged: Vec<_> = (0..2).map(|_| judge(&slot, brief("volume"), b"o", Some(b"t")).result).collect();
+    assert_eq!(judged, [Ok(Verdict::RetryAfterMs(1)), Err(PolicyFault::Impure)]);
+    let whole = || reconcile(&slot, brief("volume"), b"b", None, Some(b"l")).result;
     assert_eq!((whole(), whole()), (Ok(Verdict::RetryAfterMs(1)), Ok(Verdict::RetryAfterMs(1))), "always a fresh one");
 }
 
@@ -156,11 +186,11 @@ fn verdicts_on_patches_that_depend_on_earlier_calls_are_found() {
 fn a_pure_policy_passes_the_sampled_check() {
     let engine = PolicyEngine::new(Limits { purity_every: 4, lanes: 1, ..limits() }).unwrap();
     let recipe = Recipe::new(PolicyKind::Prediction);
-    let slot = PredictionSlot::new(engine.load(PolicyKind::Prediction, &recipe.build(), "{}").unwrap()).unwrap();
+    let slot = PredictionSlots::new(engine.load(PolicyKind::Prediction, &recipe.build(), "{}").unwrap()).unwrap();
     for known in 0..100 {
-        assert_eq!(slot.predict(&outlook(known)).result.unwrap().version, known);
+        assert_eq!(slot.predict(&object(), &outlook(known)).result.unwrap().version, known);
     }
-    assert_eq!((slot.info().purity_checks, slot.info().faults.total()), (25, 0));
+    assert_eq!((slot.info().active.purity_checks, slot.info().active.faults.total()), (26, 0));
 }
 
 #[test]
@@ -169,14 +199,22 @@ fn what_the_host_cannot_carry_out_is_no_verdict() {
     let slot = |case| {
         let recipe = Recipe::new(PolicyKind::Reconciliation)
             .triggered(format!("(return (block (result i32) {}))", snippets::verdict(case, [0; 4])));
-        ReconciliationSlot::new(engine.load(PolicyKind::Reconciliation, &recipe.build(), "{}").unwrap()).unwrap()
+        ReconciliationSlots::new(engine.load(PolicyKind::Reconciliation, &recipe.build(), "{}").unwrap()).unwrap()
     };
     let payloads = slot(1);
-    assert_eq!(payloads.judge(&brief("hostile"), b"", None).result.unwrap(), Verdict::NeedPayloads);
-    let fault = payloads.reconcile(&brief("hostile"), b"", None, None).result.unwrap_err();
+    assert_eq!(judge(&payloads, brief("hostile"), b"", None).result.unwrap(), Verdict::NeedPayloads);
+    let fault = reconcile(&payloads, brief("hostile"), b"", None, None).result.unwrap_err();
     assert!(matches!(fault, PolicyFault::Impossible(_)), "{fault}");
+    let case = Case {
+        brief: brief("hostile"),
+        patches: Some((b"", b"")),
+        payloads: &|| Payloads { body: Vec::new(), base: None, latest: None },
+    };
+    let judgement = payloads.judge(&case);
+    assert_eq!(judgement.calls, 2, "patches first, then payloads");
+    assert!(judgement.decision.result.is_err());
     let custom = Brief { kind: ActionKind::Custom, custom_kind: "grow", ..brief("hostile") };
-    let fault = slot(0).judge(&custom, b"", None).result.unwrap_err();
+    let fault = judge(&slot(0), custom, b"", None).result.unwrap_err();
     assert!(matches!(fault, PolicyFault::Impossible(_)), "{fault}");
 }
 
@@ -187,9 +225,9 @@ fn payloads_of_the_largest_size_reach_the_policy_and_come_back() {
     let recipe = Recipe::new(PolicyKind::Reconciliation)
         .decide(format!("{grow} {}", snippets::verdict(3, [8_192, 1 << 20, 8_192, 3])));
     let loaded = engine.load(PolicyKind::Reconciliation, &recipe.build(), "{}").unwrap();
-    let slot = ReconciliationSlot::new(loaded).unwrap();
+    let slot = ReconciliationSlots::new(loaded).unwrap();
     let payload = vec![7; 1 << 20];
-    let verdict = slot.reconcile(&brief("volume"), &payload, Some(&payload), Some(&payload)).result.unwrap();
+    let verdict = reconcile(&slot, brief("volume"), &payload, Some(&payload), Some(&payload)).result.unwrap();
     assert!(matches!(verdict, Verdict::Replace(change) if change.body.len() == 1 << 20 && change.reply.len() == 3));
 }
 
@@ -197,12 +235,12 @@ fn payloads_of_the_largest_size_reach_the_policy_and_come_back() {
 fn more_threads_than_kept_instances_wait_for_one_another() {
     let engine = PolicyEngine::new(Limits { lanes: 2, ..limits() }).unwrap();
     let recipe = Recipe::new(PolicyKind::ShardKey);
-    let slot = ShardKeySlot::new(engine.load(PolicyKind::ShardKey, &recipe.build(), "{}").unwrap()).unwrap();
+    let slot = ShardKeySlots::new(engine.load(PolicyKind::ShardKey, &recipe.build(), "{}").unwrap()).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope
                 .spawn(|| (0..2_000).for_each(|_| assert_eq!(slot.place(&placing("volume")).result.unwrap().bits, 16)));
         }
     });
-    assert_eq!(slot.info().calls, 16_000);
+    assert_eq!(slot.info().active.calls, 16_000);
 }

@@ -5,47 +5,53 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ostrakon_core::policy::{Outcome, PolicyFault, PredictionPolicy as _, Route};
 use ostrakon_wire::{Generation, PolicyKind};
 
-use super::calls::{limits, outlook};
+use super::calls::{limits, object, outlook};
+use crate::slots::PredictionSlots;
 use crate::testing::Recipe;
-use crate::{PolicyEngine, PredictionSlot, shipped};
+use crate::{PolicyEngine, shipped};
 
 fn outcome(predicted: u64, met: u64) -> Outcome {
     Outcome { scope: outlook(1).scope, predicted, met, age_us: 1_000, aborted: false }
 }
 
-fn slot(bytes: &[u8]) -> PredictionSlot {
+fn slot(bytes: &[u8]) -> PredictionSlots {
     let engine = PolicyEngine::new(limits()).unwrap();
-    PredictionSlot::new(engine.load(PolicyKind::Prediction, bytes, "{}").unwrap()).unwrap()
+    PredictionSlots::new(engine.load(PolicyKind::Prediction, bytes, "{}").unwrap()).unwrap()
 }
 
 #[test]
 fn the_shipped_predictor_learns_nothing() {
     let slot = slot(shipped(PolicyKind::Prediction).bytes);
     assert!(slot.learns());
-    let before = slot.predict(&outlook(100)).result.unwrap();
+    let before = slot.predict(&object(), &outlook(100)).result.unwrap();
     assert_eq!(before.route, Route::Write);
     for _ in 0..20 {
-        let predicted = slot.predict(&outlook(100)).result.unwrap().version;
+        let predicted = slot.predict(&object(), &outlook(100)).result.unwrap().version;
         assert!(slot.learn(Generation::FIRST, &[outcome(predicted, before.version + 40); 16]).unwrap());
     }
-    let after = slot.predict(&outlook(100));
+    let after = slot.predict(&object(), &outlook(100));
     assert_eq!(after.generation, Generation::FIRST, "what is learned is no swap");
     let after = after.result.unwrap();
     assert_eq!((after.version, after.route), (before.version + 40, Route::Reconcile));
     assert!(!slot.learn(Generation::new(2), &[outcome(0, 1_000); 16]).unwrap());
-    assert_eq!(slot.predict(&outlook(100)).result.unwrap(), after, "lessons of another generation are dropped");
-    assert_eq!(slot.info().faults.total(), 0);
-    assert!(slot.info().calls > 20, "the counters go on");
+    assert_eq!(
+        slot.predict(&object(), &outlook(100)).result.unwrap(),
+        after,
+        "lessons of another generation are dropped"
+    );
+    assert_eq!(slot.info().active.faults.total(), 0);
+    assert!(slot.info().active.calls > 20, "the counters go on");
 }
 
 #[test]
 fn a_policy_that_learns_is_no_longer_checked_for_purity() {
     let slot = slot(shipped(PolicyKind::Prediction).bytes);
     for _ in 0..30 {
-        (0..100).for_each(|_| assert!(slot.predict(&outlook(5)).result.is_ok()));
+        (0..100).for_each(|_| assert!(slot.predict(&object(), &outlook(5)).result.is_ok()));
         slot.learn(Generation::FIRST, &[outcome(5, 6)]).unwrap();
     }
-    assert_eq!(slot.info().purity_checks, 2);
+    // At 2, 4, 8 and so on up to 512, and then at 1,024 and 2,048.
+    assert_eq!(slot.info().active.purity_checks, 11);
 }
 
 #[test]
@@ -56,7 +62,7 @@ fn a_call_fails_while_the_policy_learns() {
         let caller = || {
             let mut calls = 0;
             while !done.load(Ordering::Relaxed) {
-                slot.predict(&outlook(5)).result.unwrap();
+                slot.predict(&object(), &outlook(5)).result.unwrap();
                 calls += 1;
             }
             calls
@@ -83,10 +89,10 @@ fn a_lesson_that_goes_wrong_changes_the_policy() {
         let recipe =
             Recipe::new(PolicyKind::Prediction).world("export prediction; export learning;").fields(&export(body));
         let slot = slot(&recipe.build());
-        let before = slot.predict(&outlook(7)).result.unwrap();
+        let before = slot.predict(&object(), &outlook(7)).result.unwrap();
         let fault = slot.learn(Generation::FIRST, &[outcome(7, 8)]).unwrap_err();
         assert_eq!(matches!(fault, PolicyFault::Impossible(_)), impossible, "{fault}");
-        assert_eq!(slot.predict(&outlook(7)).result.unwrap(), before);
-        assert_eq!(slot.info().faults.total(), 1);
+        assert_eq!(slot.predict(&object(), &outlook(7)).result.unwrap(), before);
+        assert_eq!(slot.info().active.faults.total(), 1);
     }
 }

@@ -4,8 +4,9 @@ use ostrakon_core::policy::{PolicyFault, ShardKeyPolicy as _};
 use ostrakon_wire::PolicyKind;
 
 use super::calls::placing;
+use crate::slots::ShardKeySlots;
 use crate::testing::{Hostile, Recipe, When, hostile};
-use crate::{LoadError, PolicyEngine, ShardKeySlot, Stage};
+use crate::{LoadError, PolicyEngine, Stage};
 
 fn trapped(stage: Stage, words: &str) -> LoadError {
     LoadError::Fault { stage, fault: PolicyFault::Trapped(words.into()) }
@@ -110,7 +111,7 @@ fn what_must_not_load_is_refused_by_name_and_the_engine_goes_on() {
             Some(expected) => assert_eq!(error, expected, "{name}"),
             None => assert!(is_expected(name, &error), "{name}: {error:?}"),
         }
-        let slot = ShardKeySlot::new(engine.load(PolicyKind::ShardKey, &good, "{}").unwrap()).unwrap();
+        let slot = ShardKeySlots::new(engine.load(PolicyKind::ShardKey, &good, "{}").unwrap()).unwrap();
         assert_eq!(slot.place(&placing("volume")).result.unwrap().key, 0xabcd << 48, "after {name}");
     }
 }
@@ -151,7 +152,7 @@ fn a_prediction_policy_that_learns_is_recognised() {
 fn a_policy_takes_no_slot_of_another_kind() {
     let engine = PolicyEngine::new(super::calls::limits()).unwrap();
     let prediction = engine.load(PolicyKind::Prediction, &Recipe::new(PolicyKind::Prediction).build(), "{}").unwrap();
-    assert!(ShardKeySlot::new(prediction).is_err());
+    assert!(ShardKeySlots::new(prediction).is_err());
 }
 
 #[test]

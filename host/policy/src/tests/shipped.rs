@@ -2,29 +2,30 @@
 
 use std::time::Instant;
 
-use ostrakon_core::policy::{PredictionPolicy as _, ReconciliationPolicy as _, ShardKeyPolicy as _};
+use ostrakon_core::policy::{PredictionPolicy as _, ShardKeyPolicy as _};
 use ostrakon_wire::PolicyKind;
 
-use super::calls::{brief, limits, outlook, placing};
-use crate::{PolicyEngine, PredictionSlot, ReconciliationSlot, ShardKeySlot, shipped};
+use super::calls::{brief, judge, limits, object, outlook, placing};
+use crate::slots::{PredictionSlots, ReconciliationSlots, ShardKeySlots};
+use crate::{PolicyEngine, shipped};
 
 #[test]
 fn the_shipped_policies_load_and_answer() {
     let engine = PolicyEngine::new(limits()).unwrap();
     let load = |kind| engine.load(kind, shipped(kind).bytes, "{}").unwrap();
-    let keys = ShardKeySlot::new(load(PolicyKind::ShardKey)).unwrap();
-    let predictions = PredictionSlot::new(load(PolicyKind::Prediction)).unwrap();
-    let reconciliation = ReconciliationSlot::new(load(PolicyKind::Reconciliation)).unwrap();
+    let keys = ShardKeySlots::new(load(PolicyKind::ShardKey)).unwrap();
+    let predictions = PredictionSlots::new(load(PolicyKind::Prediction)).unwrap();
+    let reconciliation = ReconciliationSlots::new(load(PolicyKind::Reconciliation)).unwrap();
     for _ in 0..2_100 {
         keys.place(&placing("volume")).result.unwrap();
-        predictions.predict(&outlook(3)).result.unwrap();
+        predictions.predict(&object(), &outlook(3)).result.unwrap();
     }
-    reconciliation.judge(&brief("volume"), &[0xa0], Some(&[0xa0])).result.unwrap();
+    judge(&reconciliation, brief("volume"), &[0xa0], Some(&[0xa0])).result.unwrap();
     for info in [keys.info(), predictions.info(), reconciliation.info()] {
-        println!("{} {} {}", info.name, info.version, info.digest);
-        assert_eq!(info.faults.total(), 0);
+        println!("{} {} {}", info.active.name, info.active.version, info.active.digest);
+        assert_eq!(info.active.faults.total(), 0);
     }
-    assert_eq!((keys.info().purity_checks, predictions.info().purity_checks), (2, 2));
+    assert_eq!((keys.info().active.purity_checks, predictions.info().active.purity_checks), (11, 11));
 }
 
 /// Median over rounds, in nanoseconds a call.
@@ -53,16 +54,16 @@ fn what_a_call_costs() {
     };
     let sources: [(&str, &dyn Fn(PolicyKind) -> crate::Loaded); 2] = [("least", &from_text), ("shipped", &of_host)];
     for (which, load) in sources {
-        let keys = ShardKeySlot::new(load(PolicyKind::ShardKey)).unwrap();
+        let keys = ShardKeySlots::new(load(PolicyKind::ShardKey)).unwrap();
         let placing = placing("volume");
         measure(&format!("{which} shard key"), 200_000, || drop(keys.place(&placing)));
-        let predictions = PredictionSlot::new(load(PolicyKind::Prediction)).unwrap();
+        let predictions = PredictionSlots::new(load(PolicyKind::Prediction)).unwrap();
         let outlook = outlook(3);
-        measure(&format!("{which} prediction"), 200_000, || drop(predictions.predict(&outlook)));
-        let reconciliation = ReconciliationSlot::new(load(PolicyKind::Reconciliation)).unwrap();
+        measure(&format!("{which} prediction"), 200_000, || drop(predictions.predict(&object(), &outlook)));
+        let reconciliation = ReconciliationSlots::new(load(PolicyKind::Reconciliation)).unwrap();
         let brief = brief("volume");
-        measure(&format!("{which} judge"), 5_000, || drop(reconciliation.judge(&brief, &[0xa0], Some(&[0xa0]))));
-        let faults = [keys.info(), predictions.info(), reconciliation.info()].map(|info| info.faults.total());
+        measure(&format!("{which} judge"), 5_000, || drop(judge(&reconciliation, brief, &[0xa0], Some(&[0xa0]))));
+        let faults = [keys.info(), predictions.info(), reconciliation.info()].map(|info| info.active.faults.total());
         assert_eq!(faults, [0; 3]);
     }
 }

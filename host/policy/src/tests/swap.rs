@@ -7,8 +7,9 @@ use ostrakon_core::policy::{PolicyFault, ShardKeyPolicy as _};
 use ostrakon_wire::PolicyKind;
 
 use super::calls::{limits, placing};
+use crate::slots::ShardKeySlots;
 use crate::testing::{Recipe, snippets};
-use crate::{Limits, Loaded, PolicyEngine, ShardKeySlot};
+use crate::{Limits, Loaded, PolicyEngine};
 
 const SWAPS: u64 = 2_000;
 
@@ -23,7 +24,7 @@ fn no_answer_names_a_generation_that_did_not_give_it() {
     // A machine that runs more threads than it has cores may keep any of them waiting for longer than a deadline.
     let engine = PolicyEngine::new(Limits { hot_deadline_ms: 5_000, start_deadline_ms: 5_000, ..limits() }).unwrap();
     let policies = [policy(&engine, 0), policy(&engine, 1)];
-    let slot = ShardKeySlot::new(policies[1].clone()).unwrap();
+    let slot = ShardKeySlots::new(policies[1].clone()).unwrap();
     let done = AtomicBool::new(false);
     let mut retired = Vec::new();
     let calls: u64 = std::thread::scope(|scope| {
@@ -44,7 +45,7 @@ fn no_answer_names_a_generation_that_did_not_give_it() {
             })
             .collect();
         for swap in 1..=SWAPS {
-            retired.push(Arc::downgrade(&slot.0.current()));
+            retired.push(Arc::downgrade(&slot.table().default().active));
             let generation = slot.swap(policies[(swap as usize + 1) % 2].clone()).unwrap();
             assert_eq!(generation.get(), swap + 1);
             std::thread::yield_now();
@@ -55,18 +56,18 @@ fn no_answer_names_a_generation_that_did_not_give_it() {
     println!("{calls} calls during {SWAPS} swaps");
     assert!(calls > 0);
     assert_eq!(retired.iter().filter(|old| old.upgrade().is_some()).count(), 0, "old generations stay in memory");
-    assert_eq!(slot.info().generation.get(), SWAPS + 1);
+    assert_eq!(slot.info().active.generation.get(), SWAPS + 1);
 }
 
 #[test]
 fn a_call_in_flight_ends_on_the_generation_it_began_with() {
     let engine = PolicyEngine::new(Limits { hot_deadline_ms: 300, ..limits() }).unwrap();
     let slow = Recipe::new(PolicyKind::ShardKey).triggered(snippets::FOREVER).build();
-    let slot = ShardKeySlot::new(engine.load(PolicyKind::ShardKey, &slow, "{}").unwrap()).unwrap();
-    let old = Arc::downgrade(&slot.0.current());
+    let slot = ShardKeySlots::new(engine.load(PolicyKind::ShardKey, &slow, "{}").unwrap()).unwrap();
+    let old = Arc::downgrade(&slot.table().default().active);
     std::thread::scope(|scope| {
         let caller = scope.spawn(|| slot.place(&placing("hostile")));
-        while slot.info().calls == 0 {
+        while slot.info().active.calls == 0 {
             std::thread::yield_now();
         }
         slot.swap(policy(&engine, 1)).unwrap();

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    Answer, Committed, Decided, Escalation, Escalations, Events, History, Info, Object, Page, PageItem, Placed, Reply,
-    Retention, ShardMap, ShardRange, Stored, Ticket, Transacted, refusal,
+    Answer, Committed, Decided, Escalation, Escalations, Events, History, Info, Object, Page, PageItem, Placed,
+    PolicyReport, Reply, Retention, ShardMap, ShardRange, Stored, Ticket, Transacted, Uploaded, refusal,
 };
 use crate::cbor::{self, CborError, FieldReader, FieldWriter, Reader};
 use crate::error::{Code, WireError};
@@ -15,7 +15,7 @@ use crate::numbers::{Revision, ShardId, ShardKey, TimestampMs, Version};
 use crate::payload::Payload;
 use crate::position::{POSITION_BYTES, Position};
 use crate::request::{read_payload, write_payload};
-use crate::value::Value;
+use crate::value::{Map, Value};
 
 impl Answer {
     /// Appends the frame's content.
@@ -102,7 +102,13 @@ fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
                 cbor::bytes(fields.field(field::TOKEN), token);
             }
         }
-        Reply::ShardMap(_) | Reply::Info(_) | Reply::Escalation(_) | Reply::Retention(_) | Reply::Events(_) => {}
+        Reply::ShardMap(_)
+        | Reply::Info(_)
+        | Reply::Escalation(_)
+        | Reply::Retention(_)
+        | Reply::Events(_)
+        | Reply::Uploaded(_)
+        | Reply::Policies(_) => {}
     }
     reply.decided().write(fields.field(field::DECIDED));
     match reply {
@@ -130,6 +136,8 @@ fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
         Reply::Escalation(escalation) => escalation.write(fields.field(field::ESCALATION)),
         Reply::ShardMap(map) => write_shards(&map.shards, fields.field(field::ITEMS)),
         Reply::Info(info) => Value::Map(info.facts.clone()).write(fields.field(field::INFO)),
+        Reply::Policies(report) => Value::Map(report.facts.clone()).write(fields.field(field::INFO)),
+        Reply::Uploaded(uploaded) => cbor::uint(fields.field(field::RECEIVED), uploaded.received),
         _ => {}
     }
 }
@@ -197,6 +205,7 @@ pub(super) struct Fields<'a> {
     pub(super) previous: Option<Payload>,
     pub(super) more: bool,
     pub(super) committed: Option<TimestampMs>,
+    received: Option<u64>,
 }
 
 pub(super) fn need<T>(value: Option<T>, key: u64) -> Result<T, WireError> {
@@ -256,6 +265,7 @@ impl<'a> Fields<'a> {
                     all.previous = Some(Payload::new(format, bytes)?);
                 }
                 field::MORE => all.more = value.bool()?,
+                field::RECEIVED => all.received = Some(value.uint()?),
                 field::COMMITTED => all.committed = Some(TimestampMs::new(value.uint()?)),
                 _ => drop(value.skip()?),
             }
@@ -282,6 +292,13 @@ impl<'a> Fields<'a> {
             part(self.data_type, field::DATA_TYPE)?,
             part(self.name, field::NAME)?,
         )?)
+    }
+
+    fn facts(&self) -> Result<Map, WireError> {
+        match Value::from_cbor(need(self.info, field::INFO)?) {
+            Ok(Value::Map(facts)) => Ok(facts),
+            _ => Err(WireError::new(Code::Malformed, "what is told is a map")),
+        }
     }
 
     fn item(self) -> Result<PageItem, WireError> {
@@ -350,10 +367,7 @@ fn read_reply(number: u64, body: &[u8], frame: &Bytes) -> Result<Reply, WireErro
             decided,
         }),
         8 => Reply::ShardMap(ShardMap { shards: read_items(fields.items, frame, Fields::range)?, decided }),
-        9 => match Value::from_cbor(need(fields.info, field::INFO)?) {
-            Ok(Value::Map(facts)) => Reply::Info(Info { facts, decided }),
-            _ => return Err(WireError::new(Code::Malformed, "an info answer holds a map")),
-        },
+        9 => Reply::Info(Info { facts: fields.facts()?, decided }),
         10 => Reply::Ticket(Ticket { action_id: need(fields.action_id, field::ACTION_ID)?, decided }),
         11 => {
             let mut reader = Reader::new(need(fields.items, field::ITEMS)?);
@@ -369,6 +383,8 @@ fn read_reply(number: u64, body: &[u8], frame: &Bytes) -> Result<Reply, WireErro
         15 => Reply::History(History::read(fields, frame, decided)?),
         17 => Reply::Retention(Retention::read(&fields, frame, decided)?),
         19 => Reply::Events(Events::read(&fields, frame, decided)?),
+        20 => Reply::Uploaded(Uploaded { received: need(fields.received, field::RECEIVED)?, decided }),
+        21 => Reply::Policies(PolicyReport { facts: fields.facts()?, decided }),
         unknown => {
             return Err(WireError::new(Code::Malformed, format!("no answer has the number {unknown}")));
         }

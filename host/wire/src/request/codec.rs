@@ -15,8 +15,9 @@ use crate::error::{Code, WireError};
 use crate::field;
 use crate::ids::{ActionId, IdPart, ObjectId};
 use crate::kinds::{ActionKind, OnConflict, SettleHow};
-use crate::numbers::{Revision, ShardKey, TimestampMs, Version};
+use crate::numbers::{Generation, Revision, ShardKey, TimestampMs, Version};
 use crate::payload::{Payload, PayloadFormat};
+use crate::policy::{ChangePolicy, ReadPolicies, UploadComponent};
 use crate::position::{POSITION_BYTES, Position};
 
 impl Request {
@@ -105,6 +106,9 @@ fn write_body(operation: &Operation, out: &mut Vec<u8>) {
         Operation::ReadPast(past) => past.write(&mut fields),
         Operation::SetRetention(set) => set.write(&mut fields),
         Operation::Watch(watch) => watch.write(&mut fields),
+        Operation::UploadComponent(upload) => upload.write(&mut fields),
+        Operation::ChangePolicy(change) => change.write(&mut fields),
+        Operation::ReadPolicies(read) => read.write(&mut fields),
         Operation::AskTicket(ask) => {
             cbor::text(fields.field(field::CLIENT), &ask.client);
             write_action_id(Some(ask.action_id), &mut fields);
@@ -221,7 +225,7 @@ pub(super) struct Body<'a> {
     custom_kind: Option<&'a str>,
     pub(super) on_conflict: Option<u64>,
     pub(super) prefix: Option<&'a str>,
-    limit: Option<u64>,
+    pub(super) limit: Option<u64>,
     token: Option<Bytes>,
     pub(super) with_payloads: bool,
     escalation: Option<Revision>,
@@ -237,6 +241,17 @@ pub(super) struct Body<'a> {
     pub(super) age_ms: Option<u64>,
     pub(super) with_previous: bool,
     pub(super) bookmark_ms: Option<u32>,
+    pub(super) digest: Option<[u8; 32]>,
+    pub(super) size: Option<u64>,
+    pub(super) offset: Option<u64>,
+    pub(super) part: Option<Bytes>,
+    pub(super) policy_kind: Option<u64>,
+    pub(super) change: Option<u64>,
+    pub(super) settings: Option<&'a str>,
+    pub(super) share_ppm: Option<u32>,
+    pub(super) slow_us: Option<u32>,
+    pub(super) generation: Option<Generation>,
+    pub(super) aspect: Option<u64>,
 }
 
 impl<'a> Body<'a> {
@@ -279,6 +294,17 @@ impl<'a> Body<'a> {
                 field::AGE_MS => body.age_ms = Some(value.uint()?),
                 field::WITH_PREVIOUS => body.with_previous = value.bool()?,
                 field::BOOKMARK_MS => body.bookmark_ms = Some(value.uint32()?),
+                field::DIGEST => body.digest = Some(value.fixed("a byte string of 32")?),
+                field::SIZE => body.size = Some(value.uint()?),
+                field::OFFSET => body.offset = Some(value.uint()?),
+                field::PART => body.part = Some(frame.slice_ref(value.bytes()?)),
+                field::POLICY_KIND => body.policy_kind = Some(value.uint()?),
+                field::CHANGE => body.change = Some(value.uint()?),
+                field::SETTINGS => body.settings = Some(value.text()?),
+                field::SHARE_PPM => body.share_ppm = Some(value.uint32()?),
+                field::SLOW_US => body.slow_us = Some(value.uint32()?),
+                field::GENERATION => body.generation = Some(Generation::new(value.uint()?)),
+                field::ASPECT => body.aspect = Some(value.uint()?),
                 unknown => {
                     value.skip()?;
                     body.unknown.get_or_insert(unknown);
@@ -333,7 +359,7 @@ impl<'a> Body<'a> {
 
 pub(super) const TARGET: [u64; 4] = [field::CLIENT, field::DATA_TYPE, field::NAME, field::SHARD_KEY];
 
-fn read_body(number: u64, body: Body<'_>, frame: &Bytes) -> Result<Operation, WireError> {
+fn read_body(number: u64, mut body: Body<'_>, frame: &Bytes) -> Result<Operation, WireError> {
     Ok(match number {
         1..=3 => {
             body.only(&TARGET)?;
@@ -368,6 +394,9 @@ fn read_body(number: u64, body: Body<'_>, frame: &Bytes) -> Result<Operation, Wi
         16 => Operation::ReadPast(ReadPast::read(&body)?),
         18 => Operation::SetRetention(SetRetention::read(&body)?),
         19 => Operation::Watch(Watch::read(&body)?),
+        20 => Operation::UploadComponent(UploadComponent::read(&mut body)?),
+        21 => Operation::ChangePolicy(ChangePolicy::read(&body)?),
+        22 => Operation::ReadPolicies(ReadPolicies::read(&body)?),
         unknown => {
             return Err(WireError::new(Code::UnknownRequest, format!("no request has the number {unknown}")));
         }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod later;
+mod policies;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -406,7 +407,9 @@ fn errors() -> Vec<(&'static str, Frame)> {
 
 fn frames() -> Vec<(&'static str, Frame)> {
     let first = [hellos(), requests(), read_answers(), write_answers(), case_answers(), errors()];
-    first.into_iter().chain([later::requests(), later::answers(), later::errors()]).flatten().collect()
+    let later = [later::requests(), later::answers(), later::errors()];
+    let policies = [policies::requests(), policies::answers(), policies::errors()];
+    first.into_iter().chain(later).chain(policies).flatten().collect()
 }
 
 /// The vectors of the document, by name.
@@ -502,7 +505,7 @@ fn the_table_of_requests_is_what_the_code_takes() {
     assert_eq!(documented, taken);
     let operations: BTreeMap<_, _> =
         table(&document(), "## Requests").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
-    for (name, frame) in requests().into_iter().chain(later::requests()) {
+    for (name, frame) in [requests(), later::requests(), policies::requests()].into_iter().flatten() {
         let Frame::Request(request) = frame else { continue };
         let operation = &operations[&request.operation.number().to_string()];
         let action = match &request.operation {
@@ -528,7 +531,7 @@ fn the_table_of_fields_has_every_number_in_order() {
 
 #[test]
 fn the_table_of_bounds_says_what_the_code_holds() {
-    let bounds: [(&str, u64); 44] = [
+    let bounds: [(&str, u64); 50] = [
         ("client id", bounds::CLIENT_BYTES_MAX as u64),
         ("data type", bounds::TYPE_BYTES_MAX as u64),
         ("name, name prefix", bounds::NAME_BYTES_MAX as u64),
@@ -573,6 +576,12 @@ fn the_table_of_bounds_says_what_the_code_holds() {
         ("transactions that are judged again, of a host", bounds::TRANSACTIONS_HOLDING_MAX as u64),
         ("watches of a host", bounds::WATCHES_MAX as u64),
         ("data types with a retention of their own", bounds::RETENTION_RULES_MAX as u64),
+        ("part of a component", bounds::COMPONENT_PART_BYTES_MAX as u64),
+        ("settings of a policy", bounds::POLICY_SETTINGS_BYTES_MAX as u64),
+        ("share of decisions or clients", bounds::SHARE_PPM_MAX.into()),
+        ("events of policies", bounds::POLICY_EVENTS_MAX as u64),
+        ("events of policies, by default", bounds::POLICY_EVENTS_DEFAULT as u64),
+        ("requests about policies in work, of a host", bounds::POLICY_REQUESTS_MAX as u64),
     ];
     let documented: Vec<_> =
         table(&document(), "## Bounds").into_iter().map(|row| (row[0].clone(), row[1].replace(',', ""))).collect();

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use ostrakon_wire::{
-    Answer, ClientHello, Code, Generation, LogId, Operation, Request, ServerHello, ShardKey, Version, WireError,
-    bounds, cbor,
+    Answer, ClientHello, Code, Generation, LogId, Operation, PolicyChange, ReadPolicies, Request, ServerHello,
+    ShardKey, Version, WireError, bounds, cbor,
 };
 
 use crate::mutations::LYING_HEADS;
@@ -186,7 +186,7 @@ fn a_body_that_is_not_its_requests_is_malformed() {
 
 #[test]
 fn what_does_not_exist_is_unknown_whatever_it_carries() {
-    for operation in [0, 20, 255, u64::MAX] {
+    for operation in [0, 23, 255, u64::MAX] {
         refused("a request", Draft::with_body(operation, &[]).bytes(), Code::UnknownRequest);
         let newer = Draft::of(operation).set(99, text("newer"));
         refused("a request with a newer field", newer.bytes(), Code::UnknownRequest);
@@ -496,4 +496,162 @@ fn looks_back_and_ahead_are_held_to_their_fields() {
     refused("bookmarks too often", watch(&[(6, text("c")), (70, uint(99))]), Code::Malformed);
     refused("too seldom", watch(&[(6, text("c")), (70, uint(60_001))]), Code::Malformed);
     refused("fields where there are none", Draft::with_body(17, &[(6, text("c"))]).bytes(), Code::Malformed);
+}
+
+fn byte_string(bytes: &[u8]) -> Vec<u8> {
+    encoded(|out| cbor::bytes(out, bytes))
+}
+
+#[test]
+fn parts_of_components_are_held_to_their_fields() {
+    let fields = [(72, byte_string(&[7; 32])), (73, uint(8)), (74, uint(4)), (75, byte_string(b"part"))];
+    let upload = || Draft::with_body(20, &fields);
+    taken("a part", upload().bytes());
+    taken("an empty part", upload().set(75, byte_string(b"")).bytes());
+    for key in 72..=75 {
+        refused("a field is missing", upload().without(key).bytes(), Code::Malformed);
+    }
+    for bytes in [0, 31, 33] {
+        refused("no SHA-256", upload().set(72, byte_string(&vec![7; bytes])).bytes(), Code::Malformed);
+    }
+    let part = |bytes: usize| upload().set(75, byte_string(&vec![0; bytes])).bytes();
+    taken("the largest part", part(bounds::COMPONENT_PART_BYTES_MAX));
+    refused("a part too large", part(bounds::COMPONENT_PART_BYTES_MAX + 1), Code::Malformed);
+    refused("a part of text", upload().set(75, text("part")).bytes(), Code::Malformed);
+    refused("a negative offset", upload().set(74, vec![0x20]).bytes(), Code::Malformed);
+    for (key, value) in [(6, text("acme")), (76, uint(8)), (77, uint(1)), (79, text("{}")), (99, uint(0))] {
+        refused("a field of something else", upload().set(key, value).bytes(), Code::Malformed);
+    }
+    for head in LYING_HEADS {
+        refused("a digest that lies", upload().set(72, head.to_vec()).bytes(), Code::Malformed);
+        refused("a part that lies", upload().set(75, head.to_vec()).bytes(), Code::Malformed);
+    }
+}
+
+/// A request about a slot of one's own: a change of it where the operation is 21, a look at it where it is 22.
+fn of_slot(operation: u64, number: u64) -> Draft {
+    let number_key = if operation == 21 { 78 } else { 83 };
+    Draft::with_body(operation, &[(6, text("acme")), (7, text("volume")), (77, uint(1))]).set(number_key, uint(number))
+}
+
+#[test]
+fn slots_are_held_to_their_rules() {
+    let (changes, looks) = ([5, 6].map(|number| (21, number)), [2, 3, 4].map(|number| (22, number)));
+    for (operation, number) in changes.into_iter().chain(looks) {
+        let slot = || of_slot(operation, number);
+        taken("a client and a type", slot().bytes());
+        taken("a client", slot().without(7).bytes());
+        taken("a type", slot().without(6).bytes());
+        taken("a default", slot().without(6).without(7).bytes());
+        refused("no kind", slot().without(77).bytes(), Code::Malformed);
+        for kind in [1, 2, 3] {
+            taken("a kind", slot().set(77, uint(kind)).bytes());
+        }
+        for kind in [0, 4, 1 << 40] {
+            refused("no such kind", slot().set(77, uint(kind)).bytes(), Code::Malformed);
+        }
+        for (key, bytes_max) in [(6, bounds::CLIENT_BYTES_MAX), (7, bounds::TYPE_BYTES_MAX)] {
+            taken("of the greatest length", slot().set(key, text(&"x".repeat(bytes_max))).bytes());
+            for part in ["", "a\nb", &"x".repeat(bytes_max + 1)] {
+                refused("an ill-formed id", slot().set(key, text(part)).bytes(), Code::InvalidId);
+            }
+        }
+        refused("an object", slot().set(8, text("vol-1")).bytes(), Code::Malformed);
+        refused("an unknown field", slot().set(99, uint(0)).bytes(), Code::Malformed);
+    }
+}
+
+#[test]
+fn changes_of_slots_are_held_to_the_fields_of_their_number() {
+    let change = |number| of_slot(21, number);
+    let own = |key| match key {
+        72 => byte_string(&[7; 32]),
+        79 => text("{}"),
+        _ => uint(9),
+    };
+    let all = [72, 79, 80, 81, 82];
+    // Those that a change must have, and those that it may have beside them.
+    let fields: [(u64, &[u64], &[u64]); 6] = [
+        (1, &[], &[72, 79, 81]),
+        (2, &[80], &[72, 79, 81]),
+        (3, &[80], &[72, 79, 81]),
+        (4, &[82], &[]),
+        (5, &[], &[]),
+        (6, &[], &[]),
+    ];
+    for (number, required, optional) in fields {
+        let least = || required.iter().fold(change(number), |draft, key| draft.set(*key, own(*key)));
+        taken("what it must have", least().bytes());
+        let most = optional.iter().fold(least(), |draft, key| draft.set(*key, own(*key)));
+        taken("what it may have", most.bytes());
+        for key in required {
+            refused("a field is missing", least().without(*key).bytes(), Code::Malformed);
+        }
+        for key in all.into_iter().filter(|key| !required.contains(key) && !optional.contains(key)) {
+            refused("a field of another change", least().set(key, own(key)).bytes(), Code::Malformed);
+        }
+        for key in [13, 19, 73, 75, 83] {
+            refused("a field of another request", least().set(key, uint(1)).bytes(), Code::Malformed);
+        }
+        refused("no number", least().without(78).bytes(), Code::Malformed);
+    }
+    for number in [0, 7, 1 << 40] {
+        refused("no such change", change(number).bytes(), Code::Malformed);
+    }
+    let alone = taken("the least of all", Draft::with_body(21, &[(77, uint(3)), (78, uint(1))]).bytes());
+    let Operation::ChangePolicy(alone) = alone.operation else { panic!("it is a change") };
+    assert!(alone.slot.is_default());
+    assert!(matches!(alone.change, PolicyChange::Push { digest: None, settings: None, slow_us: None, .. }));
+}
+
+#[test]
+fn what_is_pushed_is_held_to_its_bounds() {
+    for number in [2, 3] {
+        let share = |ppm| of_slot(21, number).set(80, uint(ppm)).bytes();
+        taken("the least share", share(1));
+        taken("the whole", share(bounds::SHARE_PPM_MAX.into()));
+        for ppm in [0, u64::from(bounds::SHARE_PPM_MAX) + 1, 1 << 32] {
+            refused("a share out of bounds", share(ppm), Code::Malformed);
+        }
+    }
+    let with = |key, value: Vec<u8>| of_slot(21, 1).set(key, value).bytes();
+    taken("the longest settings", with(79, text(&" ".repeat(bounds::POLICY_SETTINGS_BYTES_MAX))));
+    let too_long = text(&" ".repeat(bounds::POLICY_SETTINGS_BYTES_MAX + 1));
+    refused("settings too long", with(79, too_long), Code::Malformed);
+    refused("settings of bytes", with(79, byte_string(b"{}")), Code::Malformed);
+    refused("a digest of 31 bytes", with(72, byte_string(&[7; 31])), Code::Malformed);
+    taken("the slowest of all", with(81, uint(u32::MAX.into())));
+    refused("slower than that", with(81, uint(1 << 32)), Code::Malformed);
+}
+
+#[test]
+fn looks_at_policies_are_held_to_their_fields() {
+    let look = |number| Draft::with_body(22, &[(83, uint(number))]);
+    refused("no number", Draft::with_body(22, &[]).bytes(), Code::Malformed);
+    for number in [0, 5, 1 << 40] {
+        refused("no such look", look(number).bytes(), Code::Malformed);
+    }
+    taken("a list", look(1).bytes());
+    for (key, value) in [(6, text("acme")), (7, text("volume")), (19, uint(1)), (77, uint(1))] {
+        refused("a list of something", look(1).set(key, value).bytes(), Code::Malformed);
+    }
+    for number in [2, 4] {
+        refused("no slot", look(number).bytes(), Code::Malformed);
+        refused("a limit", of_slot(22, number).set(19, uint(1)).bytes(), Code::Malformed);
+    }
+    let all = taken("a history of everything", look(3).bytes()).operation;
+    let limit = bounds::POLICY_EVENTS_DEFAULT;
+    assert_eq!(all, Operation::ReadPolicies(ReadPolicies::History { slot: None, limit }));
+    for (key, value) in [(6, text("acme")), (7, text("volume"))] {
+        refused("half a slot", look(3).set(key, value).bytes(), Code::Malformed);
+    }
+    for limit in [1, bounds::POLICY_EVENTS_MAX as u64] {
+        taken("a limit", look(3).set(19, uint(limit)).bytes());
+    }
+    for limit in [0, bounds::POLICY_EVENTS_MAX as u64 + 1, u64::MAX] {
+        refused("a limit out of bounds", look(3).set(19, uint(limit)).bytes(), Code::Malformed);
+    }
+    for number in [1, 2, 3, 4] {
+        refused("a change", of_slot(22, number).set(78, uint(1)).bytes(), Code::Malformed);
+    }
 }

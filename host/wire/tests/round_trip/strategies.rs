@@ -3,15 +3,16 @@
 use bytes::Bytes;
 use ostrakon_wire::answer::{
     Committed, Escalation, Escalations, Event, Events, History, Info, KeptVersion, Object, Page, PageItem, Placed,
-    Retention, RetentionRule, Settlement, ShardMap as MapAnswer, ShardRange, StepMade, Stored, Ticket, Transacted,
+    PolicyReport, Retention, RetentionRule, Settlement, ShardMap as MapAnswer, ShardRange, StepMade, Stored, Ticket,
+    Transacted, Uploaded,
 };
 use ostrakon_wire::value::{Map, Value};
 use ostrakon_wire::{
-    Action, ActionId, ActionKind, Answer, AskTicket, Code, Condition, ConditionalWrite, Decided, FailedCondition,
-    Generation, Generations, Keep, List, ListEscalations, LogId, MapEpoch, Must, ObjectId, OnConflict, Operation, Past,
-    Payload, Perform, Position, ReadHistory, ReadPast, Reply, Request, Revision, ServerHello, SetRetention,
-    SettleEscalation, SettleHow, ShardId, ShardKey, Step, Target, TimestampMs, TraceParent, Transact, Version, Watch,
-    Winner, WireError, bounds,
+    Action, ActionId, ActionKind, Answer, AskTicket, ChangePolicy, Code, Condition, ConditionalWrite, Decided,
+    FailedCondition, Generation, Generations, Keep, List, ListEscalations, LogId, MapEpoch, Must, ObjectId, OnConflict,
+    Operation, Past, Payload, Perform, PolicyChange, PolicyKind, Position, ReadHistory, ReadPast, ReadPolicies, Reply,
+    Request, Revision, ServerHello, SetRetention, SettleEscalation, SettleHow, ShardId, ShardKey, Slot, Stage, Step,
+    Target, TimestampMs, TraceParent, Transact, UploadComponent, Version, Watch, Winner, WireError, bounds,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -201,6 +202,40 @@ fn settle() -> impl Strategy<Value = SettleEscalation> {
     })
 }
 
+fn slot() -> impl Strategy<Value = Slot> {
+    let kind = prop_oneof![Just(PolicyKind::ShardKey), Just(PolicyKind::Prediction), Just(PolicyKind::Reconciliation)];
+    (kind, of(id_text(bounds::CLIENT_BYTES_MAX)), of(id_text(bounds::TYPE_BYTES_MAX)))
+        .prop_map(|(kind, client, data_type)| Slot { kind, client, data_type })
+}
+
+fn upload() -> impl Strategy<Value = UploadComponent> {
+    (any::<[u8; 32]>(), number(), number(), vec(any::<u8>(), 0..40))
+        .prop_map(|(digest, size, offset, part)| UploadComponent { digest, size, offset, part: part.into() })
+}
+
+fn change_policy() -> impl Strategy<Value = ChangePolicy> {
+    let share = 1..=bounds::SHARE_PPM_MAX;
+    let stage = prop_oneof![Just(Stage::Serve), share.clone().prop_map(Stage::Shadow), share.prop_map(Stage::Canary),];
+    let push = (of(any::<[u8; 32]>()), of(".{0,20}"), stage, of(any::<u32>()))
+        .prop_map(|(digest, settings, stage, slow_us)| PolicyChange::Push { digest, settings, stage, slow_us });
+    let change = prop_oneof![
+        push,
+        number().prop_map(|number| PolicyChange::Activate(Generation::new(number))),
+        Just(PolicyChange::RollBack),
+        Just(PolicyChange::Remove),
+    ];
+    (slot(), change).prop_map(|(slot, change)| ChangePolicy { slot, change })
+}
+
+fn read_policies() -> impl Strategy<Value = ReadPolicies> {
+    prop_oneof![
+        Just(ReadPolicies::List),
+        slot().prop_map(ReadPolicies::Show),
+        (of(slot()), 1..=bounds::POLICY_EVENTS_MAX).prop_map(|(slot, limit)| ReadPolicies::History { slot, limit }),
+        slot().prop_map(ReadPolicies::Diff),
+    ]
+}
+
 pub(crate) fn operation() -> BoxedStrategy<Operation> {
     let write = (target(), number().prop_map(Version::new), payload(), action_id());
     let write = write.prop_map(|(target, new_version, payload, action_id)| ConditionalWrite {
@@ -235,6 +270,9 @@ pub(crate) fn operation() -> BoxedStrategy<Operation> {
         Just(Operation::Retention),
         set_retention().prop_map(Operation::SetRetention),
         watch().prop_map(Operation::Watch),
+        upload().prop_map(Operation::UploadComponent),
+        change_policy().prop_map(Operation::ChangePolicy),
+        read_policies().prop_map(Operation::ReadPolicies),
     ]
     .boxed()
 }
@@ -334,7 +372,7 @@ pub(crate) fn reply() -> BoxedStrategy<Reply> {
     });
     let map = (vec(range, 0..5), decided());
     // A frame nests less deeply than a payload.
-    let info = (structured_map(2), decided());
+    let info = (structured_map(2), decided()).boxed();
     let reconciled = (place(), of(payload()), any::<u32>(), decided());
     let reconciled = reconciled.prop_map(|((version, revision, shard_key), reply, tries, decided)| {
         Reply::Committed(Committed { version, revision, shard_key, repeated: false, reply, tries, decided })
@@ -362,7 +400,9 @@ pub(crate) fn reply() -> BoxedStrategy<Reply> {
         4 => single_object_reply(),
         1 => page.prop_map(|(items, token, decided)| Reply::Page(Page { items, token, decided })),
         1 => map.prop_map(|(shards, decided)| Reply::ShardMap(MapAnswer { shards, decided })),
-        1 => info.prop_map(|(facts, decided)| Reply::Info(Info { facts, decided })),
+        1 => info.clone().prop_map(|(facts, decided)| Reply::Info(Info { facts, decided })),
+        1 => info.prop_map(|(facts, decided)| Reply::Policies(PolicyReport { facts, decided })),
+        1 => (number(), decided()).prop_map(|(received, decided)| Reply::Uploaded(Uploaded { received, decided })),
     ]
     .boxed()
 }

@@ -1,0 +1,161 @@
+//! The components that a host was given, by digest, and those that are on their way to it.
+//!
+//! `components/DIGEST.wasm` is whole: it was written under another name and held against its digest before. `uploads/`
+//! holds a few that are half here; the one that waited longest makes room.
+
+use std::collections::HashSet;
+use std::fs::{self, OpenOptions};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use ostrakon_wire::UploadComponent;
+use parking_lot::Mutex;
+
+use crate::bounds::UPLOADS_MAX;
+use crate::cache::digest_of;
+use crate::hex::hex;
+use crate::shipped::shipped;
+use ostrakon_wire::PolicyKind;
+
+/// Why a part of a component is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The component is larger than one may be.
+    #[error("the component has {bytes} bytes; at most {bytes_max} are allowed")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// The part reaches beyond the component's end.
+    #[error("a part that reaches beyond the component's {size} bytes")]
+    BeyondEnd {
+        /// The size that was told.
+        size: u64,
+    },
+    /// The parts together are not what was announced.
+    #[error("the parts together have another digest than the one announced; send them again")]
+    OtherDigest,
+    /// The folder cannot be used.
+    #[error("the component cannot be kept: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+pub(crate) struct Components {
+    whole: PathBuf,
+    uploads: PathBuf,
+    /// Held while a part is written.
+    writing: Mutex<()>,
+}
+
+impl Components {
+    pub(crate) fn open(folder: &Path) -> std::io::Result<Self> {
+        let (whole, uploads) = (folder.join("components"), folder.join("uploads"));
+        fs::create_dir_all(&whole)?;
+        fs::create_dir_all(&uploads)?;
+        Ok(Self { whole, uploads, writing: Mutex::new(()) })
+    }
+
+    fn file(&self, digest: &str) -> PathBuf {
+        self.whole.join(digest).with_extension("wasm")
+    }
+
+    /// The component of this digest, if it is here, and is what it was.
+    pub(crate) fn read(&self, digest: &str) -> std::io::Result<Option<Vec<u8>>> {
+        let brought = PolicyKind::ALL.map(shipped).into_iter().find(|shipped| digest_of(shipped.bytes) == digest);
+        if let Some(shipped) = brought {
+            return Ok(Some(shipped.bytes.to_vec()));
+        }
+        let bytes = match fs::read(self.file(digest)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if digest_of(&bytes) == digest {
+            return Ok(Some(bytes));
+        }
+        Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the component's file is damaged"))
+    }
+
+    /// Keeps a component; answers its digest.
+    pub(crate) fn keep(&self, bytes: &[u8]) -> std::io::Result<String> {
+        let digest = digest_of(bytes);
+        let _writing = self.writing.lock();
+        if fs::metadata(self.file(&digest)).is_ok_and(|it| it.len() == bytes.len() as u64) {
+            return Ok(digest);
+        }
+        let draft = self.uploads.join(format!("{digest}.draft"));
+        let mut out = fs::File::create(&draft)?;
+        out.write_all(bytes)?;
+        out.sync_data()?;
+        self.put(&draft, &digest)?;
+        Ok(digest)
+    }
+
+    fn put(&self, draft: &Path, digest: &str) -> std::io::Result<()> {
+        fs::rename(draft, self.file(digest))?;
+        fs::File::open(&self.whole)?.sync_all()
+    }
+
+    /// Takes a part; answers how much of the component is here, from its beginning on.
+    pub(crate) fn upload(&self, upload: &UploadComponent, bytes_max: usize) -> Result<u64, UploadError> {
+        let UploadComponent { digest, size, offset, part } = upload;
+        if *size > bytes_max as u64 {
+            return Err(UploadError::TooLarge { bytes: *size, bytes_max });
+        }
+        if offset.checked_add(part.len() as u64).is_none_or(|end| end > *size) {
+            return Err(UploadError::BeyondEnd { size: *size });
+        }
+        let digest = hex(digest);
+        let _writing = self.writing.lock();
+        if self.file(&digest).exists() {
+            return Ok(*size);
+        }
+        let draft = self.uploads.join(format!("{digest}.part"));
+        let here = fs::metadata(&draft).map_or(0, |it| it.len());
+        // A part that was sent twice, or out of turn: the answer says where to go on.
+        if part.is_empty() || *offset != here {
+            return Ok(here);
+        }
+        self.make_room(&draft)?;
+        let mut out = OpenOptions::new().create(true).truncate(false).write(true).open(&draft)?;
+        out.seek(SeekFrom::Start(here))?;
+        out.write_all(part)?;
+        let here = here + part.len() as u64;
+        if here == *size {
+            out.sync_data()?;
+            if digest_of(&fs::read(&draft)?) != digest {
+                fs::remove_file(&draft)?;
+                return Err(UploadError::OtherDigest);
+            }
+            self.put(&draft, &digest)?;
+        }
+        Ok(here)
+    }
+
+    fn make_room(&self, draft: &Path) -> std::io::Result<()> {
+        let mut waiting = Vec::new();
+        for entry in fs::read_dir(&self.uploads)? {
+            let entry = entry?;
+            if entry.path() != draft {
+                waiting.push((entry.metadata()?.modified()?, entry.path()));
+            }
+        }
+        waiting.sort();
+        let too_many = (waiting.len() + 1).saturating_sub(UPLOADS_MAX);
+        waiting.iter().take(too_many).try_for_each(|(_, path)| fs::remove_file(path))
+    }
+
+    /// Removes the components that are none of these. What cannot be removed stays.
+    pub(crate) fn retain(&self, needed: &HashSet<String>) {
+        let _writing = self.writing.lock();
+        let entries = fs::read_dir(&self.whole).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            let named = path.file_stem().and_then(|stem| stem.to_str());
+            if named.is_some_and(|digest| !needed.contains(digest)) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}

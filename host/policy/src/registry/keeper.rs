@@ -1,0 +1,176 @@
+//! The threads of the registry: one that gives up what is bad and looks into the watched folder, one that asks candidates.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
+
+use ostrakon_wire::{Generation, Slot};
+use parking_lot::Mutex;
+
+use super::Inner;
+use super::folder::Watched;
+use super::manifest::{Event, What};
+use crate::bounds::{BAD_WAIT_MS, FOLDER_EVERY_MS};
+use crate::shadow::{Shadows, Turn};
+use crate::slots::Trouble;
+
+/// How far a thread that compiles stands below the others.
+pub(super) const COMPILING: i32 = 10;
+/// How far one does that asks candidates: what it does is worth nothing to those who wait.
+const SHADOWING: i32 = 19;
+/// How long the shadow rests where there is nothing to compare.
+const IDLE: Duration = Duration::from_millis(2);
+/// How long it rests while there is no shadow.
+const NO_SHADOW: Duration = Duration::from_millis(50);
+
+/// What those who decide tell the keeper.
+#[derive(Default)]
+pub(super) struct Mail {
+    troubles: Mutex<Vec<Trouble>>,
+    keeper: Mutex<Option<Thread>>,
+    stop: AtomicBool,
+}
+
+impl Mail {
+    pub(super) fn post(&self, trouble: Trouble) {
+        self.troubles.lock().push(trouble);
+        if let Some(keeper) = &*self.keeper.lock() {
+            keeper.unpark();
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// From now on the thread that calls this gives way to the others, where the platform knows how.
+pub(super) fn give_way(nice: i32) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), nice) {
+        tracing::debug!(%error, "a background thread keeps its priority");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = nice;
+}
+
+pub(super) fn start(inner: &Arc<Inner>) -> std::io::Result<Vec<JoinHandle<()>>> {
+    let named = |name: &str| std::thread::Builder::new().name(name.into());
+    let keeping = Arc::clone(inner);
+    let keeper = named("policy-keeper").spawn(move || keep(&keeping))?;
+    *inner.mail.keeper.lock() = Some(keeper.thread().clone());
+    let shadowing = Arc::clone(inner);
+    let shadow = named("policy-shadow").spawn(move || {
+        give_way(SHADOWING);
+        shadow(&shadowing);
+    })?;
+    Ok(vec![keeper, shadow])
+}
+
+fn keep(inner: &Inner) {
+    let mut watched = inner.config.watched.as_deref().map(Watched::new);
+    let mut looked = Instant::now();
+    let mut in_doubt = false;
+    while !inner.mail.is_stopped() {
+        let rest = if in_doubt { BAD_WAIT_MS / 5 } else { FOLDER_EVERY_MS };
+        std::thread::park_timeout(Duration::from_millis(rest));
+        for trouble in std::mem::take(&mut *inner.mail.troubles.lock()) {
+            match trouble {
+                Trouble::InDoubt => in_doubt = true,
+                Trouble::GaveUp { slot, from, to, why, bad_calls, took_us } => {
+                    let why = format!("{why} ({bad_calls} bad calls, {took_us} us from the first)");
+                    inner.gave_up(&slot, from, to, why);
+                }
+            }
+        }
+        if in_doubt {
+            in_doubt = inner.all_slots().fold(false, |in_doubt, slots| slots.look_after() | in_doubt);
+        }
+        if looked.elapsed() < Duration::from_millis(FOLDER_EVERY_MS) {
+            continue;
+        }
+        looked = Instant::now();
+        inner.end_trials();
+        if let Some(watched) = &mut watched {
+            watched.look(inner);
+        }
+    }
+}
+
+fn shadow(inner: &Inner) {
+    let mut shadows = Shadows::default();
+    while !inner.mail.is_stopped() {
+        let all: Vec<_> = inner.all_slots().flat_map(|slots| slots.shadows()).collect();
+        let kept: Vec<_> = all.iter().map(|(_, _, shadow)| Arc::clone(shadow)).collect();
+        shadows.keep(&kept);
+        let mut busy = false;
+        for (slot, candidate, shadow) in &all {
+            match shadows.turn(shadow, inner.shard_of.get()) {
+                Turn::Idle => {}
+                Turn::Busy => busy = true,
+                Turn::Ended(why) => inner.shadow_ended(slot, *candidate, why),
+            }
+        }
+        if !busy {
+            std::thread::park_timeout(if all.is_empty() { NO_SHADOW } else { IDLE });
+        }
+    }
+}
+
+impl Inner {
+    /// Writes down that a generation was given up.
+    fn gave_up(&self, slot: &Slot, from: Generation, to: Generation, why: String) {
+        tracing::warn!(%slot, %from, %to, %why, "a policy was given up");
+        let mut manifest = self.manifest.lock();
+        let mut next = manifest.clone();
+        if let Some(record) = next.slot_mut(slot) {
+            if record.candidate.as_ref().is_some_and(|it| it.generation == from.get()) {
+                record.candidate = None;
+            }
+            // Somebody may have changed the slot meanwhile.
+            if record.active == from.get() {
+                record.go_back(to.get());
+            }
+        }
+        let event = self.event(What::GivenUp, slot, Some(from.get()), None);
+        next.add_event(Event { to: Some(to.get()), why: Some(why), ..event });
+        if let Err(error) = self.write(&mut manifest, next) {
+            tracing::error!(%error, "that a policy was given up cannot be written down");
+        }
+    }
+
+    /// Writes down that a shadow is not asked any more. It stays to be looked at until somebody ends it.
+    fn shadow_ended(&self, slot: &Slot, candidate: Generation, why: String) {
+        tracing::warn!(%slot, %candidate, %why, "a shadow is not asked any more");
+        let mut manifest = self.manifest.lock();
+        let mut next = manifest.clone();
+        let event = self.event(What::Ended, slot, Some(candidate.get()), None);
+        next.add_event(Event { why: Some(why), ..event });
+        if let Err(error) = self.write(&mut manifest, next) {
+            tracing::error!(%error, "that a shadow has ended cannot be written down");
+        }
+    }
+
+    /// Lets go of generations that nobody needs to go back to.
+    fn end_trials(&self) {
+        let proved: Vec<Slot> = self.all_slots().flat_map(|slots| slots.end_trials()).collect();
+        if proved.is_empty() {
+            return;
+        }
+        let mut manifest = self.manifest.lock();
+        let mut next = manifest.clone();
+        for slot in &proved {
+            if let Some(record) = next.slot_mut(slot) {
+                record.proved = true;
+            }
+        }
+        if let Err(error) = self.write(&mut manifest, next) {
+            tracing::warn!(%error, "that a policy has proved good cannot be written down");
+        }
+    }
+}
