@@ -25,6 +25,8 @@ mod overload;
 mod peers;
 mod peers_many;
 mod policies;
+mod policy_slots;
+mod policy_trials;
 mod reconcile;
 mod retention;
 mod serve;

@@ -1,11 +1,11 @@
 //! Components in place of the shipped policies: used, or refused with the reason.
 
 use ostrakon_client::{Expect, json};
-use ostrakon_policy::testing::{When, hostile};
+use ostrakon_policy::testing::{Hostile, When, hostile};
 use ostrakon_wire::{Action, Code, Generation, ObjectId, OnConflict, Operation, Perform, PolicyKind, Target};
 use serde_json::json;
 
-use crate::harness::{Folder, Raw, component_file, object, shard_key_of, structured, version};
+use crate::harness::{Folder, Host, Raw, component_file, object, shard_key_of, structured, version};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_in_place_of_a_shipped_policy_does_not_decide() {
@@ -99,18 +99,23 @@ fn fault(name: &str) -> &'static str {
     }
 }
 
+/// A host whose policy this is from the start on: no other one answers where it fails.
+fn serving(policy: &Hostile) -> (Folder, Host) {
+    let folder = Folder::new();
+    let file = component_file(folder.beside("").as_path(), policy.name, &policy.bytes);
+    let host = folder.serve_with(&["--policy", &format!("{}={}", policy.kind.name(), file.display())]);
+    (folder, host)
+}
+
 /// Asked over a bare stream: a client library would ask again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_fails_takes_more_with_it_than_its_own_request() {
-    let folder = Folder::new();
-    let host = folder.serve();
-    let (_raw, mut stream) = Raw::greet(&host).await;
     let all = hostile().into_iter();
     let calls: Vec<_> = all.filter(|each| each.when == When::Call && each.kind == PolicyKind::ShardKey).collect();
     assert!(calls.len() >= 6, "{}", calls.len());
     for each in calls {
-        let file = component_file(folder.beside("").as_path(), each.name, &each.bytes);
-        host.swap("shard-key", &file);
+        let (_folder, host) = serving(&each);
+        let (_raw, mut stream) = Raw::greet(&host).await;
         let put = |data_type| {
             Operation::Perform(Perform {
                 target: Target { object: ObjectId::new("policies", data_type, each.name).unwrap(), shard_key: None },
@@ -130,22 +135,19 @@ async fn a_policy_that_fails_takes_more_with_it_than_its_own_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forecast_that_fails_holds_up_its_write() {
-    let folder = Folder::new();
-    let host = folder.serve();
-    let client = host.client().await;
     let all = hostile().into_iter();
     let calls: Vec<_> = all.filter(|each| each.when == When::Call && each.kind == PolicyKind::Prediction).collect();
     assert!(calls.len() >= 3, "{}", calls.len());
-    for (before, each) in (0..).zip(calls) {
-        let file = component_file(folder.beside("").as_path(), each.name, &each.bytes);
-        host.swap("prediction", &file);
+    for each in calls {
+        let (_folder, host) = serving(&each);
+        let client = host.client().await;
         let object = object("policies", each.name);
         for next in 1..=9 {
             client.write(&object, version(next), structured(&json!({}))).await.unwrap();
         }
         let facts = client.info().await.unwrap().facts;
         let facts = json::to_json(&ostrakon_client::value::Value::Map(facts));
-        assert_eq!(facts["predictions"]["faults"], before + 1, "{}", each.name);
+        assert_eq!(facts["predictions"]["faults"], 1, "{}", each.name);
     }
 }
 
@@ -154,11 +156,7 @@ async fn a_policy_that_answers_differently_the_second_time_goes_unnoticed() {
     // Every so many calls of an instance one is repeated on a fresh instance; there are a few instances.
     const CREATIONS_MAX: usize = 20_000;
     const BATCH: usize = 250;
-    let folder = Folder::new();
-    let host = folder.serve();
-    let impure = hostile().into_iter().find(|each| each.when == When::Sample).unwrap();
-    let file = component_file(folder.beside("").as_path(), impure.name, &impure.bytes);
-    host.swap("shard-key", &file);
+    let (_folder, host) = serving(&hostile().into_iter().find(|each| each.when == When::Sample).unwrap());
     let client = host.client().await;
     // The client library asks again after a fault, and every object is made in the end.
     for n in 0..CREATIONS_MAX / BATCH {

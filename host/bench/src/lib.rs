@@ -13,6 +13,7 @@ mod feed;
 mod folder;
 mod host;
 mod isolation;
+mod javascript;
 mod keyspaces;
 mod limit;
 mod load;

@@ -1,19 +1,20 @@
-//! Scenario `policy-call`: what one decision costs, through the shipped component and as the same function called natively.
+//! Scenario `policy-call`: what one decision costs, through the shipped component and as the same function called natively;
+//! and what a call of one instance costs, kept or fresh, in Rust and in JavaScript.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use ostrakon_core::policy::{PredictionPolicy as _, ReconciliationPolicy as _, ShardKeyPolicy as _};
-use ostrakon_policy::{Limits, PolicyEngine, PredictionSlot, ReconciliationSlot, ShardKeySlot, shipped};
+use ostrakon_core::policy::{PredictionPolicy, ReconciliationPolicy, ShardKeyPolicy};
+use ostrakon_policy::{Limits, Loaded, PolicyEngine, shipped};
 use ostrakon_policy_sdk::{prediction, reconciliation, shard_key};
-use ostrakon_wire::PolicyKind;
+use ostrakon_wire::{ObjectId, PolicyKind};
 use serde_json::{Map, Value};
 
-use crate::Options;
 use crate::policy_inputs::{self as inputs, Patches};
 use crate::report::Report;
 use crate::rounds::{alternate, median};
+use crate::{Options, javascript};
 
 /// One thing that is timed: its name, and a function that makes `calls` calls.
 struct Case<'a> {
@@ -29,17 +30,17 @@ const FRESH_CALLS: u64 = 5_000;
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let engine = PolicyEngine::new(Limits::default())?;
     let load = |kind| engine.load(kind, shipped(kind).bytes, "{}");
-    let shard_keys = ShardKeySlot::new(load(PolicyKind::ShardKey)?)?;
-    let predictions = PredictionSlot::new(load(PolicyKind::Prediction)?)?;
-    let reconciliations = ReconciliationSlot::new(load(PolicyKind::Reconciliation)?)?;
+    let shard_keys = load(PolicyKind::ShardKey)?.into_shard_key()?;
+    let predictions = load(PolicyKind::Prediction)?.into_prediction()?;
+    let reconciliations = load(PolicyKind::Reconciliation)?.into_reconciliation()?;
     let native = Native::configured()?;
-    let patches = Patches::new();
+    let (patches, object) = (Patches::new(), inputs::object());
     let cases = [
-        Case { field: "shard_key_ns", calls: HOT_CALLS, run: Box::new(|at| place(&shard_keys, at)) },
+        Case { field: "shard_key_ns", calls: HOT_CALLS, run: Box::new(|at| place(&*shard_keys, at)) },
         Case { field: "native_shard_key_ns", calls: HOT_CALLS, run: Box::new(|at| native.place(at)) },
-        Case { field: "predict_ns", calls: HOT_CALLS, run: Box::new(|at| predict(&predictions, at)) },
+        Case { field: "predict_ns", calls: HOT_CALLS, run: Box::new(|at| predict(&*predictions, &object, at)) },
         Case { field: "native_predict_ns", calls: HOT_CALLS, run: Box::new(|at| native.predict(at)) },
-        Case { field: "reconcile_us", calls: FRESH_CALLS, run: Box::new(|_| reconcile(&reconciliations, &patches)) },
+        Case { field: "reconcile_us", calls: FRESH_CALLS, run: Box::new(|_| reconcile(&*reconciliations, &patches)) },
         Case { field: "native_reconcile_us", calls: FRESH_CALLS, run: Box::new(|_| native.reconcile(&patches)) },
     ];
     let rounds = alternate(&cases, options.rounds, time)?;
@@ -51,15 +52,57 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     }
     let sum = ["shard_key_ns", "predict_ns"].iter().filter_map(|field| summary.get(*field)?.as_f64()).sum::<f64>();
     summary.insert("shard_key_and_predict_ns".into(), sum.into());
-    let rows = ["shard_key_ns", "predict_ns", "reconcile_us"].map(|field| {
-        let figure = |name: &str| summary.get(name).cloned().unwrap_or_default();
-        Map::from_iter([
-            ("call".to_owned(), Value::from(field)),
-            ("component".to_owned(), figure(field)),
-            ("native".to_owned(), figure(&format!("native_{field}"))),
-        ])
-    });
-    Ok(Report { rows: rows.to_vec(), columns: &["call", "component", "native"], summary })
+    let rows = PolicyKind::ALL.map(|kind| ("Rust", kind, load(kind)));
+    let rows = rows.into_iter().map(|(language, kind, loaded)| Ok((language, kind, loaded?)));
+    let mut rows: Vec<_> = rows.collect::<anyhow::Result<_>>()?;
+    match javascript::component() {
+        Ok(component) => rows.push(("JavaScript", PolicyKind::ShardKey, javascript::load(&engine, &component)?)),
+        Err(why) => eprintln!("no JavaScript policy is measured: {why:#}"),
+    }
+    let rows =
+        rows.iter().map(|(language, kind, loaded)| instance_row(language, *kind, loaded, &patches, options.rounds));
+    Ok(Report {
+        rows: rows.collect::<anyhow::Result<_>>()?,
+        columns: &["kind", "language", "reused_ns", "fresh_ns"],
+        summary,
+    })
+}
+
+/// A call of one instance: kept from call to call, and made for each.
+fn instance_row(
+    language: &str,
+    kind: PolicyKind,
+    loaded: &Loaded,
+    patches: &Patches,
+    rounds: u16,
+) -> anyhow::Result<Map<String, Value>> {
+    let solo = std::cell::RefCell::new(loaded.solo()?);
+    let question = inputs::question(kind, patches, 0);
+    let cases = [
+        Case {
+            field: "reused_ns",
+            calls: FRESH_CALLS,
+            run: Box::new(|_| {
+                black_box(solo.borrow_mut().ask(black_box(&question))?);
+                Ok(())
+            }),
+        },
+        Case {
+            field: "fresh_ns",
+            calls: FRESH_CALLS / 5,
+            run: Box::new(|_| {
+                black_box(solo.borrow().ask_fresh(black_box(&question))?);
+                Ok(())
+            }),
+        },
+    ];
+    let measured = alternate(&cases, rounds, time)?;
+    let mut row =
+        Map::from_iter([("kind".to_owned(), Value::from(kind.name())), ("language".to_owned(), Value::from(language))]);
+    for (case, picoseconds) in cases.iter().zip(&measured) {
+        row.insert(case.field.into(), (median(picoseconds, |ps| *ps) / 1_000).into());
+    }
+    Ok(row)
 }
 
 /// Picoseconds a call.
@@ -74,18 +117,18 @@ fn time(case: &Case<'_>) -> anyhow::Result<u64> {
     Ok((started.elapsed().as_nanos() * 1000 / u128::from(case.calls)) as u64)
 }
 
-fn place(slot: &ShardKeySlot, at: u64) -> anyhow::Result<()> {
-    black_box(slot.place(black_box(&inputs::placing(at))).result?);
+fn place(policy: &dyn ShardKeyPolicy, at: u64) -> anyhow::Result<()> {
+    black_box(policy.place(black_box(&inputs::placing(at))).result?);
     Ok(())
 }
 
-fn predict(slot: &PredictionSlot, at: u64) -> anyhow::Result<()> {
-    black_box(slot.predict(black_box(&inputs::outlook(at))).result?);
+fn predict(policy: &dyn PredictionPolicy, object: &ObjectId, at: u64) -> anyhow::Result<()> {
+    black_box(policy.predict(object, black_box(&inputs::outlook(at))).result?);
     Ok(())
 }
 
-fn reconcile(slot: &ReconciliationSlot, patches: &Patches) -> anyhow::Result<()> {
-    black_box(slot.judge(black_box(&inputs::brief()), &patches.ours, Some(&patches.theirs)).result?);
+fn reconcile(policy: &dyn ReconciliationPolicy, patches: &Patches) -> anyhow::Result<()> {
+    black_box(policy.judge(black_box(&inputs::case(patches))).decision.result?);
     Ok(())
 }
 

@@ -1,15 +1,20 @@
 //! The inputs of scenario `policy-call`, once as the host gives them to a component, once as a native policy takes them.
 
-use ostrakon_core::policy::{Brief, Heat, Outlook, Placing};
+use ostrakon_core::policy::{Brief, Case, Heat, Look, Outlook, Payloads, Placing, Question};
 use ostrakon_policy_sdk::{prediction, reconciliation, shard_key};
 use ostrakon_wire::value::{Map, Value};
-use ostrakon_wire::{ActionKind, OnConflict};
+use ostrakon_wire::{ActionKind, ObjectId, OnConflict, PolicyKind};
 
 const CLIENT: &str = "123456789012";
 const DATA_TYPE: &str = "ec2/volume";
 const NAME: &str = "vol-0a1b2c3d4e5f";
 const NOW_MS: u64 = 1_700_000_000_000;
 const SHARD_KEY: u64 = 1 << 60;
+
+/// The object that everything is about.
+pub(crate) fn object() -> ObjectId {
+    ObjectId::new(CLIENT, DATA_TYPE, NAME).expect("its parts are well-formed")
+}
 
 /// Two patches that touch different fields: what an action changes, and what was changed meanwhile.
 pub(crate) struct Patches {
@@ -24,9 +29,29 @@ impl Patches {
     }
 }
 
-pub(crate) fn placing(at: u64) -> Placing<'static> {
+pub(crate) fn placing(at: u64) -> Placing<&'static str> {
     let timestamp_ms = NOW_MS + at;
     Placing { client: CLIENT, data_type: DATA_TYPE, name: NAME, timestamp_ms, current: 0, heat: Heat::default() }
+}
+
+/// A case that is decided on its patches.
+pub(crate) fn case(patches: &Patches) -> Case<'_> {
+    Case {
+        brief: brief(),
+        patches: Some((&patches.ours, &patches.theirs)),
+        payloads: &|| Payloads { body: Vec::new(), base: None, latest: None },
+    }
+}
+
+/// The question of a kind, as a value.
+pub(crate) fn question(kind: PolicyKind, patches: &Patches, at: u64) -> Question {
+    match kind {
+        PolicyKind::ShardKey => Question::Place(placing(at).kept()),
+        PolicyKind::Prediction => Question::Predict(outlook(at)),
+        PolicyKind::Reconciliation => {
+            Question::of_look(&brief(), Look::Patches { ours: &patches.ours, theirs: Some(&patches.theirs) })
+        }
+    }
 }
 
 pub(crate) fn native_placing(at: u64) -> shard_key::Request<'static> {
@@ -75,7 +100,7 @@ pub(crate) fn native_outlook(at: u64) -> prediction::Request {
     }
 }
 
-pub(crate) fn brief() -> Brief<'static> {
+pub(crate) fn brief() -> Brief<&'static str> {
     Brief {
         client: CLIENT,
         data_type: DATA_TYPE,

@@ -25,18 +25,29 @@ pub(crate) enum PolicyCommand {
     #[command(after_help = PUSH_HELP)]
     Push(PushArgs),
     /// List what decides in every slot
+    #[command(after_help = "Example:\n  ostrakon policy list --json")]
     List(ReadArgs),
     /// Show one slot: its settings, calls, latencies, faults and generations
+    #[command(
+        after_help = "Example:\n  ostrakon policy show --slot shard-key\n  ostrakon policy show --slot prediction --client acme"
+    )]
     Show(SlotReadArgs),
     /// Let a generation decide that the slot has had before, or tries now
+    #[command(after_help = "Example:\n  ostrakon policy activate 7 --slot shard-key")]
     Activate(ActivateArgs),
     /// End what is tried; where nothing is, let the generation before decide again
+    #[command(after_help = "Example:\n  ostrakon policy rollback --slot shard-key")]
     Rollback(SlotReadArgs),
     /// End an override: what is less specific decides again
+    #[command(after_help = "Example:\n  ostrakon policy remove --slot shard-key --client acme")]
     Remove(SlotReadArgs),
     /// Tell every change, rollback and refusal: when, by whom and why
+    #[command(
+        after_help = "Example:\n  ostrakon policy history --limit 200\n  ostrakon policy history --slot shard-key"
+    )]
     History(HistoryArgs),
     /// Compare what decides with the shadow beside it
+    #[command(after_help = "Example:\n  ostrakon policy diff --slot shard-key")]
     Diff(SlotReadArgs),
 }
 
