@@ -60,6 +60,7 @@ fn a_command_does_not_explain_itself() {
         "policy remove",
         "policy history",
         "policy diff",
+        "policy replay",
         "check",
         "import cloudtrail",
         "completions",

@@ -21,6 +21,7 @@ mod overload;
 #[cfg(feature = "peers")]
 mod peers;
 mod pipe;
+mod policies;
 mod policy_call;
 mod policy_inputs;
 mod pressure;
@@ -59,6 +60,10 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "isolation", run: isolation::run },
     Scenario { name: "feed", run: feed::run },
     Scenario { name: "transact", run: transact::run },
+    Scenario { name: "swap", run: policies::swap::run },
+    Scenario { name: "shadow", run: policies::shadow::run },
+    Scenario { name: "rollback", run: policies::rollback::run },
+    Scenario { name: "containment", run: policies::containment::run },
 ];
 
 /// Measures one scenario.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ostrakon_engine::{Policies, PolicyKeeper};
-use ostrakon_policy::{ChangeError, Given, Limits, OpenError, PolicyEngine, Registry, RegistryConfig, UploadError};
+use ostrakon_policy::{
+    ChangeError, Given, Limits, OpenError, PolicyEngine, Recording, Registry, RegistryConfig, UploadError,
+};
 use ostrakon_wire::value::Map;
 use ostrakon_wire::{ChangePolicy, Code, PolicyKind, ReadPolicies, UploadComponent, WireError};
 
@@ -40,6 +42,8 @@ pub(crate) struct PolicyFiles {
     pub(crate) settings: Vec<KindAndFile>,
     /// A folder whose components are put in as they are saved.
     pub(crate) watched: Option<PathBuf>,
+    /// Which decisions are written down.
+    pub(crate) recording: Option<Recording>,
 }
 
 impl PolicyFiles {
@@ -69,7 +73,7 @@ impl PolicyFiles {
         }
         let engine = PolicyEngine::new(Limits::default()).map_err(|error| cannot_run(&error))?;
         Registry::check(&engine, &given).map_err(open_failure)?;
-        Ok(NamedPolicies { engine, given, watched: self.watched })
+        Ok(NamedPolicies { engine, given, watched: self.watched, recording: self.recording })
     }
 }
 
@@ -78,14 +82,15 @@ pub(crate) struct NamedPolicies {
     engine: PolicyEngine,
     given: Vec<Given>,
     watched: Option<PathBuf>,
+    recording: Option<Recording>,
 }
 
 impl NamedPolicies {
     /// Opens the policies of a data folder, which is this process's alone.
     pub(crate) fn open(self, data_dir: &Path) -> Result<Registry, Failure> {
-        let config =
-            RegistryConfig { path: data_dir.join("policies"), given: self.given, watched: self.watched, now_ms };
-        Registry::open(self.engine, config).map_err(open_failure)
+        let Self { engine, given, watched, recording } = self;
+        let config = RegistryConfig { path: data_dir.join("policies"), given, watched, recording, now_ms };
+        Registry::open(engine, config).map_err(open_failure)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `policy`: which policies decide where, what was done to that, and what a candidate would do.
 
+mod replay;
 mod slot;
 mod tell;
 
@@ -15,7 +16,8 @@ use ostrakon_wire::{ChangePolicy, Generation, PolicyChange, ReadPolicies, Stage}
 use crate::connect::ConnectArgs;
 use crate::failure::Failure;
 use crate::policies::read_settings;
-use slot::{SlotArgs, share};
+use slot::SlotArgs;
+pub(crate) use slot::share;
 
 /// What to do about policies.
 #[derive(Debug, Subcommand)]
@@ -49,6 +51,8 @@ pub(crate) enum PolicyCommand {
     /// Compare what decides with the shadow beside it
     #[command(after_help = "Example:\n  ostrakon policy diff --slot shard-key")]
     Diff(SlotReadArgs),
+    /// Run decisions that were made before through a candidate, without a host, and compare
+    Replay(replay::ReplayArgs),
 }
 
 const AFTER_HELP: &str = "\
@@ -150,29 +154,38 @@ pub(crate) struct HistoryArgs {
 }
 
 impl PolicyCommand {
-    fn connect(&self) -> &ConnectArgs {
+    /// The host that it talks to, where it talks to one.
+    fn connect(&self) -> Option<&ConnectArgs> {
         match self {
-            Self::Push(args) => &args.connect,
-            Self::List(args) => &args.connect,
-            Self::Show(args) | Self::Rollback(args) | Self::Remove(args) | Self::Diff(args) => &args.connect,
-            Self::Activate(args) => &args.connect,
-            Self::History(args) => &args.connect,
+            Self::Push(args) => Some(&args.connect),
+            Self::List(args) => Some(&args.connect),
+            Self::Show(args) | Self::Rollback(args) | Self::Remove(args) | Self::Diff(args) => Some(&args.connect),
+            Self::Activate(args) => Some(&args.connect),
+            Self::History(args) => Some(&args.connect),
+            Self::Replay(_) => None,
         }
     }
 
     /// Whether answers and errors are wanted as JSON.
     pub(crate) fn json(&self) -> bool {
-        self.connect().json
+        match self {
+            Self::Replay(args) => args.json,
+            command => command.connect().is_some_and(|connect| connect.json),
+        }
     }
 }
 
 pub(crate) async fn run(command: PolicyCommand) -> Result<(), Failure> {
+    if let PolicyCommand::Replay(args) = &command {
+        return replay::run(args);
+    }
     let json = command.json();
+    let connect = command.connect().cloned().expect("all others talk to a host");
     let connect = match &command {
         PolicyCommand::Push(_) | PolicyCommand::Activate(_) | PolicyCommand::Rollback(_) => {
-            command.connect().clone().with_patience(PUSH_TIMEOUT)
+            connect.with_patience(PUSH_TIMEOUT)
         }
-        _ => command.connect().clone(),
+        _ => connect,
     };
     let told = connect.run(async |client| ask(client, &command).await).await?;
     if json {
@@ -185,6 +198,7 @@ pub(crate) async fn run(command: PolicyCommand) -> Result<(), Failure> {
         PolicyCommand::Push(args) => tell::pushed(&told.facts, args.stage()),
         PolicyCommand::Remove(args) => crate::output::say(&format!("{} is removed", args.slot.slot())),
         PolicyCommand::Show(_) | PolicyCommand::Activate(_) | PolicyCommand::Rollback(_) => tell::show(&told.facts),
+        PolicyCommand::Replay(_) => Ok(()),
     }
 }
 
@@ -201,13 +215,14 @@ async fn ask(client: &Client, command: &PolicyCommand) -> Result<PolicyReport, F
         PolicyCommand::Show(args) => (Some(ReadPolicies::Show(args.slot.slot())), None),
         PolicyCommand::Diff(args) => (Some(ReadPolicies::Diff(args.slot.slot())), None),
         PolicyCommand::History(args) => {
-            (Some(ReadPolicies::History { slot: args.slot.slot()?, limit: args.limit as usize }), None)
+            (Some(ReadPolicies::History { slot: args.slot.slot(), limit: args.limit as usize }), None)
         }
+        PolicyCommand::Replay(_) => (None, None),
     };
     Ok(match (read, change) {
         (Some(read), _) => client.policies(read).await?,
         (None, Some(change)) => client.change_policy(change).await?,
-        (None, None) => unreachable!("each command reads or changes"),
+        (None, None) => unreachable!("a replay asks no host"),
     })
 }
 

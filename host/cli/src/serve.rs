@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use ostrakon_policy::Recording;
 use ostrakon_server::{Deadlines, Identity};
 use ostrakon_store::Verify;
 use ostrakon_wire::bounds::{
@@ -63,6 +64,15 @@ pub(crate) struct ServeArgs {
     /// KIND,client=CLIENT.wasm, KIND,type=TYPE.wasm or both
     #[arg(long, value_name = "DIR")]
     policy_dir: Option<PathBuf>,
+
+    /// Write this share of the policies' decisions down, to be replayed through candidates
+    #[arg(long, value_name = "PERCENT", value_parser = crate::policy::share)]
+    record_decisions: Option<u32>,
+
+    /// Recorded decisions hold at most so many MiB; the oldest make room
+    #[arg(long, value_name = "MIB", default_value_t = RECORD_MIB, requires = "record_decisions",
+          value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    record_mib: u32,
 
     /// Threads that serve connections [default: the cores but one, which commits]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -126,6 +136,9 @@ Examples:
 Ctrl-C and SIGTERM stop the host: it answers what it has taken, then exits 0. A second one stops it at once.
 A policy that is refused ends the start with exit code 6 and the reason.";
 
+/// What recorded decisions hold where nothing else is said, in MiB.
+const RECORD_MIB: u32 = 256;
+
 const LISTEN: &str = "127.0.0.1:7400";
 const LISTEN_DEV: &str = "127.0.0.1:0";
 
@@ -150,6 +163,9 @@ impl ServeArgs {
                 components: self.policy.clone(),
                 settings: self.policy_settings.clone(),
                 watched: self.policy_dir.clone(),
+                recording: self
+                    .record_decisions
+                    .map(|share_ppm| Recording { share_ppm, bytes_max: u64::from(self.record_mib) << 20 }),
             },
             ..self.store.config(self.data_dir.clone())
         }

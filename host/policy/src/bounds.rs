@@ -43,6 +43,8 @@ pub(crate) const STACK_BYTES_MAX: usize = 512 << 10;
 /// How often the clock of the deadlines ticks, in milliseconds: a deadline is kept to within one tick. Waking a thread
 /// every millisecond takes 2 % of a core where every five take 0.4 %.
 pub(crate) const TICK_MS: u64 = 5;
+/// Fuel that stands for a millisecond where calls are bounded by fuel: about the instructions of a fast machine.
+pub(crate) const FUEL_PER_MS: u64 = 2_000_000;
 /// Deadlines that a call is given, one after the other, as long as the processor gives it little of them.
 pub(crate) const DEADLINES_WAITED_MAX: u32 = 10;
 

@@ -171,6 +171,11 @@ impl Comparison {
         }
     }
 
+    /// Answers that differ.
+    pub(crate) fn differ(&self) -> u64 {
+        self.differ
+    }
+
     /// The candidate's faults.
     pub(crate) fn candidate_faults(&self) -> u64 {
         self.candidate_faults

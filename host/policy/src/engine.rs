@@ -24,6 +24,7 @@ pub struct PolicyEngine {
 struct Inner {
     engine: Engine,
     limits: Limits,
+    by_fuel: bool,
     cache: Cache,
     _ticker: Ticker,
 }
@@ -34,9 +35,24 @@ impl PolicyEngine {
     /// # Errors
     /// [`EngineError`] where this machine cannot run WebAssembly, has too little address space, or gives no thread.
     pub fn new(limits: Limits) -> Result<Self, EngineError> {
-        let engine = Engine::new(&config(&limits)).map_err(|error| EngineError::Start(format!("{error:#}")))?;
+        Self::with_config(&config(&limits), limits, false)
+    }
+
+    /// An engine for whoever asks policies away from requests: calls are bounded by fuel in place of time, so that the
+    /// same question ends at the same instruction on every machine. It is slower.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn deterministic(limits: Limits) -> Result<Self, EngineError> {
+        let mut config = config(&limits);
+        config.consume_fuel(true).epoch_interruption(false);
+        Self::with_config(&config, limits, true)
+    }
+
+    fn with_config(config: &Config, limits: Limits, by_fuel: bool) -> Result<Self, EngineError> {
+        let engine = Engine::new(config).map_err(|error| EngineError::Start(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| EngineError::Start(error.to_string()))?;
-        Ok(Self { inner: Arc::new(Inner { engine, limits, cache: Cache::default(), _ticker: ticker }) })
+        Ok(Self { inner: Arc::new(Inner { engine, limits, by_fuel, cache: Cache::default(), _ticker: ticker }) })
     }
 
     /// Keeps what is compiled in a folder as well, which is made this user's alone.
@@ -62,6 +78,11 @@ impl PolicyEngine {
     /// [`LoadError`] names what is wrong with the component or its settings.
     pub fn load(&self, kind: PolicyKind, component: &[u8], settings: &str) -> Result<Loaded, LoadError> {
         load::load(self, &self.inner.cache, kind, component, settings)
+    }
+
+    /// Whether calls are bounded by fuel.
+    pub(crate) fn is_by_fuel(&self) -> bool {
+        self.inner.by_fuel
     }
 
     pub(crate) fn wasm(&self) -> &Engine {

@@ -132,7 +132,7 @@ impl<P: Policy> Active<P> {
 
 /// Which calls of an instance are repeated: of the first ones more, since a generation that is new is the one in doubt.
 #[inline]
-fn is_checked(calls: u32, every: u32) -> bool {
+pub(crate) fn is_checked(calls: u32, every: u32) -> bool {
     every != 0 && (calls.is_multiple_of(every) || calls > 1 && calls < every && calls.is_power_of_two())
 }
 

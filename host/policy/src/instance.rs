@@ -6,6 +6,7 @@ use ostrakon_core::policy::PolicyFault;
 use wasmtime::component::InstancePre;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
+use crate::bounds::FUEL_PER_MS;
 use crate::engine::PolicyEngine;
 use crate::meter::Meter;
 use crate::patience::Patience;
@@ -34,17 +35,19 @@ impl Instance {
         allowance: Allowance,
         deadline_ms: u64,
     ) -> Result<Self, PolicyFault> {
-        let mut store = Store::new(engine.wasm(), Meter::new(allowance.memory_bytes_max));
+        let mut store = Store::new(engine.wasm(), Meter::new(allowance.memory_bytes_max, engine.is_by_fuel()));
         store.limiter(|meter| meter);
         store.set_hostcall_fuel(allowance.answer_bytes_max);
-        store.epoch_deadline_callback(|mut store| {
-            let patience = &mut store.data_mut().patience;
-            if patience.is_left() {
-                Ok(UpdateDeadline::Continue(Ticker::ticks(patience.deadline_ms())))
-            } else {
-                Err(Trap::Interrupt.into())
-            }
-        });
+        if !engine.is_by_fuel() {
+            store.epoch_deadline_callback(|mut store| {
+                let patience = &mut store.data_mut().patience;
+                if patience.is_left() {
+                    Ok(UpdateDeadline::Continue(Ticker::ticks(patience.deadline_ms())))
+                } else {
+                    Err(Trap::Interrupt.into())
+                }
+            });
+        }
         begin(&mut store, deadline_ms);
         match pre.instantiate(&mut store) {
             Ok(component) => Ok(Self { store, component }),
@@ -77,6 +80,10 @@ impl Instance {
 
 /// A call begins, with its deadline before it.
 fn begin(store: &mut Store<Meter>, deadline_ms: u64) {
+    if store.data().by_fuel {
+        store.set_fuel(deadline_ms * FUEL_PER_MS).expect("the engine counts fuel");
+        return;
+    }
     store.set_epoch_deadline(Ticker::ticks(deadline_ms));
     store.data_mut().patience = Patience::new(deadline_ms);
 }
@@ -84,7 +91,7 @@ fn begin(store: &mut Store<Meter>, deadline_ms: u64) {
 #[cold]
 fn fault(error: &wasmtime::Error, meter: &Meter, deadline_ms: u64) -> PolicyFault {
     match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => PolicyFault::Overran { deadline_ms },
+        Some(Trap::Interrupt | Trap::OutOfFuel) => PolicyFault::Overran { deadline_ms },
         _ if meter.refused() => PolicyFault::OutOfMemory { bytes_max: meter.bytes_max() },
         Some(trap) => {
             let words = trap.to_string();

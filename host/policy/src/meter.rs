@@ -11,13 +11,15 @@ pub(crate) struct Meter {
     bytes: usize,
     bytes_max: usize,
     refused: bool,
+    /// Calls are bounded by fuel and not by time.
+    pub(crate) by_fuel: bool,
     /// What the call under way has left of its time.
     pub(crate) patience: Patience,
 }
 
 impl Meter {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes: 0, bytes_max, refused: false, patience: Patience::default() }
+    pub(crate) fn new(bytes_max: usize, by_fuel: bool) -> Self {
+        Self { bytes: 0, bytes_max, refused: false, by_fuel, patience: Patience::default() }
     }
 
     /// What its memories hold together, in bytes.

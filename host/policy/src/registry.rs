@@ -25,9 +25,11 @@ use ostrakon_wire::{PolicyKind, Slot, UploadComponent};
 use parking_lot::Mutex;
 
 use crate::compare::ShardOf;
+use crate::decisions::Recording;
 use crate::engine::PolicyEngine;
 use crate::error::{EngineError, LoadError};
 use crate::load::Loaded;
+use crate::sight::Sight;
 use crate::slots::{PredictionSlots, ReconciliationSlots, ShardKeySlots, Trouble};
 use components::Components;
 pub use components::UploadError;
@@ -56,6 +58,8 @@ pub struct RegistryConfig {
     pub given: Vec<Given>,
     /// A folder whose components are put in as they are saved.
     pub watched: Option<PathBuf>,
+    /// Which decisions are written down, in the folder `decisions` below; `None`: none.
+    pub recording: Option<Recording>,
     /// Tells the time, in milliseconds since 1970.
     pub now_ms: fn() -> u64,
 }
@@ -132,6 +136,8 @@ pub(crate) struct Inner {
     loading: Mutex<()>,
     mail: Arc<Mail>,
     shard_of: OnceLock<ShardOf>,
+    /// What decisions are shown to that are to be written down.
+    recorded: Option<Arc<Sight>>,
 }
 
 /// Stops the threads when the last handle is gone.

@@ -70,7 +70,7 @@ impl<P: Policy> Asked for Of<P> {
             empty => empty.insert(fresh(prepared)?),
         };
         let result = P::ask(&mut kept.ready, question, prepared.limits());
-        if result.is_err() || !P::keeps_instance(&question) {
+        if result.is_err() || !P::keeps_instance(&question) || kept.is_spent(prepared.memory_bytes_max()) {
             self.kept = None;
         }
         result.map(P::answer)

@@ -22,7 +22,7 @@ pub(crate) use authority::{Authority, client as client_certificate, server as se
 pub(crate) use binary::ostrakon;
 pub(crate) use components::{component_file, prediction_of, shard_key_of};
 pub(crate) use host::{Folder, Host, shared};
-pub(crate) use policies::{Pushes, facts_json, slot, slot_of};
+pub(crate) use policies::{Pushes, slot, slot_of};
 pub(crate) use raw::{Ended, Raw, Stream, Tls, endpoint};
 pub(crate) use run::{Ran, command, finish, run};
 

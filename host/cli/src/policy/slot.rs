@@ -3,7 +3,6 @@
 use clap::Args;
 use ostrakon_wire::{PolicyKind, Slot};
 
-use crate::failure::Failure;
 use crate::policies::kind_of;
 
 /// One slot.
@@ -45,14 +44,14 @@ impl SlotArgs {
 }
 
 impl AnySlotArgs {
-    pub(super) fn slot(&self) -> Result<Option<Slot>, Failure> {
+    pub(super) fn slot(&self) -> Option<Slot> {
         let Self { kind, client, data_type } = self.clone();
-        Ok(kind.map(|kind| Slot { kind, client, data_type }))
+        kind.map(|kind| Slot { kind, client, data_type })
     }
 }
 
 /// A share, as in `5%` or `0.5%`, in millionths.
-pub(super) fn share(text: &str) -> Result<u32, String> {
+pub(crate) fn share(text: &str) -> Result<u32, String> {
     const PPM_OF_PERCENT: f64 = 10_000.0;
     let percent: f64 = text.strip_suffix('%').unwrap_or(text).trim().parse().map_err(|_| wrong(text))?;
     let ppm = (percent * PPM_OF_PERCENT).round();

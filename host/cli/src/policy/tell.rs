@@ -183,16 +183,11 @@ pub(super) fn diff(facts: &Map) -> Result<(), Failure> {
     let facts = json(facts);
     let [active, candidate] = ["active", "candidate"].map(|of| text(&facts[of]));
     say(&format!("{}: generation {active} decides, {candidate} is asked beside it", slot(&facts)))?;
-    let [compared, differ, dropped] = ["compared", "differ", "dropped"].map(|of| facts[of].as_u64().unwrap_or(0));
-    let share =
-        if compared == 0 { String::new() } else { format!(" ({:.2}%)", differ as f64 * 100.0 / compared as f64) };
-    say(&format!("  {compared} decisions compared, {differ} differ{share}; {dropped} not looked at for want of time"))?;
+    say(&format!("  {}; {} not looked at for want of time", differing(&facts), facts["dropped"]))?;
     if facts["ended"] == true {
         say(&"  the candidate failed too often, and is asked no more")?;
     }
-    for (way, count) in facts["ways"].as_object().into_iter().flatten() {
-        say(&format!("    {count:>8}  {way}"))?;
-    }
+    ways(&facts)?;
     for of in ["active", "candidate"] {
         let faults = &facts["faults"][of];
         say(&format!("  {of:<9}  {}, faults: {faults}", latency(&facts["latency"][of])))?;
@@ -207,6 +202,34 @@ pub(super) fn diff(facts: &Map) -> Result<(), Failure> {
             "  {of:<9}  {forecasts} forecasts: versions right {right}, precision {precision}, recall {recall}"
         ))?;
     }
+    examples(&facts)
+}
+
+pub(super) fn replayed(facts: &Map) -> Result<(), Failure> {
+    let facts = json(facts);
+    let [ms, per_s] = ["ms", "decisions-per-s"].map(|of| &facts[of]);
+    say(&format!("{}: {} in {ms} ms ({per_s}/s)", text(&facts["kind"]), differing(&facts)))?;
+    ways(&facts)?;
+    say(&format!("  faults: {}, impure: {}", facts["faults"]["candidate"], facts["impure"]))?;
+    say(&format!("  answers: {} (the same on every machine)", text(&facts["answers"])))?;
+    moves(&facts)?;
+    examples(&facts)
+}
+
+/// How many of the decisions differ.
+fn differing(facts: &Value) -> String {
+    let [compared, differ] = ["compared", "differ"].map(|of| facts[of].as_u64().unwrap_or(0));
+    let share =
+        if compared == 0 { String::new() } else { format!(" ({:.2}%)", differ as f64 * 100.0 / compared as f64) };
+    format!("{compared} decisions compared, {differ} differ{share}")
+}
+
+fn ways(facts: &Value) -> Result<(), Failure> {
+    let mut ways = facts["ways"].as_object().into_iter().flatten();
+    ways.try_for_each(|(way, count)| say(&format!("    {count:>8}  {way}")))
+}
+
+fn examples(facts: &Value) -> Result<(), Failure> {
     for example in each(&facts["examples"]) {
         say(&format!("  e.g. {}: {}", text(&example["function"]), text(&example["question"])))?;
         say(&format!("       {} -> {}", text(&example["active"]), text(&example["candidate"])))?;

@@ -222,7 +222,7 @@ impl Inner {
 
     pub(super) fn event(&self, what: What, slot: &Slot, generation: Option<u64>, by: Option<&str>) -> Event {
         let (at_ms, slot, by) = (self.now_ms(), slot.clone(), by.map(str::to_owned));
-        Event { at_ms, what, slot, generation, to: None, digest: None, by, why: None }
+        Event { at_ms, what, slot, generation, to: None, digest: None, by, why: None, bad: None }
     }
 
     /// Writes what is to stand on disk; from then on it is what stands there.

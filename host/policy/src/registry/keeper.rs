@@ -12,6 +12,7 @@ use super::Inner;
 use super::folder::Watched;
 use super::manifest::{Event, What};
 use crate::bounds::{BAD_WAIT_MS, FOLDER_EVERY_MS};
+use crate::decisions::Recorder;
 use crate::shadow::{Shadows, Turn};
 use crate::slots::Trouble;
 
@@ -83,8 +84,7 @@ fn keep(inner: &Inner) {
             match trouble {
                 Trouble::InDoubt => in_doubt = true,
                 Trouble::GaveUp { slot, from, to, why, bad_calls, took_us } => {
-                    let why = format!("{why} ({bad_calls} bad calls, {took_us} us from the first)");
-                    inner.gave_up(&slot, from, to, why);
+                    inner.gave_up(&slot, from, to, why, (bad_calls, took_us));
                 }
             }
         }
@@ -104,11 +104,21 @@ fn keep(inner: &Inner) {
 
 fn shadow(inner: &Inner) {
     let mut shadows = Shadows::default();
+    let mut recorder = recorder(inner);
     while !inner.mail.is_stopped() {
         let all: Vec<_> = inner.all_slots().flat_map(|slots| slots.shadows()).collect();
         let kept: Vec<_> = all.iter().map(|(_, _, shadow)| Arc::clone(shadow)).collect();
         shadows.keep(&kept);
         let mut busy = false;
+        if let Some(recording) = &mut recorder {
+            match recording.turn() {
+                Ok(wrote) => busy = wrote,
+                Err(error) => {
+                    tracing::error!(%error, "decisions are not written down any more");
+                    recorder = None;
+                }
+            }
+        }
         for (slot, candidate, shadow) in &all {
             match shadows.turn(shadow, inner.shard_of.get()) {
                 Turn::Idle => {}
@@ -117,14 +127,22 @@ fn shadow(inner: &Inner) {
             }
         }
         if !busy {
-            std::thread::park_timeout(if all.is_empty() { NO_SHADOW } else { IDLE });
+            let nobody = all.is_empty() && recorder.is_none();
+            std::thread::park_timeout(if nobody { NO_SHADOW } else { IDLE });
         }
     }
 }
 
+/// Who writes decisions down, where that is wanted.
+fn recorder(inner: &Inner) -> Option<Recorder> {
+    let (recording, sight) = (inner.config.recording?, inner.recorded.clone()?);
+    let opened = Recorder::open(&inner.config.path.join("decisions"), recording, sight);
+    opened.inspect_err(|error| tracing::error!(%error, "decisions cannot be written down")).ok()
+}
+
 impl Inner {
     /// Writes down that a generation was given up.
-    fn gave_up(&self, slot: &Slot, from: Generation, to: Generation, why: String) {
+    fn gave_up(&self, slot: &Slot, from: Generation, to: Generation, why: String, bad: (u32, u64)) {
         tracing::warn!(%slot, %from, %to, %why, "a policy was given up");
         let mut manifest = self.manifest.lock();
         let mut next = manifest.clone();
@@ -138,7 +156,7 @@ impl Inner {
             }
         }
         let event = self.event(What::GivenUp, slot, Some(from.get()), None);
-        next.add_event(Event { to: Some(to.get()), why: Some(why), ..event });
+        next.add_event(Event { to: Some(to.get()), why: Some(why), bad: Some(bad), ..event });
         if let Err(error) = self.write(&mut manifest, next) {
             tracing::error!(%error, "that a policy was given up cannot be written down");
         }

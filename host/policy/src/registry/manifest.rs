@@ -120,6 +120,9 @@ pub(crate) struct Event {
     pub(crate) digest: Option<String>,
     pub(crate) by: Option<String>,
     pub(crate) why: Option<String>,
+    /// Bad calls of a generation that was given up, and the microseconds from the first of them to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bad: Option<(u32, u64)>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use crate::load::Loaded;
 use crate::prepared::Policy;
 use crate::shadow::Shadow;
 use crate::shipped::shipped;
+use crate::sight::Sight;
 use crate::slots::{Guarded, Seat, Slots, Trial};
 use crate::watch::{Watch, slow_us_default};
 
@@ -38,6 +39,7 @@ struct Opening<'a> {
     components: &'a Components,
     manifest: Manifest,
     now_ms: u64,
+    recorded: Option<Arc<Sight>>,
 }
 
 pub(super) fn open(engine: PolicyEngine, config: RegistryConfig) -> Result<Inner, OpenError> {
@@ -47,8 +49,14 @@ pub(super) fn open(engine: PolicyEngine, config: RegistryConfig) -> Result<Inner
     let components = Components::open(&config.path).map_err(io)?;
     let file = config.path.join("manifest.json");
     let manifest = Manifest::read(&file)?;
-    let mut opening =
-        Opening { engine: &engine, components: &components, manifest: manifest.clone(), now_ms: (config.now_ms)() };
+    let recorded = config.recording.map(|recording| Arc::new(Sight::new(recording.share_ppm)));
+    let mut opening = Opening {
+        engine: &engine,
+        components: &components,
+        manifest: manifest.clone(),
+        now_ms: (config.now_ms)(),
+        recorded: recorded.clone(),
+    };
     for kind in PolicyKind::ALL {
         opening.settle_default(kind, config.given.iter().rev().find(|given| given.kind == kind))?;
     }
@@ -70,6 +78,7 @@ pub(super) fn open(engine: PolicyEngine, config: RegistryConfig) -> Result<Inner
         loading: Mutex::new(()),
         mail,
         shard_of: OnceLock::new(),
+        recorded,
         config,
     })
 }
@@ -142,7 +151,7 @@ impl Opening<'_> {
         why: Option<String>,
     ) {
         let (at_ms, slot) = (self.now_ms, slot.clone());
-        self.manifest.add_event(Event { at_ms, what, slot, generation, to, digest, by: None, why });
+        self.manifest.add_event(Event { at_ms, what, slot, generation, to, digest, by: None, why, bad: None });
     }
 
     /// The slots of a kind, from their records.
@@ -202,7 +211,7 @@ impl Opening<'_> {
             *kept = record;
         }
         let active = Arc::new(Active::new(Generation::new(number), policy));
-        Ok(Some(Seat { slot, active, guarded, trial, recording: None }))
+        Ok(Some(Seat { slot, active, guarded, trial, recording: self.recorded.clone() }))
     }
 
     fn shipped_number(&mut self, slot: &Slot, policy: &Loaded) -> u64 {

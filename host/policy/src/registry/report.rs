@@ -130,11 +130,14 @@ fn remembered(record: &GenerationRecord) -> Map {
 }
 
 fn told(event: &Event) -> Map {
-    let Event { at_ms, what, slot, generation, to, digest, by, why } = event;
+    let Event { at_ms, what, slot, generation, to, digest, by, why, bad } = event;
     let mut told = facts::slot(slot);
     told.extend([("at-ms".into(), number(*at_ms)), ("event".into(), text(what.name()))]);
     let numbers = [("generation", generation), ("to", to)];
     told.extend(numbers.into_iter().filter_map(|(name, it)| Some((name.to_owned(), number((*it)?)))));
+    if let Some((bad_calls, took_us)) = bad {
+        told.extend([("bad-calls".into(), number((*bad_calls).into())), ("took-us".into(), number(*took_us))]);
+    }
     let texts = [("digest", digest), ("by", by), ("why", why)];
     told.extend(texts.into_iter().filter_map(|(name, it)| Some((name.to_owned(), Value::Text(it.clone()?)))));
     told
