@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
-use sha2::{Digest, Sha256};
+use ostrakon_kit::recipe::{PROFILE, RUSTFLAGS, TARGET};
+use ostrakon_kit::sha256;
 
-use crate::recipe::{PROFILE, Policy, RUSTFLAGS, TARGET};
+use crate::recipe::Policy;
 
 /// The resolved workspace, read once for all policies.
 pub(crate) struct Workspace<'a> {
@@ -98,11 +99,6 @@ fn checksums(lock: &str) -> BTreeMap<(String, String), String> {
     lock.split("[[package]]")
         .filter_map(|block| Some(((value(block, "name")?, value(block, "version")?), value(block, "checksum")?)))
         .collect()
-}
-
-/// SHA-256 in hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,24 +1,19 @@
 //! Build and check tasks of the project, run as `cargo xtask`.
 
-mod compile;
-mod component;
 mod inputs;
 mod manifest;
-mod packages;
 mod plugins;
 mod recipe;
 mod recorded;
 mod runner;
-mod toolchain;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
-
-use packages::Packages;
-use toolchain::Choice;
+use clap::{Parser, Subcommand, ValueEnum};
+use ostrakon_kit::packages::Packages;
+use ostrakon_kit::toolchain::Choice;
 
 /// Build and check tasks of the project.
 #[derive(Debug, Parser)]
@@ -45,13 +40,39 @@ enum Task {
         #[arg(long)]
         check: bool,
         /// Where to take the compiler from.
-        #[arg(long, value_enum, default_value_t = Choice::Auto)]
-        compiler: Choice,
+        #[arg(long, value_enum, default_value_t = Compiler::Auto)]
+        compiler: Compiler,
     },
     /// Fetch the peers that `ostrakon-bench contention --peers` measures against: etcd and Redis, from Debian's packages.
     ///
     /// They are unpacked below target/peers; nothing is installed. The last line says where.
     Peers,
+}
+
+/// Where to take the compiler from.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Compiler {
+    /// The installed one; where it has no wasm target and rustup cannot fetch one, Debian's.
+    Auto,
+    /// The installed one, with the wasm target that rustup fetches.
+    Installed,
+    /// Debian's packages, unpacked below target/ (no root needed).
+    Debian,
+}
+
+impl From<Compiler> for Choice {
+    fn from(compiler: Compiler) -> Self {
+        match compiler {
+            Compiler::Auto => Self::Auto,
+            Compiler::Installed => Self::Installed,
+            Compiler::Debian => Self::Debian,
+        }
+    }
+}
+
+/// What takes its time, told to whoever waits.
+fn progress(words: &str) {
+    eprintln!("xtask: {words}");
 }
 
 fn main() -> ExitCode {
@@ -68,15 +89,15 @@ fn peers(root: &Path) -> Result<()> {
     let names = ["etcd-server", "redis-server"];
     let packages =
         Packages { home: &root.join("target/peers"), what: "the peers (about 30 MB)", names: &names, only: None };
-    println!("{}", packages.unpacked().context("the peers cannot be had")?.display());
+    println!("{}", packages.unpacked(&progress).context("the peers cannot be had")?.display());
     Ok(())
 }
 
 fn run(task: Task) -> Result<()> {
     let root = recipe::checkout()?;
     match task {
-        Task::Plugins { check: false, compiler } => plugins::build(&root, compiler),
-        Task::Plugins { check: true, compiler } => plugins::check(&root, compiler),
+        Task::Plugins { check: false, compiler } => plugins::build(&root, compiler.into()),
+        Task::Plugins { check: true, compiler } => plugins::check(&root, compiler.into()),
         Task::Peers => peers(&root),
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use ostrakon_kit::toolchain::Toolchain;
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::prebuilt_dir;
-use crate::toolchain::Toolchain;
 
 /// The format that this program reads and writes.
 const FORMAT: u32 = 1;

@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use ostrakon_kit::compile::{compile, fetch};
+use ostrakon_kit::component::{componentize, exports};
+use ostrakon_kit::sha256;
+use ostrakon_kit::toolchain::{Choice, Toolchain, choose};
 
-use crate::compile::{compile, fetch};
-use crate::component::{componentize, verify};
-use crate::inputs::{Workspace, sha256};
+use crate::inputs::Workspace;
 use crate::manifest::{Compiler, Entry, Manifest};
-use crate::recipe::{POLICIES, Policy, prebuilt_dir};
+use crate::progress;
+use crate::recipe::{POLICIES, Policy, debian_dir, prebuilt_dir};
 use crate::recorded::repeat;
-use crate::toolchain::{Choice, Toolchain, choose};
 
 /// Makes every component and the manifest anew.
 pub(crate) fn build(root: &Path, choice: Choice) -> Result<()> {
-    let toolchain = choose(root, choice)?;
-    fetch(root, &toolchain)?;
+    let toolchain = choose(&debian_dir(root), choice, &progress)?;
+    fetch(&POLICIES[0].sources(root), &toolchain)?;
     let workspace = Workspace::read(root)?;
     let mut entries = BTreeMap::new();
     let mut components = Vec::new();
@@ -50,8 +52,9 @@ pub(crate) fn build(root: &Path, choice: Choice) -> Result<()> {
 
 /// Fails, naming every mismatch, unless the sources make the components that lie there.
 pub(crate) fn check(root: &Path, choice: Choice) -> Result<()> {
-    let toolchain = choose(root, choice).context("the components cannot be made again, so they are not checked")?;
-    fetch(root, &toolchain)?;
+    let toolchain = choose(&debian_dir(root), choice, &progress)
+        .context("the components cannot be made again, so they are not checked")?;
+    fetch(&POLICIES[0].sources(root), &toolchain)?;
     let workspace = Workspace::read(root)?;
     let manifest = Manifest::read(root)?;
     let mut mismatches = 0;
@@ -105,6 +108,17 @@ fn check_one(
 }
 
 fn make(root: &Path, policy: &Policy, toolchain: &Toolchain) -> Result<Vec<u8>> {
-    eprintln!("xtask: building {} with {} ({})", policy.name, toolchain.version, toolchain.kind());
-    componentize(policy, &compile(root, policy, toolchain)?)
+    progress(&format!("building {} with {} ({})", policy.name, toolchain.version, toolchain.kind()));
+    let component = componentize(&compile(&policy.sources(root), toolchain)?)?;
+    verify(policy, &component)?;
+    Ok(component)
+}
+
+/// Refuses a component with imports, or with other exports than the policy's interfaces.
+fn verify(policy: &Policy, component: &[u8]) -> Result<()> {
+    let exports = exports(component)?;
+    let mut expected = policy.interfaces.to_vec();
+    expected.sort_unstable();
+    ensure!(exports == expected, "{}: the component exports {exports:?}", policy.name);
+    Ok(())
 }

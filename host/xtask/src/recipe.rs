@@ -1,10 +1,9 @@
-//! What is built, and how: the shipped policies, an example, and the flags that their components are compiled with.
-//!
-//! Always holds: everything here goes into a component's input digest, so a change of the recipe asks for a rebuild.
+//! What is built: the shipped policies, and an example. How is the kit's business (`ostrakon_kit::recipe`).
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use ostrakon_kit::compile::Sources;
 
 /// A policy: its crate, and the interfaces that its component exports, the one of its kind first.
 #[derive(Debug, Clone, Copy)]
@@ -23,27 +22,21 @@ pub(crate) const POLICIES: [Policy; 4] = [
     Policy { name: "attach-volume", interfaces: &["ostrakon:policy/reconciliation@0.1.0"] },
 ];
 
-pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
-
-/// Speed over size: two of the shipped three are called for every request. Given on cargo's command line, so that the host's own
-/// release profile is another.
-pub(crate) const PROFILE: [&str; 8] = [
-    "profile.release.opt-level=3",
-    "profile.release.lto='fat'",
-    "profile.release.codegen-units=1",
-    "profile.release.panic='abort'",
-    "profile.release.strip='symbols'",
-    "profile.release.debug=false",
-    "profile.release.overflow-checks=false",
-    "profile.release.incremental=false",
-];
-
-/// An eighth of the usual stack: an instance's memory is what the host resets between calls, and nesting is bounded.
-pub(crate) const RUSTFLAGS: [&str; 2] = ["-C", "link-arg=-zstack-size=131072"];
-
 impl Policy {
     pub(crate) fn crate_dir(&self, root: &Path) -> PathBuf {
         root.join("plugins").join(self.name)
+    }
+
+    /// Its sources, as the kit compiles them: with the lock file of the checkout, below a fixed name.
+    pub(crate) fn sources(&self, root: &Path) -> Sources {
+        Sources {
+            root: root.to_owned(),
+            package: self.name.to_owned(),
+            library: self.name.replace('-', "_"),
+            target_dir: work_dir(root).join("build"),
+            locked: true,
+            renamed: vec![(root.to_owned(), "/ostrakon".to_owned())],
+        }
     }
 
     pub(crate) fn prebuilt(&self, root: &Path) -> PathBuf {
@@ -55,8 +48,13 @@ pub(crate) fn prebuilt_dir(root: &Path) -> PathBuf {
     root.join("plugins/prebuilt")
 }
 
+/// Where Debian's compiler lies.
+pub(crate) fn debian_dir(root: &Path) -> PathBuf {
+    work_dir(root).join("debian")
+}
+
 /// Where everything that can be made again lies.
-pub(crate) fn work_dir(root: &Path) -> PathBuf {
+fn work_dir(root: &Path) -> PathBuf {
     root.join("target/plugins")
 }
 

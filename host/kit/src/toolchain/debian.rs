@@ -8,11 +8,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-
-use super::{Std, Toolchain, rustup, version};
+use super::{Std, Toolchain, ToolchainError, rustup, version};
+use crate::Progress;
 use crate::packages::{Only, Packages};
-use crate::recipe::work_dir;
 
 /// What to ask for; apt finds the rest (the compiler's libraries carry version numbers in their names).
 const PACKAGES: [&str; 3] = ["rustc-web", "libstd-rust-web-dev", "rust-web-src"];
@@ -20,29 +18,28 @@ const PACKAGES: [&str; 3] = ["rustc-web", "libstd-rust-web-dev", "rust-web-src"]
 const SOURCES: Only = Only { package: "rust-web-src", paths: &["./usr/lib/rustlib/src*", "./usr/src/*/library"] };
 
 /// The unpacked compiler; fetched at the first time.
-pub(super) fn unpacked(root: &Path) -> Result<Toolchain> {
+pub(super) fn unpacked(home: &Path, progress: Progress<'_>) -> Result<Toolchain, ToolchainError> {
     let linker = rustup::linker()?;
-    let home = work_dir(root).join("debian");
-    let system = home.join("system");
-    let packages =
-        Packages { home: &home, what: "Debian's compiler (about 140 MB)", names: &PACKAGES, only: Some(SOURCES) };
-    packages.unpacked().context("Debian's compiler cannot be had")?;
+    let packages = Packages { home, what: "Debian's compiler (about 140 MB)", names: &PACKAGES, only: Some(SOURCES) };
+    let system = packages.unpacked(progress)?;
     let rustc = system.join("usr/bin/rustc");
     let libraries = folder_of(&system.join("usr/lib"), "librustc_driver")?;
     let version = version(&rustc, Some(&libraries))?;
     let library = system.join("usr/lib/rustlib/src/rust/library");
-    ensure!(library.is_dir(), "Debian's packages hold no standard library's source; {} may go", home.display());
+    if !library.is_dir() {
+        let words = format!("Debian's packages hold no standard library's source; {} may go", home.display());
+        return Err(ToolchainError::Incomplete(words));
+    }
     Ok(Toolchain { rustc, version, std: Std::Source(library), linker: Some(linker), libraries: Some(libraries) })
 }
 
 /// The folder, at most one level below, that holds a file of this name's beginning.
-fn folder_of(within: &Path, prefix: &str) -> Result<PathBuf> {
-    for entry in fs::read_dir(within)? {
-        let folder = entry?.path();
-        let Ok(files) = fs::read_dir(&folder) else { continue };
-        if files.flatten().any(|file| file.file_name().to_string_lossy().starts_with(prefix)) {
-            return Ok(folder);
-        }
-    }
-    anyhow::bail!("no {prefix} below {}", within.display())
+fn folder_of(within: &Path, prefix: &str) -> Result<PathBuf, ToolchainError> {
+    let folders = fs::read_dir(within).into_iter().flatten().flatten().map(|entry| entry.path());
+    let holds = |folder: &PathBuf| {
+        let files = fs::read_dir(folder).into_iter().flatten().flatten();
+        files.into_iter().any(|file| file.file_name().to_string_lossy().starts_with(prefix))
+    };
+    let missing = || ToolchainError::Incomplete(format!("no {prefix} below {}", within.display()));
+    folders.into_iter().find(holds).ok_or_else(missing)
 }
