@@ -37,11 +37,12 @@ pub enum CompileError {
     Process(#[from] ProcessError),
     /// Cargo cannot get the crates that the sources need.
     #[error(
-        "cargo cannot fetch what {package} needs; with the crates at hand, CARGO_NET_OFFLINE=true does without a network"
+        "cargo cannot fetch what {} needs; with the crates at hand, CARGO_NET_OFFLINE=true does without a network",
+        root.display()
     )]
     Fetch {
-        /// The crate.
-        package: String,
+        /// Where they lie.
+        root: PathBuf,
     },
     /// The sources do not compile; the compiler has said why.
     #[error("{package} does not build for {TARGET} with {version}{}", linker_advice(*.linker_missing))]
@@ -101,15 +102,16 @@ pub fn compile(sources: &Sources, toolchain: &Toolchain) -> Result<Vec<u8>, Comp
     std::fs::read(&module).map_err(at(&module))
 }
 
-/// Fetches what the sources need, so that the registry's folders are there to be renamed.
+/// Fetches what the sources in a folder need, so that the registry's folders are there to be renamed. `locked`: the lock file
+/// must be there and fit.
 ///
 /// # Errors
 /// [`CompileError::Fetch`] where it cannot be had.
-pub fn fetch(sources: &Sources, toolchain: &Toolchain) -> Result<(), CompileError> {
-    let mut cargo = cargo(&sources.root, toolchain);
-    cargo.args(["fetch", "--quiet"]).args(sources.locked.then_some("--locked"));
+pub fn fetch(root: &Path, locked: bool, toolchain: &Toolchain) -> Result<(), CompileError> {
+    let mut cargo = cargo(root, toolchain);
+    cargo.args(["fetch", "--quiet"]).args(locked.then_some("--locked"));
     run(&mut cargo).map_err(|error| match error {
-        ProcessError::Failed { .. } => CompileError::Fetch { package: sources.package.clone() },
+        ProcessError::Failed { .. } => CompileError::Fetch { root: root.to_owned() },
         start => start.into(),
     })
 }

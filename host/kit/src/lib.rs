@@ -5,8 +5,11 @@
 
 pub mod compile;
 pub mod component;
+mod embedded;
+pub mod make;
 pub mod packages;
 pub mod process;
+pub mod project;
 pub mod recipe;
 pub mod toolchain;
 

@@ -18,7 +18,7 @@ use crate::recorded::repeat;
 /// Makes every component and the manifest anew.
 pub(crate) fn build(root: &Path, choice: Choice) -> Result<()> {
     let toolchain = choose(&debian_dir(root), choice, &progress)?;
-    fetch(&POLICIES[0].sources(root), &toolchain)?;
+    fetch(root, true, &toolchain)?;
     let workspace = Workspace::read(root)?;
     let mut entries = BTreeMap::new();
     let mut components = Vec::new();
@@ -54,7 +54,7 @@ pub(crate) fn build(root: &Path, choice: Choice) -> Result<()> {
 pub(crate) fn check(root: &Path, choice: Choice) -> Result<()> {
     let toolchain = choose(&debian_dir(root), choice, &progress)
         .context("the components cannot be made again, so they are not checked")?;
-    fetch(&POLICIES[0].sources(root), &toolchain)?;
+    fetch(root, true, &toolchain)?;
     let workspace = Workspace::read(root)?;
     let manifest = Manifest::read(root)?;
     let mut mismatches = 0;
