@@ -3,14 +3,25 @@
 //! Always holds: a component is judged as the host would judge it, by the same engine under the same bounds. What is
 //! written, fetched or compiled stands in the project's own folder or the user's cache. It knows no host that runs.
 
+pub mod bench;
+mod case;
+pub mod check;
+mod chi_squared;
+mod codec;
 pub mod compile;
 pub mod component;
+mod draw;
 mod embedded;
+pub mod fixture;
+mod input;
 pub mod make;
 pub mod packages;
 pub mod process;
 pub mod project;
 pub mod recipe;
+pub mod runner;
+#[cfg(test)]
+mod tests;
 pub mod toolchain;
 
 use sha2::{Digest as _, Sha256};

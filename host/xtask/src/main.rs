@@ -5,7 +5,6 @@ mod manifest;
 mod plugins;
 mod recipe;
 mod recorded;
-mod runner;
 
 use std::path::Path;
 use std::process::ExitCode;

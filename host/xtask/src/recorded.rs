@@ -5,55 +5,27 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use anyhow::{Result, bail, ensure};
+use ostrakon_kit::fixture::{Difference, read_all};
+use ostrakon_kit::runner::Callable;
 use serde_json::Value;
 
 use crate::recipe::Policy;
-use crate::runner::Runner;
-
-/// One file: a configured instance and the calls it gets, in order.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Recording {
-    settings: Value,
-    /// Hexadecimal digits.
-    #[serde(default)]
-    state: String,
-    calls: Vec<Call>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Call {
-    function: String,
-    arguments: Vec<Value>,
-    answer: Value,
-}
 
 /// Repeats every recorded call on a component; answers how many there were.
 pub(crate) fn repeat(root: &Path, policy: &Policy, component: &[u8]) -> Result<usize> {
     let folder = policy.crate_dir(root).join("recorded");
+    let component = Callable::new(component)?;
     let mut repeated = 0;
-    for entry in std::fs::read_dir(&folder).with_context(|| format!("no folder {}", folder.display()))? {
-        let path = entry?.path();
-        let recording: Recording = serde_json::from_slice(&std::fs::read(&path)?)
-            .with_context(|| format!("{} is no recording", path.display()))?;
-        let mut runner = Runner::new(component, policy.interfaces)?;
-        let accepted =
-            runner.call("configure", &[recording.settings.to_string().into(), Value::from(&recording.state[..])])?;
-        ensure!(accepted.get("ok").is_some(), "{}: settings refused: {accepted}", path.display());
-        for (index, call) in recording.calls.iter().enumerate() {
-            let answer = runner.call(&call.function, &call.arguments)?;
-            ensure!(
-                answer == call.answer,
-                "{}, call {index}: {} answered {answer}, recorded is {}",
-                path.display(),
-                call.function,
-                call.answer
-            );
-            repeated += 1;
+    for recording in read_all(&folder)? {
+        if let Some(Difference { path, index, function, expected, found, .. }) =
+            recording.differences(&component)?.into_iter().next()
+        {
+            let found = found.map_or_else(|error| error, |answer| answer.to_string());
+            let expected = expected.unwrap_or(Value::Null);
+            bail!("{}, call {index}: {function} answered {found}, recorded is {expected}", path.display());
         }
+        repeated += recording.calls.len();
     }
     ensure!(repeated > 0, "nothing is recorded in {}", folder.display());
     Ok(repeated)
