@@ -108,7 +108,7 @@ enum Command {
     History(history::HistoryArgs),
     /// Show and set how long versions are kept
     Retention(retention::RetentionArgs),
-    /// See and change which policies decide: push, compare, try on a part of the clients, roll back
+    /// Write policies; see and change which decide: push, compare, try on a part of the clients, roll back
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Show the version of an object

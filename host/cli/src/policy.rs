@@ -1,8 +1,13 @@
-//! `policy`: which policies decide where, what was done to that, and what a candidate would do.
+//! `policy`: writing one, and which policies decide where, what was done to that, and what a candidate would do.
 
-mod replay;
+mod bench;
+mod build;
+mod component;
+mod new;
 mod slot;
 mod tell;
+mod test;
+mod write;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,13 +21,38 @@ use ostrakon_wire::{ChangePolicy, Generation, PolicyChange, ReadPolicies, Stage}
 use crate::connect::ConnectArgs;
 use crate::failure::Failure;
 use crate::policies::read_settings;
-use slot::SlotArgs;
-pub(crate) use slot::share;
+use slot::{SlotArgs, share};
 
 /// What to do about policies.
 #[derive(Debug, Subcommand)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) enum PolicyCommand {
+    #[command(flatten)]
+    Write(write::Write),
+    #[command(flatten)]
+    Host(HostCommand),
+}
+
+impl PolicyCommand {
+    /// Whether answers and errors are wanted as JSON.
+    pub(crate) fn json(&self) -> bool {
+        match self {
+            Self::Write(command) => command.json(),
+            Self::Host(command) => command.connect().json,
+        }
+    }
+}
+
+pub(crate) async fn run(command: PolicyCommand) -> Result<(), Failure> {
+    match command {
+        PolicyCommand::Write(command) => command.run(),
+        PolicyCommand::Host(command) => on_host(command).await,
+    }
+}
+
+/// What a host is asked or told.
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostCommand {
     /// Send a component, and let it decide, be asked beside the requests, or decide for a part of the clients
     #[command(after_help = PUSH_HELP)]
     Push(PushArgs),
@@ -51,8 +81,6 @@ pub(crate) enum PolicyCommand {
     /// Compare what decides with the shadow beside it
     #[command(after_help = "Example:\n  ostrakon policy diff --slot shard-key")]
     Diff(SlotReadArgs),
-    /// Run decisions that were made before through a candidate, without a host, and compare
-    Replay(replay::ReplayArgs),
 }
 
 const AFTER_HELP: &str = "\
@@ -60,6 +88,9 @@ A slot is a place for one policy: the default of a kind, or an override for a cl
 The most specific one decides: client and type, then client, then type, then the default.
 
 Examples:
+  ostrakon policy new mine
+  ostrakon policy build mine
+  ostrakon policy test mine
   ostrakon policy list
   ostrakon policy push mine.wasm --slot shard-key --shadow 100%
   ostrakon policy diff --slot shard-key
@@ -153,76 +184,60 @@ pub(crate) struct HistoryArgs {
     connect: ConnectArgs,
 }
 
-impl PolicyCommand {
-    /// The host that it talks to, where it talks to one.
-    fn connect(&self) -> Option<&ConnectArgs> {
+impl HostCommand {
+    fn connect(&self) -> &ConnectArgs {
         match self {
-            Self::Push(args) => Some(&args.connect),
-            Self::List(args) => Some(&args.connect),
-            Self::Show(args) | Self::Rollback(args) | Self::Remove(args) | Self::Diff(args) => Some(&args.connect),
-            Self::Activate(args) => Some(&args.connect),
-            Self::History(args) => Some(&args.connect),
-            Self::Replay(_) => None,
-        }
-    }
-
-    /// Whether answers and errors are wanted as JSON.
-    pub(crate) fn json(&self) -> bool {
-        match self {
-            Self::Replay(args) => args.json,
-            command => command.connect().is_some_and(|connect| connect.json),
+            Self::Push(args) => &args.connect,
+            Self::List(args) => &args.connect,
+            Self::Show(args) | Self::Rollback(args) | Self::Remove(args) | Self::Diff(args) => &args.connect,
+            Self::Activate(args) => &args.connect,
+            Self::History(args) => &args.connect,
         }
     }
 }
 
-pub(crate) async fn run(command: PolicyCommand) -> Result<(), Failure> {
-    if let PolicyCommand::Replay(args) = &command {
-        return replay::run(args);
-    }
-    let json = command.json();
-    let connect = command.connect().cloned().expect("all others talk to a host");
+async fn on_host(command: HostCommand) -> Result<(), Failure> {
+    let json = command.connect().json;
     let connect = match &command {
-        PolicyCommand::Push(_) | PolicyCommand::Activate(_) | PolicyCommand::Rollback(_) => {
-            connect.with_patience(PUSH_TIMEOUT)
+        HostCommand::Push(_) | HostCommand::Activate(_) | HostCommand::Rollback(_) => {
+            command.connect().clone().with_patience(PUSH_TIMEOUT)
         }
-        _ => connect,
+        _ => command.connect().clone(),
     };
     let told = connect.run(async |client| ask(client, &command).await).await?;
     if json {
         return tell::as_json(&told.facts);
     }
     match command {
-        PolicyCommand::List(_) => tell::list(&told.facts),
-        PolicyCommand::History(_) => tell::history(&told.facts),
-        PolicyCommand::Diff(_) => tell::diff(&told.facts),
-        PolicyCommand::Push(args) => tell::pushed(&told.facts, args.stage()),
-        PolicyCommand::Remove(args) => crate::output::say(&format!("{} is removed", args.slot.slot())),
-        PolicyCommand::Show(_) | PolicyCommand::Activate(_) | PolicyCommand::Rollback(_) => tell::show(&told.facts),
-        PolicyCommand::Replay(_) => Ok(()),
+        HostCommand::List(_) => tell::list(&told.facts),
+        HostCommand::History(_) => tell::history(&told.facts),
+        HostCommand::Diff(_) => tell::diff(&told.facts),
+        HostCommand::Push(args) => tell::pushed(&told.facts, args.stage()),
+        HostCommand::Remove(args) => crate::output::say(&format!("{} is removed", args.slot.slot())),
+        HostCommand::Show(_) | HostCommand::Activate(_) | HostCommand::Rollback(_) => tell::show(&told.facts),
     }
 }
 
-async fn ask(client: &Client, command: &PolicyCommand) -> Result<PolicyReport, Failure> {
+async fn ask(client: &Client, command: &HostCommand) -> Result<PolicyReport, Failure> {
     let change = |slot: &SlotArgs, change| ChangePolicy { slot: slot.slot(), change };
     let (read, change) = match command {
-        PolicyCommand::Push(args) => (None, Some(change(&args.slot, push(client, args).await?))),
-        PolicyCommand::Activate(args) => {
+        HostCommand::Push(args) => (None, Some(change(&args.slot, push(client, args).await?))),
+        HostCommand::Activate(args) => {
             (None, Some(change(&args.slot, PolicyChange::Activate(Generation::new(args.generation)))))
         }
-        PolicyCommand::Rollback(args) => (None, Some(change(&args.slot, PolicyChange::RollBack))),
-        PolicyCommand::Remove(args) => (None, Some(change(&args.slot, PolicyChange::Remove))),
-        PolicyCommand::List(_) => (Some(ReadPolicies::List), None),
-        PolicyCommand::Show(args) => (Some(ReadPolicies::Show(args.slot.slot())), None),
-        PolicyCommand::Diff(args) => (Some(ReadPolicies::Diff(args.slot.slot())), None),
-        PolicyCommand::History(args) => {
-            (Some(ReadPolicies::History { slot: args.slot.slot(), limit: args.limit as usize }), None)
+        HostCommand::Rollback(args) => (None, Some(change(&args.slot, PolicyChange::RollBack))),
+        HostCommand::Remove(args) => (None, Some(change(&args.slot, PolicyChange::Remove))),
+        HostCommand::List(_) => (Some(ReadPolicies::List), None),
+        HostCommand::Show(args) => (Some(ReadPolicies::Show(args.slot.slot())), None),
+        HostCommand::Diff(args) => (Some(ReadPolicies::Diff(args.slot.slot())), None),
+        HostCommand::History(args) => {
+            (Some(ReadPolicies::History { slot: args.slot.slot()?, limit: args.limit as usize }), None)
         }
-        PolicyCommand::Replay(_) => (None, None),
     };
     Ok(match (read, change) {
         (Some(read), _) => client.policies(read).await?,
         (None, Some(change)) => client.change_policy(change).await?,
-        (None, None) => unreachable!("a replay asks no host"),
+        (None, None) => unreachable!("each command reads or changes"),
     })
 }
 
