@@ -13,8 +13,8 @@ use crate::harness::root;
 enum Layer {
     /// Imports only what stands lower.
     Number(u32),
-    /// Imports the wire alone, or nothing of ours.
-    Beside,
+    /// Imports the wire alone, or nothing of ours; where it stands beside a layer, what that may import but the store.
+    Beside(Option<u32>),
     /// Imports its own kind alone.
     Apart,
 }
@@ -31,8 +31,10 @@ fn table() -> BTreeMap<String, Layer> {
         let mut cells = row.trim().trim_matches('|').split('|').map(str::trim);
         let (Some(names), Some(layer)) = (cells.next(), cells.next()) else { continue };
         let layer = match layer {
-            "beside" => Layer::Beside,
             "apart" => Layer::Apart,
+            beside if beside.starts_with("beside") => {
+                Layer::Beside(beside.trim_start_matches("beside").trim().parse().ok())
+            }
             number => match number.parse() {
                 Ok(number) => Layer::Number(number),
                 Err(_) => continue,
@@ -60,7 +62,8 @@ fn may_import(from: Layer, folder: &str, to: Layer) -> bool {
     match (from, to) {
         (Layer::Number(from), Layer::Number(to)) => to < from,
         (Layer::Number(_), _) => from == TOP,
-        (Layer::Beside, _) => folder == "host/wire",
+        (Layer::Beside(Some(from)), Layer::Number(to)) => to < from && folder != "host/store",
+        (Layer::Beside(_), _) => folder == "host/wire",
         (Layer::Apart, to) => to == Layer::Apart,
     }
 }

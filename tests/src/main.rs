@@ -25,6 +25,7 @@ mod overload;
 mod peers;
 mod peers_many;
 mod policies;
+mod policy_kit;
 mod policy_slots;
 mod policy_trials;
 mod reconcile;
