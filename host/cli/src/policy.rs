@@ -30,7 +30,7 @@ pub(crate) enum PolicyCommand {
     #[command(flatten)]
     Write(write::Write),
     #[command(flatten)]
-    Host(HostCommand),
+    Host(Box<HostCommand>),
 }
 
 impl PolicyCommand {
@@ -46,7 +46,7 @@ impl PolicyCommand {
 pub(crate) async fn run(command: PolicyCommand) -> Result<(), Failure> {
     match command {
         PolicyCommand::Write(command) => command.run(),
-        PolicyCommand::Host(command) => on_host(command).await,
+        PolicyCommand::Host(command) => on_host(*command).await,
     }
 }
 
