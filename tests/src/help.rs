@@ -60,14 +60,11 @@ fn a_command_does_not_explain_itself() {
         "policy remove",
         "policy history",
         "policy diff",
-<<<<<<< HEAD
         "policy replay",
-=======
         "policy new",
         "policy build",
         "policy test",
         "policy bench",
->>>>>>> 03c5111 (Tests and pages: the kit from the binary alone; where it stands among the crates)
         "check",
         "import cloudtrail",
         "completions",

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod component;
 mod new;
+mod replay;
 mod slot;
 mod tell;
 mod test;
@@ -21,7 +22,8 @@ use ostrakon_wire::{ChangePolicy, Generation, PolicyChange, ReadPolicies, Stage}
 use crate::connect::ConnectArgs;
 use crate::failure::Failure;
 use crate::policies::read_settings;
-use slot::{SlotArgs, share};
+use slot::SlotArgs;
+pub(crate) use slot::share;
 
 /// What to do about policies.
 #[derive(Debug, Subcommand)]
@@ -231,7 +233,7 @@ async fn ask(client: &Client, command: &HostCommand) -> Result<PolicyReport, Fai
         HostCommand::Show(args) => (Some(ReadPolicies::Show(args.slot.slot())), None),
         HostCommand::Diff(args) => (Some(ReadPolicies::Diff(args.slot.slot())), None),
         HostCommand::History(args) => {
-            (Some(ReadPolicies::History { slot: args.slot.slot()?, limit: args.limit as usize }), None)
+            (Some(ReadPolicies::History { slot: args.slot.slot(), limit: args.limit as usize }), None)
         }
     };
     Ok(match (read, change) {

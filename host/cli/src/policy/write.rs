@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{bench, build, new, test};
+use super::{bench, build, new, replay, test};
 use crate::failure::Failure;
 
 /// What to do.
@@ -16,6 +16,8 @@ pub(crate) enum Write {
     Test(test::TestArgs),
     /// Measure what a call costs
     Bench(bench::BenchArgs),
+    /// Run decisions that were made before through a candidate, and compare
+    Replay(replay::ReplayArgs),
 }
 
 impl Write {
@@ -26,6 +28,7 @@ impl Write {
             Self::Build(args) => args.json,
             Self::Test(args) => args.json,
             Self::Bench(args) => args.json,
+            Self::Replay(args) => args.json,
         }
     }
 
@@ -35,6 +38,7 @@ impl Write {
             Self::Build(args) => build::run(&args),
             Self::Test(args) => test::run(&args),
             Self::Bench(args) => bench::run(&args),
+            Self::Replay(args) => replay::run(&args),
         }
     }
 }
