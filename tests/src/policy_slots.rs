@@ -160,11 +160,14 @@ async fn a_component_that_no_longer_loads_ends_the_start_or_goes_unsaid() {
     assert!(gone.iter().any(|event| event["generation"] == 3 && event["to"] == 2), "{gone:?}");
     assert!(gone.iter().any(|event| event["generation"] == shadow), "{gone:?}");
     host.stop();
-    std::fs::write(policies.join("manifest.json"), b"{\"format\":1").unwrap();
-    let refused = folder.refused::<&str>(&[]).exits(1);
-    assert!(refused.stderr.contains("manifest.json is damaged"), "{refused:?}");
-    std::fs::write(policies.join("manifest.json"), b"{\"format\":9}").unwrap();
-    assert!(folder.refused::<&str>(&[]).exits(1).stderr.contains("format 9"));
+    let damage = |content: &str| {
+        ["manifest-0", "manifest-1"].iter().for_each(|name| std::fs::write(policies.join(name), content).unwrap());
+        folder.refused::<&str>(&[]).exits(1).stderr
+    };
+    let refused = damage("ostrakon");
+    assert!(refused.contains("manifest-") && refused.contains("is damaged"), "{refused}");
+    let refused = damage(&format!("{:<96}", "ostrakon policies 9 1 1 1"));
+    assert!(refused.contains("has format 9"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

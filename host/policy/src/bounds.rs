@@ -64,6 +64,8 @@ pub(crate) const SIGHT_MAX: usize = 4_096;
 /// What they may hold together, in bytes.
 pub(crate) const SIGHT_BYTES_MAX: usize = 16 << 20;
 
+/// How long a policy is loaded beside everything else before it is loaded like everything else, in milliseconds.
+pub(crate) const LOAD_PATIENCE_MS: u64 = 2_000;
 /// How often the watched folder is looked at, in milliseconds.
 pub(crate) const FOLDER_EVERY_MS: u64 = 200;
 /// Outcomes that a candidate beside the requests is taught at a time.

@@ -29,6 +29,7 @@ mod meter;
 mod patience;
 mod prediction;
 mod prepared;
+mod priority;
 mod reconciliation;
 mod registry;
 mod replay;

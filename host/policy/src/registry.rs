@@ -10,6 +10,7 @@
 mod changes;
 mod components;
 mod folder;
+mod history;
 mod keeper;
 mod kinds;
 mod manifest;
@@ -29,14 +30,16 @@ use crate::decisions::Recording;
 use crate::engine::PolicyEngine;
 use crate::error::{EngineError, LoadError};
 use crate::load::Loaded;
+use crate::priority;
 use crate::sight::Sight;
 use crate::slots::{PredictionSlots, ReconciliationSlots, ShardKeySlots, Trouble};
 use components::Components;
 pub use components::UploadError;
+use history::History;
 use keeper::Mail;
 use kinds::AnySlots;
-use manifest::Manifest;
 pub use manifest::ManifestError;
+use manifest::{Manifest, ManifestFiles};
 
 /// A policy that is to stand in a default slot from the start on.
 #[derive(Debug, Clone)]
@@ -131,13 +134,19 @@ pub(crate) struct Inner {
     prediction: Arc<PredictionSlots>,
     reconciliation: Arc<ReconciliationSlots>,
     /// What stands on disk. Held while something is changed, but not while a component is compiled.
-    manifest: Mutex<Manifest>,
+    state: Mutex<State>,
     /// Held while components are compiled, one at a time.
     loading: Mutex<()>,
     mail: Arc<Mail>,
     shard_of: OnceLock<ShardOf>,
     /// What decisions are shown to that are to be written down.
     recorded: Option<Arc<Sight>>,
+}
+
+pub(crate) struct State {
+    manifest: Manifest,
+    files: ManifestFiles,
+    history: History,
 }
 
 /// Stops the threads when the last handle is gone.
@@ -228,20 +237,11 @@ impl Inner {
         (self.config.now_ms)()
     }
 
-    fn manifest_file(&self) -> PathBuf {
-        self.config.path.join("manifest.json")
-    }
-
     /// Loads a component off the requests: one at a time, on a thread that gives way.
     fn load(&self, kind: PolicyKind, component: &[u8], settings: &str) -> Result<Loaded, LoadError> {
         let _loading = self.loading.lock();
-        std::thread::scope(|scope| {
-            let load = || {
-                keeper::give_way(keeper::COMPILING);
-                self.engine.load(kind, component, settings)
-            };
-            scope.spawn(load).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        let loaded = priority::beside("policy-load", || self.engine.load(kind, component, settings));
+        loaded.unwrap_or_else(|error| Err(LoadError::Malformed(format!("no thread to compile it on: {error}"))))
     }
 }
 

@@ -7,7 +7,7 @@ use ostrakon_wire::{ChangePolicy, ComponentDigest, Generation, PolicyChange, Slo
 
 use super::kinds::Generated;
 use super::manifest::{CandidateRecord, Event, GenerationRecord, Manifest, Origin, SlotRecord, What};
-use super::{ChangeError, Inner, Registry, check_slot};
+use super::{ChangeError, Inner, Registry, State, check_slot};
 use crate::bounds::SLOTS_MAX;
 use crate::error::LoadError;
 use crate::hex::hex;
@@ -74,8 +74,8 @@ impl Inner {
             }
         };
         let slow_us = push.slow_us.unwrap_or_else(|| slow_us_default(slot.kind));
-        let mut manifest = self.manifest.lock();
-        let mut next = manifest.clone();
+        let mut state = self.state.lock();
+        let mut next = state.manifest.clone();
         let number = next.take_number(slot.kind);
         next.generations.push(GenerationRecord {
             slot: slot.clone(),
@@ -100,9 +100,9 @@ impl Inner {
                 if matches!(push.stage, Stage::Shadow(_)) { What::Shadowed } else { What::Canaried }
             }
         };
-        next.add_event(self.event(what, slot, Some(number), by).with_digest(digest));
+        let event = self.event(what, slot, Some(number), by).with_digest(digest);
         let generated = Generated { number: Generation::new(number), policy, slow_us };
-        self.write(&mut manifest, next)?;
+        self.write(&mut state, next, Some(event))?;
         match push.stage {
             Stage::Serve => self.slots(slot.kind).serve(slot, generated),
             stage => self.slots(slot.kind).try_out(slot, generated, stage),
@@ -112,7 +112,8 @@ impl Inner {
 
     /// Which component with which settings: those in force, where nothing else is said.
     fn wanted(&self, slot: &Slot, push: &Push<'_>) -> Result<(String, String), ChangeError> {
-        let manifest = self.manifest.lock();
+        let state = self.state.lock();
+        let manifest = &state.manifest;
         let deciding = manifest.deciding(slot).and_then(|record| manifest.generation(slot.kind, record.active));
         let deciding = deciding.ok_or_else(|| ChangeError::Unknown(format!("nothing decides in {slot}")))?;
         let settings = |of: &str| push.settings.unwrap_or(of).to_owned();
@@ -139,11 +140,11 @@ impl Inner {
     fn activate(&self, slot: &Slot, number: u64, by: Option<&str>) -> Result<(), ChangeError> {
         let record = self.remembered(slot, number)?;
         let policy = self.load_again(&record)?;
-        let mut manifest = self.manifest.lock();
-        let mut next = manifest.clone();
+        let mut state = self.state.lock();
+        let mut next = state.manifest.clone();
         self.own_slot(&mut next, slot)?.serve(number);
-        next.add_event(self.event(What::Activated, slot, Some(number), by));
-        self.write(&mut manifest, next)?;
+        let event = self.event(What::Activated, slot, Some(number), by);
+        self.write(&mut state, next, Some(event))?;
         let (slots, number) = (self.slots(slot.kind), Generation::new(number));
         if !slots.promote(slot, number, record.slow_us) {
             slots.serve(slot, Generated { number, policy, slow_us: record.slow_us });
@@ -153,7 +154,8 @@ impl Inner {
 
     /// A generation that may decide in a slot: one that was made for it, or for one that decides in its place.
     fn remembered(&self, slot: &Slot, number: u64) -> Result<GenerationRecord, ChangeError> {
-        let manifest = self.manifest.lock();
+        let state = self.state.lock();
+        let manifest = &state.manifest;
         let unknown = || ChangeError::Unknown(format!("no generation {number} of {} is remembered", slot.kind.name()));
         manifest.generation(slot.kind, number).cloned().ok_or_else(unknown)
     }
@@ -167,13 +169,13 @@ impl Inner {
     /// Ends what is tried; where nothing is, the generation before decides again.
     fn roll_back(&self, slot: &Slot, by: Option<&str>) -> Result<(), ChangeError> {
         let no_slot = || ChangeError::Unknown(format!("there is no slot {slot}"));
-        let now = self.manifest.lock().slot(slot).cloned().ok_or_else(no_slot)?;
+        let now = self.state.lock().manifest.slot(slot).cloned().ok_or_else(no_slot)?;
         if let Some(candidate) = &now.candidate {
-            let mut manifest = self.manifest.lock();
-            let mut next = manifest.clone();
+            let mut state = self.state.lock();
+            let mut next = state.manifest.clone();
             next.slot_mut(slot).ok_or_else(no_slot)?.candidate = None;
-            next.add_event(self.event(What::Ended, slot, Some(candidate.generation), by));
-            self.write(&mut manifest, next)?;
+            let event = self.event(What::Ended, slot, Some(candidate.generation), by);
+            self.write(&mut state, next, Some(event))?;
             self.slots(slot.kind).end_trial(slot);
             return Ok(());
         }
@@ -181,12 +183,12 @@ impl Inner {
         let to = *now.before.last().ok_or_else(nothing)?;
         let record = self.remembered(slot, to)?;
         let policy = self.load_again(&record)?;
-        let mut manifest = self.manifest.lock();
-        let mut next = manifest.clone();
+        let mut state = self.state.lock();
+        let mut next = state.manifest.clone();
         next.slot_mut(slot).ok_or_else(no_slot)?.go_back(to);
         let event = self.event(What::RolledBack, slot, Some(now.active), by);
-        next.add_event(Event { to: Some(to), ..event });
-        self.write(&mut manifest, next)?;
+        let event = Event { to: Some(to), ..event };
+        self.write(&mut state, next, Some(event))?;
         let good = Generated { number: Generation::new(to), policy, slow_us: record.slow_us };
         self.slots(slot.kind).put_back(slot, good);
         Ok(())
@@ -196,26 +198,26 @@ impl Inner {
         if slot.is_default() {
             return Err(ChangeError::Unknown("the default slot cannot be removed".to_owned()));
         }
-        let mut manifest = self.manifest.lock();
-        let mut next = manifest.clone();
+        let mut state = self.state.lock();
+        let mut next = state.manifest.clone();
         let before = next.slots.len();
         next.slots.retain(|record| record.slot != *slot);
         if next.slots.len() == before {
             return Err(ChangeError::Unknown(format!("there is no slot {slot}")));
         }
-        next.add_event(self.event(What::Removed, slot, None, by));
-        self.write(&mut manifest, next)?;
+        let event = self.event(What::Removed, slot, None, by);
+        self.write(&mut state, next, Some(event))?;
         self.slots(slot.kind).remove(slot);
         Ok(())
     }
 
     /// Remembers that a component was refused. Where that cannot be written nothing is lost but the memory of it.
     pub(super) fn refuse(&self, slot: &Slot, digest: &str, error: &LoadError, by: Option<&str>) {
-        let mut manifest = self.manifest.lock();
-        let mut next = manifest.clone();
+        let mut state = self.state.lock();
+        let next = state.manifest.clone();
         let event = self.event(What::Refused, slot, None, by).with_digest(digest.to_owned());
-        next.add_event(Event { why: Some(error.to_string()), ..event });
-        if let Err(error) = self.write(&mut manifest, next) {
+        let event = Event { why: Some(error.to_string()), ..event };
+        if let Err(error) = self.write(&mut state, next, Some(event)) {
             tracing::warn!(%error, "a refusal cannot be written down");
         }
     }
@@ -225,11 +227,16 @@ impl Inner {
         Event { at_ms, what, slot, generation, to: None, digest: None, by, why: None, bad: None }
     }
 
-    /// Writes what is to stand on disk; from then on it is what stands there.
-    pub(super) fn write(&self, manifest: &mut Manifest, mut next: Manifest) -> Result<(), ChangeError> {
+    /// Writes what is to stand on disk, and what that is about, where it is to be told; from then on it is what stands there.
+    pub(super) fn write(&self, state: &mut State, mut next: Manifest, event: Option<Event>) -> Result<(), ChangeError> {
+        let State { manifest, files, history } = state;
+        if event.is_some() {
+            next.last.clone_from(&event);
+        }
         let forgot = next.forget();
-        next.write(&self.manifest_file())?;
+        files.write(&next)?;
         *manifest = next;
+        event.into_iter().for_each(|event| history.add(event));
         if forgot {
             let needed: HashSet<String> = manifest.generations.iter().map(|it| it.digest.clone()).collect();
             self.components.retain(&needed);

@@ -102,7 +102,8 @@ fn take(inner: &Inner, slot: &Slot, component: &Path, settings: &Path) {
 impl Inner {
     /// Whether just this decides in a slot.
     fn has(&self, slot: &Slot, digest: &str, settings: &str) -> bool {
-        let manifest = self.manifest.lock();
+        let state = self.state.lock();
+        let manifest = &state.manifest;
         let active = manifest.slot(slot).and_then(|record| manifest.generation(slot.kind, record.active));
         active.is_some_and(|active| active.digest == digest && active.settings == settings)
     }

@@ -13,13 +13,10 @@ use super::folder::Watched;
 use super::manifest::{Event, What};
 use crate::bounds::{BAD_WAIT_MS, FOLDER_EVERY_MS};
 use crate::decisions::Recorder;
+use crate::priority;
 use crate::shadow::{Shadows, Turn};
 use crate::slots::Trouble;
 
-/// How far a thread that compiles stands below the others.
-pub(super) const COMPILING: i32 = 10;
-/// How far one does that asks candidates: what it does is worth nothing to those who wait.
-const SHADOWING: i32 = 19;
 /// How long the shadow rests where there is nothing to compare.
 const IDLE: Duration = Duration::from_millis(2);
 /// How long it rests while there is no shadow.
@@ -50,16 +47,6 @@ impl Mail {
     }
 }
 
-/// From now on the thread that calls this gives way to the others, where the platform knows how.
-pub(super) fn give_way(nice: i32) {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), nice) {
-        tracing::debug!(%error, "a background thread keeps its priority");
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = nice;
-}
-
 pub(super) fn start(inner: &Arc<Inner>) -> std::io::Result<Vec<JoinHandle<()>>> {
     let named = |name: &str| std::thread::Builder::new().name(name.into());
     let keeping = Arc::clone(inner);
@@ -67,7 +54,7 @@ pub(super) fn start(inner: &Arc<Inner>) -> std::io::Result<Vec<JoinHandle<()>>> 
     *inner.mail.keeper.lock() = Some(keeper.thread().clone());
     let shadowing = Arc::clone(inner);
     let shadow = named("policy-shadow").spawn(move || {
-        give_way(SHADOWING);
+        priority::give_way();
         shadow(&shadowing);
     })?;
     Ok(vec![keeper, shadow])
@@ -144,8 +131,8 @@ impl Inner {
     /// Writes down that a generation was given up.
     fn gave_up(&self, slot: &Slot, from: Generation, to: Generation, why: String, bad: (u32, u64)) {
         tracing::warn!(%slot, %from, %to, %why, "a policy was given up");
-        let mut manifest = self.manifest.lock();
-        let mut next = manifest.clone();
+        let mut state = self.state.lock();
+        let mut next = state.manifest.clone();
         if let Some(record) = next.slot_mut(slot) {
             if record.candidate.as_ref().is_some_and(|it| it.generation == from.get()) {
                 record.candidate = None;
@@ -156,8 +143,8 @@ impl Inner {
             }
         }
         let event = self.event(What::GivenUp, slot, Some(from.get()), None);
-        next.add_event(Event { to: Some(to.get()), why: Some(why), bad: Some(bad), ..event });
-        if let Err(error) = self.write(&mut manifest, next) {
+        let event = Event { to: Some(to.get()), why: Some(why), bad: Some(bad), ..event };
+        if let Err(error) = self.write(&mut state, next, Some(event)) {
             tracing::error!(%error, "that a policy was given up cannot be written down");
         }
     }
@@ -165,11 +152,11 @@ impl Inner {
     /// Writes down that a shadow is not asked any more. It stays to be looked at until somebody ends it.
     fn shadow_ended(&self, slot: &Slot, candidate: Generation, why: String) {
         tracing::warn!(%slot, %candidate, %why, "a shadow is not asked any more");
-        let mut manifest = self.manifest.lock();
-        let mut next = manifest.clone();
+        let mut state = self.state.lock();
+        let next = state.manifest.clone();
         let event = self.event(What::Ended, slot, Some(candidate.get()), None);
-        next.add_event(Event { why: Some(why), ..event });
-        if let Err(error) = self.write(&mut manifest, next) {
+        let event = Event { why: Some(why), ..event };
+        if let Err(error) = self.write(&mut state, next, Some(event)) {
             tracing::error!(%error, "that a shadow has ended cannot be written down");
         }
     }
@@ -180,14 +167,14 @@ impl Inner {
         if proved.is_empty() {
             return;
         }
-        let mut manifest = self.manifest.lock();
-        let mut next = manifest.clone();
+        let mut state = self.state.lock();
+        let mut next = state.manifest.clone();
         for slot in &proved {
             if let Some(record) = next.slot_mut(slot) {
                 record.proved = true;
             }
         }
-        if let Err(error) = self.write(&mut manifest, next) {
+        if let Err(error) = self.write(&mut state, next, None) {
             tracing::warn!(%error, "that a policy has proved good cannot be written down");
         }
     }

@@ -1,17 +1,23 @@
-//! What stands on disk of slots, generations and what was done to them: one file, written whole or not at all.
+//! What stands on disk of slots and generations.
 //!
-//! `POLICIES/manifest.json`, format 1. Generations are numbered by kind, from 1 on, and no number is used twice. A slot
-//! names the generation that decides, those that decided before it (the latest last), and the one that is tried.
+//! Generations are numbered by kind, from 1 on, and no number is used twice. A slot names the generation that decides, those
+//! that decided before it (the latest last), and the one that is tried.
+//!
+//! Two files take turns, `manifest-0` and `manifest-1`: a line with the format, a number that rises with every write, the
+//! length and a checksum; then JSON. The higher number counts, and one that was cut off in the middle of its write does not.
+//! A file is written in place and synced once: making files anew would have the file system write its own journal, which
+//! commits of objects would wait for.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fs;
-use std::io::Write as _;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 
 use ostrakon_wire::{Generation, PolicyKind, Slot, Stage};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::bounds::{EVENTS_KEPT, GENERATIONS_KEPT};
+use crate::bounds::GENERATIONS_KEPT;
 
 const FORMAT: u32 = 1;
 
@@ -52,7 +58,8 @@ pub(crate) struct Manifest {
     next: BTreeMap<String, u64>,
     pub(crate) slots: Vec<SlotRecord>,
     pub(crate) generations: Vec<GenerationRecord>,
-    pub(crate) events: VecDeque<Event>,
+    /// What the last write was about.
+    pub(crate) last: Option<Event>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
@@ -162,55 +169,11 @@ impl What {
 
 impl Default for Manifest {
     fn default() -> Self {
-        Self {
-            format: FORMAT,
-            next: BTreeMap::new(),
-            slots: Vec::new(),
-            generations: Vec::new(),
-            events: VecDeque::new(),
-        }
+        Self { format: FORMAT, next: BTreeMap::new(), slots: Vec::new(), generations: Vec::new(), last: None }
     }
 }
 
 impl Manifest {
-    /// The one in a file; an empty one where there is no file.
-    pub(crate) fn read(file: &Path) -> Result<Self, ManifestError> {
-        #[derive(Deserialize)]
-        struct Format {
-            format: u32,
-        }
-        let name = || file.display().to_string();
-        let text = match fs::read(file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(source) => return Err(ManifestError::Io { file: name(), source }),
-        };
-        let damaged = |error: serde_json::Error| ManifestError::Damaged { file: name(), why: error.to_string() };
-        let Format { format } = serde_json::from_slice(&text).map_err(damaged)?;
-        if format > FORMAT {
-            return Err(ManifestError::Newer { file: name(), found: format });
-        }
-        let manifest: Self = serde_json::from_slice(&text).map_err(damaged)?;
-        manifest.check().map_err(|why| ManifestError::Damaged { file: name(), why })?;
-        Ok(manifest)
-    }
-
-    /// Writes it durably, whole or not at all.
-    pub(crate) fn write(&self, file: &Path) -> Result<(), ManifestError> {
-        let failed = |source| ManifestError::Io { file: file.display().to_string(), source };
-        let draft = file.with_extension("draft");
-        let text = serde_json::to_vec(self).expect("names and numbers can be written as JSON");
-        let write = || {
-            let mut out = fs::File::create(&draft)?;
-            out.write_all(&text)?;
-            out.sync_data()?;
-            fs::rename(&draft, file)?;
-            let folder = file.parent().expect("a file stands in a folder");
-            fs::File::open(folder)?.sync_all()
-        };
-        write().map_err(failed)
-    }
-
     /// What is named must be there.
     fn check(&self) -> Result<(), String> {
         for slot in &self.slots {
@@ -255,12 +218,6 @@ impl Manifest {
         fits.iter().find_map(|fit| self.slot(fit))
     }
 
-    pub(crate) fn add_event(&mut self, event: Event) {
-        self.events.push_back(event);
-        let too_many = self.events.len().saturating_sub(EVENTS_KEPT);
-        self.events.drain(..too_many);
-    }
-
     /// Forgets generations that no slot needs: the oldest of each slot beyond a bound. Answers whether there were some.
     pub(crate) fn forget(&mut self) -> bool {
         for slot in &mut self.slots {
@@ -288,6 +245,102 @@ impl Manifest {
         self.generations.reverse();
         self.generations.len() < before
     }
+}
+
+/// The two files.
+pub(super) struct ManifestFiles {
+    files: [(PathBuf, File); 2],
+    /// The number of the last write.
+    written: u64,
+}
+
+/// What a file begins with, before format, number, length and checksum.
+const WORDS: &str = "ostrakon policies";
+/// The first line, filled up with spaces.
+const HEAD_BYTES: usize = 96;
+/// Files grow in such steps, so that a write seldom changes their size.
+const STEP_BYTES: usize = 64 << 10;
+
+impl ManifestFiles {
+    /// Opens the files of a folder, and reads the manifest; an empty one where there are none.
+    pub(super) fn open(folder: &Path) -> Result<(Self, Manifest), ManifestError> {
+        let open = |name: &str| {
+            let path = folder.join(name);
+            let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+            file.map(|file| (path.clone(), file)).map_err(|source| failed(&path, source))
+        };
+        let files = [open("manifest-0")?, open("manifest-1")?];
+        let read = files.each_ref().map(|(path, file)| read(path, file));
+        let mut latest: Option<(u64, Manifest)> = None;
+        let mut wrong = None;
+        for read in read {
+            match read {
+                Ok(Some((number, manifest))) if latest.as_ref().is_none_or(|(latest, _)| number > *latest) => {
+                    latest = Some((number, manifest));
+                }
+                Ok(_) => {}
+                Err(error @ ManifestError::Newer { .. }) => return Err(error),
+                Err(error) => wrong = Some(error),
+            }
+        }
+        match (latest, wrong) {
+            (Some((written, manifest)), wrong) => {
+                if let Some(error) = wrong {
+                    tracing::warn!(%error, "a change of policies that was under way is not in force");
+                }
+                manifest.check().map_err(|why| ManifestError::Damaged { file: folder.display().to_string(), why })?;
+                Ok((Self { files, written }, manifest))
+            }
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok((Self { files, written: 0 }, Manifest::default())),
+        }
+    }
+
+    /// Writes a manifest durably, in place of the one before the last.
+    pub(super) fn write(&mut self, manifest: &Manifest) -> Result<(), ManifestError> {
+        let number = self.written + 1;
+        let (path, file) = &self.files[(number % 2) as usize];
+        let json = serde_json::to_vec(manifest).expect("names and numbers can be written as JSON");
+        let head = format!("{WORDS} {FORMAT} {number} {} {:016x}", json.len(), xxh3_64(&json));
+        let mut content = format!("{head:<width$}\n", width = HEAD_BYTES - 1).into_bytes();
+        content.extend(json);
+        // What is left of a longer one before is blank.
+        content.resize(content.len().next_multiple_of(STEP_BYTES), b' ');
+        let written = file.write_all_at(&content, 0).and_then(|()| file.sync_data());
+        written.map_err(|source| failed(path, source))?;
+        self.written = number;
+        Ok(())
+    }
+}
+
+fn failed(path: &Path, source: std::io::Error) -> ManifestError {
+    ManifestError::Io { file: path.display().to_string(), source }
+}
+
+/// The manifest of one file and its number; nothing for a file that was never written.
+fn read(path: &Path, file: &File) -> Result<Option<(u64, Manifest)>, ManifestError> {
+    let mut content = vec![0; file.metadata().map_err(|source| failed(path, source))?.len() as usize];
+    file.read_exact_at(&mut content, 0).map_err(|source| failed(path, source))?;
+    if content.is_empty() {
+        return Ok(None);
+    }
+    let damaged = |why: &str| ManifestError::Damaged { file: path.display().to_string(), why: why.to_owned() };
+    let (head, rest) = content.split_at_checked(HEAD_BYTES).ok_or_else(|| damaged("it is cut off"))?;
+    let head = std::str::from_utf8(head).ok().and_then(|head| head.strip_prefix(WORDS));
+    let head = head.ok_or_else(|| damaged("it does not begin as one does"))?;
+    let mut words = head.split_whitespace();
+    let format: u32 = words.next().and_then(|word| word.parse().ok()).ok_or_else(|| damaged("no format"))?;
+    if format > FORMAT {
+        return Err(ManifestError::Newer { file: path.display().to_string(), found: format });
+    }
+    let mut number = || words.next()?.parse::<u64>().ok();
+    let (Some(written), Some(len)) = (number(), number()) else { return Err(damaged("no number, or no length")) };
+    let json = rest.get(..len as usize).ok_or_else(|| damaged("it is cut off"))?;
+    if words.next() != Some(format!("{:016x}", xxh3_64(json)).as_str()) {
+        return Err(damaged("its checksum is another one"));
+    }
+    let manifest = serde_json::from_slice(json).map_err(|error| damaged(&error.to_string()))?;
+    Ok(Some((written, manifest)))
 }
 
 mod slot {
@@ -343,5 +396,45 @@ mod stage {
             Named::ShadowPpm(ppm) => Stage::Shadow(ppm),
             Named::CanaryPpm(ppm) => Stage::Canary(ppm),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(number: u64) -> Manifest {
+        Manifest { next: BTreeMap::from([("shard-key".to_owned(), number)]), ..Manifest::default() }
+    }
+
+    #[test]
+    fn a_write_that_was_cut_off_takes_the_last_whole_one_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut files, empty) = ManifestFiles::open(folder.path()).unwrap();
+        assert_eq!(empty, Manifest::default());
+        for number in 1..=5 {
+            files.write(&numbered(number)).unwrap();
+            assert_eq!(ManifestFiles::open(folder.path()).unwrap().1, numbered(number));
+        }
+        // The fifth stands in the second file.
+        let file = folder.path().join("manifest-1");
+        let whole = std::fs::read(&file).unwrap();
+        for cut in [1, HEAD_BYTES - 1, HEAD_BYTES, HEAD_BYTES + 10] {
+            std::fs::write(&file, &whole[..cut]).unwrap();
+            assert_eq!(ManifestFiles::open(folder.path()).unwrap().1, numbered(4), "cut at {cut}");
+        }
+        let mut flipped = whole.clone();
+        flipped[HEAD_BYTES + 10] ^= 1;
+        std::fs::write(&file, flipped).unwrap();
+        let (mut files, manifest) = ManifestFiles::open(folder.path()).unwrap();
+        assert_eq!(manifest, numbered(4));
+        files.write(&numbered(9)).unwrap();
+        assert_eq!(ManifestFiles::open(folder.path()).unwrap().1, numbered(9), "it goes on in the damaged one");
+        for name in ["manifest-0", "manifest-1"] {
+            std::fs::write(folder.path().join(name), b"{}").unwrap();
+        }
+        assert!(matches!(ManifestFiles::open(folder.path()), Err(ManifestError::Damaged { .. })));
+        std::fs::write(&file, format!("{:<96}", "ostrakon policies 9 1 1 1")).unwrap();
+        assert!(matches!(ManifestFiles::open(folder.path()), Err(ManifestError::Newer { found: 9, .. })));
     }
 }

@@ -7,9 +7,10 @@ use ostrakon_wire::{Generation, PolicyKind, Slot, Stage};
 use parking_lot::Mutex;
 
 use super::components::Components;
+use super::history::History;
 use super::keeper::Mail;
-use super::manifest::{Event, GenerationRecord, Manifest, Origin, SlotRecord, What};
-use super::{Given, Inner, OpenError, RegistryConfig, tell};
+use super::manifest::{Event, GenerationRecord, Manifest, ManifestFiles, Origin, SlotRecord, What};
+use super::{Given, Inner, OpenError, RegistryConfig, State, tell};
 use crate::cache::digest_of;
 use crate::engine::PolicyEngine;
 use crate::generation::Active;
@@ -40,6 +41,8 @@ struct Opening<'a> {
     manifest: Manifest,
     now_ms: u64,
     recorded: Option<Arc<Sight>>,
+    /// What happened so far.
+    events: Vec<Event>,
 }
 
 pub(super) fn open(engine: PolicyEngine, config: RegistryConfig) -> Result<Inner, OpenError> {
@@ -47,8 +50,8 @@ pub(super) fn open(engine: PolicyEngine, config: RegistryConfig) -> Result<Inner
     fs::create_dir_all(&config.path).map_err(io)?;
     engine.keep_compiled_in(&config.path.join("cache"))?;
     let components = Components::open(&config.path).map_err(io)?;
-    let file = config.path.join("manifest.json");
-    let manifest = Manifest::read(&file)?;
+    let (mut files, manifest) = ManifestFiles::open(&config.path)?;
+    let mut history = History::open(&config.path.join("history.jsonl"), manifest.last.as_ref()).map_err(io)?;
     let recorded = config.recording.map(|recording| Arc::new(Sight::new(recording.share_ppm)));
     let mut opening = Opening {
         engine: &engine,
@@ -56,6 +59,7 @@ pub(super) fn open(engine: PolicyEngine, config: RegistryConfig) -> Result<Inner
         manifest: manifest.clone(),
         now_ms: (config.now_ms)(),
         recorded: recorded.clone(),
+        events: Vec::new(),
     };
     for kind in PolicyKind::ALL {
         opening.settle_default(kind, config.given.iter().rev().find(|given| given.kind == kind))?;
@@ -64,17 +68,19 @@ pub(super) fn open(engine: PolicyEngine, config: RegistryConfig) -> Result<Inner
     let shard_key = Arc::new(opening.slots(&mail)?);
     let prediction = Arc::new(opening.slots(&mail)?);
     let reconciliation = Arc::new(opening.slots(&mail)?);
-    let opened = opening.manifest;
+    let Opening { manifest: mut opened, events, .. } = opening;
+    opened.last = events.last().cloned().or(opened.last);
     if opened != manifest {
-        opened.write(&file)?;
+        files.write(&opened)?;
     }
+    events.into_iter().for_each(|event| history.add(event));
     Ok(Inner {
         engine,
         components,
         shard_key,
         prediction,
         reconciliation,
-        manifest: Mutex::new(opened),
+        state: Mutex::new(State { manifest: opened, files, history }),
         loading: Mutex::new(()),
         mail,
         shard_of: OnceLock::new(),
@@ -151,7 +157,7 @@ impl Opening<'_> {
         why: Option<String>,
     ) {
         let (at_ms, slot) = (self.now_ms, slot.clone());
-        self.manifest.add_event(Event { at_ms, what, slot, generation, to, digest, by: None, why, bad: None });
+        self.events.push(Event { at_ms, what, slot, generation, to, digest, by: None, why, bad: None });
     }
 
     /// The slots of a kind, from their records.

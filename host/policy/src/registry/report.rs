@@ -18,7 +18,7 @@ impl Registry {
         match read {
             ReadPolicies::List => Ok(inner.list()),
             ReadPolicies::Show(slot) => {
-                let known = inner.manifest.lock().slot(slot).is_some();
+                let known = inner.state.lock().manifest.slot(slot).is_some();
                 known.then(|| inner.show(slot)).ok_or_else(|| ChangeError::Unknown(format!("there is no slot {slot}")))
             }
             ReadPolicies::History { slot, limit } => Ok(inner.history(slot.as_ref(), *limit)),
@@ -41,7 +41,8 @@ impl Inner {
 
     fn list(&self) -> Map {
         let infos = self.infos();
-        let manifest = self.manifest.lock();
+        let state = self.state.lock();
+        let manifest = &state.manifest;
         let line = |info: &SeatInfo| {
             let mut line = facts::slot(&info.slot);
             line.append(&mut facts::generation(&info.active));
@@ -55,7 +56,8 @@ impl Inner {
 
     pub(super) fn show(&self, slot: &Slot) -> Map {
         let info = self.infos().into_iter().find(|info| info.slot == *slot);
-        let manifest = self.manifest.lock();
+        let state = self.state.lock();
+        let manifest = &state.manifest;
         let record = manifest.slot(slot);
         let mut shown = facts::slot(slot);
         if let Some(info) = info {
@@ -77,9 +79,9 @@ impl Inner {
     }
 
     fn history(&self, slot: Option<&Slot>, limit: usize) -> Map {
-        let manifest = self.manifest.lock();
+        let state = self.state.lock();
         let of_slot = |event: &&Event| slot.is_none_or(|slot| event.slot == *slot);
-        let events = manifest.events.iter().rev().filter(of_slot).take(limit);
+        let events = state.history.latest_first().filter(of_slot).take(limit);
         Map::from([("events".into(), Value::Array(events.map(|event| Value::Map(told(event))).collect()))])
     }
 
