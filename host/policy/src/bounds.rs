@@ -48,6 +48,8 @@ pub(crate) const FUEL_PER_MS: u64 = 2_000_000;
 /// Deadlines that a call is given, one after the other, as long as the processor gives it little of them.
 pub(crate) const DEADLINES_WAITED_MAX: u32 = 10;
 
+/// Instances that are made when a policy is loaded.
+pub(crate) const SPARES: usize = 4;
 /// Bad calls after which a generation on trial is given up.
 pub(crate) const BAD_CALLS_MAX: u32 = 16;
 /// How long after its first bad call it is given up at the latest, in milliseconds.

@@ -165,7 +165,7 @@ impl Folder {
         let Ok(artifact) = component.serialize() else { return 0 };
         let file = self.file(engine, digest);
         let code = self.code(&file, &artifact).finalize().into_bytes();
-        let written = self.make_room().and_then(|()| write_private(&file, &[&artifact, &code]));
+        let written = self.make_room().and_then(|()| write_private(&file, &[&artifact, &code], false));
         if let Err(error) = written {
             tracing::warn!(file = %file.display(), %error, "a compiled policy cannot be kept");
         }
@@ -219,18 +219,20 @@ fn key_of(file: &Path) -> std::io::Result<[u8; KEY_BYTES]> {
     let mut key = [0; KEY_BYTES];
     let filled = rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
     assert_eq!(filled, KEY_BYTES, "so few bytes come at once");
-    write_private(file, &[&key])?;
+    write_private(file, &[&key], true)?;
     Ok(key)
 }
 
-/// Writes a file that is this user's alone, whole or not at all.
-fn write_private(file: &Path, parts: &[&[u8]]) -> std::io::Result<()> {
+/// Writes a file that is this user's alone. Without a sync a power cut may leave less of it, which its code shows.
+fn write_private(file: &Path, parts: &[&[u8]], lasting: bool) -> std::io::Result<()> {
     let mut draft = file.as_os_str().to_owned();
     draft.push(".draft");
     let _ = fs::remove_file(&draft);
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     parts.iter().try_for_each(|part| out.write_all(part))?;
-    out.sync_data()?;
+    if lasting {
+        out.sync_data()?;
+    }
     fs::rename(&draft, file)
 }
 

@@ -35,6 +35,7 @@ impl<P: Policy> Active<P> {
 
     /// The same generation, with none of its instances: what it takes to decide again, and no more.
     pub(crate) fn at_rest(&self) -> Self {
+        self.policy.prepared.drop_spares();
         Self::with_tally(self.number, self.policy.clone(), Arc::clone(&self.tally))
     }
 
@@ -82,7 +83,10 @@ impl<P: Policy> Active<P> {
         let mut lane = self.lanes.enter();
         let kept = match &mut *lane {
             Some(kept) => kept,
-            empty => empty.insert(fresh(prepared)?),
+            empty => {
+                let ready = prepared.start_or_spare().map_err(|error| error.into_fault())?;
+                empty.insert(Kept::new(ready))
+            }
         };
         kept.calls = kept.calls.wrapping_add(1);
         let mut result = if kept.calls.is_multiple_of(TIMED_EVERY) {
@@ -130,10 +134,12 @@ impl<P: Policy> Active<P> {
     }
 }
 
-/// Which calls of an instance are repeated: of the first ones more, since a generation that is new is the one in doubt.
+/// Which calls of an instance are repeated: of the first ones more (2, 8, 32, 128, 512), since a generation that is new is
+/// the one in doubt.
 #[inline]
 pub(crate) fn is_checked(calls: u32, every: u32) -> bool {
-    every != 0 && (calls.is_multiple_of(every) || calls > 1 && calls < every && calls.is_power_of_two())
+    let is_early = || calls < every && calls.is_power_of_two() && calls.trailing_zeros() % 2 == 1;
+    every != 0 && (calls.is_multiple_of(every) || is_early())
 }
 
 #[cold]

@@ -6,7 +6,7 @@ use ostrakon_core::policy::{PolicyFault, PredictionPolicy, ReconciliationPolicy,
 use ostrakon_wire::PolicyKind;
 
 use crate::abi::{About, Invalid};
-use crate::bounds::{NAME_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::bounds::{NAME_BYTES_MAX, SPARES, TEXT_BYTES_MAX};
 use crate::cache::{Cache, digest_of};
 use crate::check;
 use crate::engine::PolicyEngine;
@@ -187,8 +187,18 @@ fn first_call<P: Policy>(prepared: &Prepared) -> Result<(), LoadError> {
         StartError::Fault(stage, fault) => LoadError::Fault { stage, fault },
         StartError::Refused(invalid) => refusal(invalid),
     })?;
-    P::trial(&mut ready, prepared.limits())
-        .map_err(|(function, fault)| LoadError::Fault { stage: Stage::Call(function), fault })
+    let fault = |(function, fault)| LoadError::Fault { stage: Stage::Call(function), fault };
+    P::trial(&mut ready, prepared.limits()).map_err(fault)?;
+    prepared.spare(ready);
+    // The rest is a courtesy to the first calls: what is wrong with it they will find out themselves.
+    for _ in 1..SPARES.min(prepared.limits().lanes) {
+        let Ok(mut more) = prepared.start::<P>() else { break };
+        if P::trial(&mut more, prepared.limits()).is_err() {
+            break;
+        }
+        prepared.spare(more);
+    }
+    Ok(())
 }
 
 /// A policy's own words about its settings, if they are short enough to be words.

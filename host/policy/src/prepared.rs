@@ -1,9 +1,11 @@
 //! A compiled policy with its settings: what every instance of one generation is made from.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use ostrakon_core::policy::{Answer, PolicyFault, Question};
 use ostrakon_wire::PolicyKind;
+use parking_lot::Mutex;
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Linker, Lower, TypedFunc,
 };
@@ -58,8 +60,7 @@ pub(crate) struct Ready<P: Policy> {
     pub(crate) functions: P::Functions,
 }
 
-/// A compiled policy with its settings. Cheap to clone.
-#[derive(Clone)]
+/// A compiled policy with its settings.
 pub(crate) struct Prepared {
     engine: PolicyEngine,
     pre: InstancePre<Meter>,
@@ -67,6 +68,9 @@ pub(crate) struct Prepared {
     allowance: Allowance,
     settings: Arc<str>,
     state: Arc<[u8]>,
+    /// Instances that were made when the policy was loaded, and have answered a first question: so many first calls need
+    /// not make one.
+    spare: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
 /// Why an instance did not get as far as its first question.
@@ -117,12 +121,21 @@ impl Prepared {
             allowance,
             settings: settings.into(),
             state: state.into(),
+            spare: Mutex::default(),
         })
     }
 
     /// The same policy with another state.
     pub(crate) fn with_state(&self, state: Vec<u8>) -> Self {
-        Self { state: state.into(), ..self.clone() }
+        Self {
+            engine: self.engine.clone(),
+            pre: self.pre.clone(),
+            functions: Arc::clone(&self.functions),
+            allowance: self.allowance,
+            settings: Arc::clone(&self.settings),
+            state: state.into(),
+            spare: Mutex::default(),
+        }
     }
 
     /// The state that its instances are given.
@@ -179,6 +192,22 @@ impl Prepared {
         let functions =
             P::functions(self, &mut instance).map_err(|error| failed(PolicyFault::Impossible(error.to_string())))?;
         Ok(Ready { instance, functions })
+    }
+
+    /// Keeps an instance for one of the first calls.
+    pub(crate) fn spare<P: Policy>(&self, ready: Ready<P>) {
+        self.spare.lock().push(Box::new(ready));
+    }
+
+    /// Gives up the instances that were kept for first calls.
+    pub(crate) fn drop_spares(&self) {
+        self.spare.lock().clear();
+    }
+
+    /// An instance for calls: one that was kept for it, or a new one.
+    pub(crate) fn start_or_spare<P: Policy>(&self) -> Result<Ready<P>, StartError> {
+        let spare = self.spare.lock().pop().and_then(|spare| spare.downcast::<Ready<P>>().ok());
+        spare.map_or_else(|| self.start(), |spare| Ok(*spare))
     }
 
     fn instantiate(&self) -> Result<Instance, PolicyFault> {

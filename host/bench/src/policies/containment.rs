@@ -43,7 +43,7 @@ struct Outcome {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let folder = folder::fresh()?;
-    let host = Host::start(folder.path(), load::HISTORY)?;
+    let host = Host::start(folder.path(), &[])?;
     let measured = async { timeout(PATIENCE, measure(&host, options)).await };
     let outcomes = crate::load::runtime()?.block_on(measured)??;
     host.stop()?;

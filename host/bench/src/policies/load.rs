@@ -21,8 +21,6 @@ use crate::load::{Tally, Window};
 use crate::pipe::{self, Caller, action_id, perform};
 
 pub(crate) const CONNECTIONS: usize = 8;
-/// What the base of every addition is kept by.
-pub(crate) const HISTORY: &[&str] = &["--history", "1000000"];
 /// Requests under way on one connection at most.
 const UNDER_WAY: usize = 32;
 /// Objects that a connection writes over and reads.

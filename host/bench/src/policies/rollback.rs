@@ -58,7 +58,7 @@ fn bad() -> Vec<(String, Vec<u8>)> {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let folder = folder::fresh()?;
-    let host = Host::start(folder.path(), load::HISTORY)?;
+    let host = Host::start(folder.path(), &[])?;
     let measured = async { timeout(PATIENCE, measure(&host, options)).await };
     let (rows, failed) = crate::load::runtime()?.block_on(measured)??;
     host.stop()?;

@@ -137,7 +137,7 @@ impl Swapper {
 /// Measures rounds in turn on one host.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let folder = folder::fresh()?;
-    let host = Host::start(folder.path(), load::HISTORY)?;
+    let host = Host::start(folder.path(), &[])?;
     let measured = async { timeout(PATIENCE, measure(&host, options)).await };
     let report = crate::load::runtime()?.block_on(measured)??;
     host.stop()?;

@@ -104,7 +104,7 @@ impl Inner {
         let generated = Generated { number: Generation::new(number), policy, slow_us };
         self.write(&mut state, next, Some(event))?;
         match push.stage {
-            Stage::Serve => self.slots(slot.kind).serve(slot, generated),
+            Stage::Serve => self.mail.leave(self.slots(slot.kind).serve(slot, generated)),
             stage => self.slots(slot.kind).try_out(slot, generated, stage),
         }
         Ok(number)
@@ -147,7 +147,7 @@ impl Inner {
         self.write(&mut state, next, Some(event))?;
         let (slots, number) = (self.slots(slot.kind), Generation::new(number));
         if !slots.promote(slot, number, record.slow_us) {
-            slots.serve(slot, Generated { number, policy, slow_us: record.slow_us });
+            self.mail.leave(slots.serve(slot, Generated { number, policy, slow_us: record.slow_us }));
         }
         Ok(())
     }

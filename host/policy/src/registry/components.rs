@@ -1,6 +1,7 @@
 //! The components that a host was given, by digest, and those that are on their way to it.
 //!
-//! `components/DIGEST.wasm` is whole: it was written under another name and held against its digest before. `uploads/`
+//! `components/DIGEST.wasm` is whole: it was written under another name and held against its digest before; when it is
+//! read it is held against it again. `uploads/`
 //! holds a few that are half here; the one that waited longest makes room.
 
 use std::collections::HashSet;
@@ -61,6 +62,10 @@ impl Components {
         self.whole.join(digest).with_extension("wasm")
     }
 
+    fn is_here(&self, digest: &str, size: u64) -> bool {
+        fs::metadata(self.file(digest)).is_ok_and(|it| it.len() == size)
+    }
+
     /// The component of this digest, if it is here, and is what it was.
     pub(crate) fn read(&self, digest: &str) -> std::io::Result<Option<Vec<u8>>> {
         let brought = PolicyKind::ALL.map(shipped).into_iter().find(|shipped| digest_of(shipped.bytes) == digest);
@@ -82,20 +87,21 @@ impl Components {
     pub(crate) fn keep(&self, bytes: &[u8]) -> std::io::Result<String> {
         let digest = digest_of(bytes);
         let _writing = self.writing.lock();
-        if fs::metadata(self.file(&digest)).is_ok_and(|it| it.len() == bytes.len() as u64) {
+        if self.is_here(&digest, bytes.len() as u64) {
             return Ok(digest);
         }
         let draft = self.uploads.join(format!("{digest}.draft"));
         let mut out = fs::File::create(&draft)?;
         out.write_all(bytes)?;
-        out.sync_data()?;
-        self.put(&draft, &digest)?;
+        self.put(&out, &draft, &digest)?;
         Ok(digest)
     }
 
-    fn put(&self, draft: &Path, digest: &str) -> std::io::Result<()> {
+    /// One sync for content and name: each has the file system write its own journal, which commits of objects wait for.
+    /// What a power cut leaves of it no manifest names yet, and its digest shows.
+    fn put(&self, out: &fs::File, draft: &Path, digest: &str) -> std::io::Result<()> {
         fs::rename(draft, self.file(digest))?;
-        fs::File::open(&self.whole)?.sync_all()
+        out.sync_all()
     }
 
     /// Takes a part; answers how much of the component is here, from its beginning on.
@@ -109,7 +115,7 @@ impl Components {
         }
         let digest = hex(digest);
         let _writing = self.writing.lock();
-        if self.file(&digest).exists() {
+        if self.is_here(&digest, *size) {
             return Ok(*size);
         }
         let draft = self.uploads.join(format!("{digest}.part"));
@@ -124,12 +130,11 @@ impl Components {
         out.write_all(part)?;
         let here = here + part.len() as u64;
         if here == *size {
-            out.sync_data()?;
             if digest_of(&fs::read(&draft)?) != digest {
                 fs::remove_file(&draft)?;
                 return Err(UploadError::OtherDigest);
             }
-            self.put(&draft, &digest)?;
+            self.put(&out, &draft, &digest)?;
         }
         Ok(here)
     }

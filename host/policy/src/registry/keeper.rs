@@ -1,5 +1,6 @@
 //! The threads of the registry: one that gives up what is bad and looks into the watched folder, one that asks candidates.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, Thread};
@@ -17,6 +18,8 @@ use crate::priority;
 use crate::shadow::{Shadows, Turn};
 use crate::slots::Trouble;
 
+/// What was replaced and is not dropped yet: its instances are missing elsewhere.
+const LEFT_MAX: usize = 4;
 /// How long the shadow rests where there is nothing to compare.
 const IDLE: Duration = Duration::from_millis(2);
 /// How long it rests while there is no shadow.
@@ -28,9 +31,28 @@ pub(super) struct Mail {
     troubles: Mutex<Vec<Trouble>>,
     keeper: Mutex<Option<Thread>>,
     stop: AtomicBool,
+    /// What was replaced, until the last call that began before has certainly let go of it.
+    left: Mutex<Vec<(Instant, Box<dyn Any + Send>)>>,
 }
 
 impl Mail {
+    /// Keeps what was replaced for a while.
+    pub(super) fn leave(&self, left: Box<dyn Any + Send>) {
+        let mut all = self.left.lock();
+        all.push((Instant::now(), left));
+        let too_many = all.len().saturating_sub(LEFT_MAX);
+        let gone: Vec<_> = all.drain(..too_many).collect();
+        drop(all);
+        drop(gone);
+    }
+
+    /// Drops what was replaced long enough ago.
+    fn clear_up(&self) {
+        let long_ago = |since: &Instant| since.elapsed() >= Duration::from_millis(FOLDER_EVERY_MS);
+        let gone: Vec<_> = self.left.lock().extract_if(.., |(since, _)| long_ago(since)).collect();
+        drop(gone);
+    }
+
     pub(super) fn post(&self, trouble: Trouble) {
         self.troubles.lock().push(trouble);
         if let Some(keeper) = &*self.keeper.lock() {
@@ -82,6 +104,7 @@ fn keep(inner: &Inner) {
             continue;
         }
         looked = Instant::now();
+        inner.mail.clear_up();
         inner.end_trials();
         if let Some(watched) = &mut watched {
             watched.look(inner);

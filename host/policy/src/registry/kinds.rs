@@ -1,5 +1,6 @@
 //! The slots of all kinds, for those who change them without knowing which kind it is.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use ostrakon_wire::{Generation, Slot, Stage};
@@ -20,8 +21,9 @@ pub(crate) struct Generated {
 
 /// What can be done to the slots of a kind. Everything is done in one step.
 pub(crate) trait AnySlots: Send + Sync {
-    /// A new generation decides. Until it has proved good, the one before it is asked where it fails.
-    fn serve(&self, slot: &Slot, next: Generated);
+    /// A new generation decides. Until it has proved good, the one before it is asked where it fails. Answers what that
+    /// leaves behind: whoever drops it gives the memory back, which is nothing for a request to do.
+    fn serve(&self, slot: &Slot, next: Generated) -> Box<dyn Any + Send>;
     /// The generation decides that was tried; answers whether it was.
     fn promote(&self, slot: &Slot, candidate: Generation, slow_us: u32) -> bool;
     /// A generation decides that was good before. What is tried, is no longer.
@@ -69,14 +71,16 @@ fn last_good<P: Policy>(seat: &Seat<P>) -> Arc<Active<P>> {
 }
 
 impl<P: Policy> AnySlots for Slots<P> {
-    fn serve(&self, slot: &Slot, next: Generated) {
+    fn serve(&self, slot: &Slot, next: Generated) -> Box<dyn Any + Send> {
         let before = self.seat_or_inherited(slot);
+        let left = before.clone();
         let active = Arc::new(Active::new(next.number, next.policy));
         self.change(slot, |now| {
             let seat = now.cloned().unwrap_or(before);
             let guarded = Some(Guarded { last_good: last_good(&seat), watch: Arc::new(Watch::new(next.slow_us)) });
             Some(Seat { active, guarded, trial: None, ..seat })
         });
+        Box::new(left)
     }
 
     fn promote(&self, slot: &Slot, candidate: Generation, slow_us: u32) -> bool {

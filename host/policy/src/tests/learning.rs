@@ -50,8 +50,8 @@ fn a_policy_that_learns_is_no_longer_checked_for_purity() {
         (0..100).for_each(|_| assert!(slot.predict(&object(), &outlook(5)).result.is_ok()));
         slot.learn(Generation::FIRST, &[outcome(5, 6)]).unwrap();
     }
-    // At 2, 4, 8 and so on up to 512, and then at 1,024 and 2,048.
-    assert_eq!(slot.info().active.purity_checks, 11);
+    // At 2, 8, 32, 128 and 512, and then at 1,024 and 2,048.
+    assert_eq!(slot.info().active.purity_checks, 7);
 }
 
 #[test]

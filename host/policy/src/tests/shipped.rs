@@ -25,7 +25,7 @@ fn the_shipped_policies_load_and_answer() {
         println!("{} {} {}", info.active.name, info.active.version, info.active.digest);
         assert_eq!(info.active.faults.total(), 0);
     }
-    assert_eq!((keys.info().active.purity_checks, predictions.info().active.purity_checks), (11, 11));
+    assert_eq!((keys.info().active.purity_checks, predictions.info().active.purity_checks), (7, 7));
 }
 
 /// Median over rounds, in nanoseconds a call.
