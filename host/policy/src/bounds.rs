@@ -43,6 +43,8 @@ pub(crate) const STACK_BYTES_MAX: usize = 512 << 10;
 /// How often the clock of the deadlines ticks, in milliseconds: a deadline is kept to within one tick. Waking a thread
 /// every millisecond takes 2 % of a core where every five take 0.4 %.
 pub(crate) const TICK_MS: u64 = 5;
+/// The same while a policy is on trial, in milliseconds.
+pub(crate) const CLOSE_TICK_MS: u64 = 1;
 /// Fuel that stands for a millisecond where calls are bounded by fuel: about the instructions of a fast machine.
 pub(crate) const FUEL_PER_MS: u64 = 2_000_000;
 /// Deadlines that a call is given, one after the other, as long as the processor gives it little of them.
@@ -103,6 +105,9 @@ pub struct Limits {
     pub start_deadline_ms: u64,
     /// Deadline of one call of a shard-key or prediction policy, in milliseconds.
     pub hot_deadline_ms: u64,
+    /// The same while the policy is on trial: who runs too long then is given up at once, and others wait no longer than
+    /// they must.
+    pub trial_deadline_ms: u64,
     /// Deadline of one call that learns, in milliseconds.
     pub learning_deadline_ms: u64,
     /// Deadline of one call of a reconciliation policy without payloads, in milliseconds.
@@ -125,8 +130,9 @@ impl Default for Limits {
             settings_bytes_max: POLICY_SETTINGS_BYTES_MAX,
             hot_memory_bytes_max: 16 << 20,
             reconciliation_memory_bytes_max: 64 << 20,
-            start_deadline_ms: 250,
+            start_deadline_ms: 50,
             hot_deadline_ms: 20,
+            trial_deadline_ms: 2,
             learning_deadline_ms: 250,
             reconciliation_deadline_ms: 100,
             reconciliation_bytes_per_ms: 16 << 10,
@@ -138,6 +144,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The bounds of a policy on trial.
+    pub(crate) fn on_trial(&self) -> Self {
+        Self { hot_deadline_ms: self.trial_deadline_ms.min(self.hot_deadline_ms), ..self.clone() }
+    }
+
     /// Deadline of one reconciliation over so many payload bytes, in milliseconds.
     pub(crate) fn verdict_deadline_ms(&self, payload_bytes: usize) -> u64 {
         self.reconciliation_deadline_ms + (payload_bytes / self.reconciliation_bytes_per_ms.max(1)) as u64

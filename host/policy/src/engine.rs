@@ -26,7 +26,7 @@ struct Inner {
     limits: Limits,
     by_fuel: bool,
     cache: Cache,
-    _ticker: Ticker,
+    ticker: Ticker,
 }
 
 impl PolicyEngine {
@@ -52,7 +52,7 @@ impl PolicyEngine {
     fn with_config(config: &Config, limits: Limits, by_fuel: bool) -> Result<Self, EngineError> {
         let engine = Engine::new(config).map_err(|error| EngineError::Start(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| EngineError::Start(error.to_string()))?;
-        Ok(Self { inner: Arc::new(Inner { engine, limits, by_fuel, cache: Cache::default(), _ticker: ticker }) })
+        Ok(Self { inner: Arc::new(Inner { engine, limits, by_fuel, cache: Cache::default(), ticker }) })
     }
 
     /// Keeps what is compiled in a folder as well, which is made this user's alone.
@@ -78,6 +78,11 @@ impl PolicyEngine {
     /// [`LoadError`] names what is wrong with the component or its settings.
     pub fn load(&self, kind: PolicyKind, component: &[u8], settings: &str) -> Result<Loaded, LoadError> {
         load::load(self, &self.inner.cache, kind, component, settings)
+    }
+
+    /// Whether somebody is on trial, so that deadlines are kept closely.
+    pub(crate) fn watch_closely(&self, closely: bool) {
+        self.inner.ticker.watch_closely(closely);
     }
 
     /// Whether calls are bounded by fuel.

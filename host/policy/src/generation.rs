@@ -6,6 +6,7 @@ use std::time::Instant;
 use ostrakon_core::policy::{Decision, PolicyFault};
 use ostrakon_wire::Generation;
 
+use crate::bounds::Limits;
 use crate::lanes::{Kept, Lanes};
 use crate::load::Loaded;
 use crate::prepared::{Policy, Prepared};
@@ -19,6 +20,8 @@ pub(crate) struct Active<P: Policy> {
     pub(crate) number: Generation,
     pub(crate) policy: Loaded,
     pub(crate) tally: Arc<Tally>,
+    /// The bounds of its calls while it is on trial.
+    trial: Option<Limits>,
     lanes: Lanes<P>,
 }
 
@@ -30,7 +33,18 @@ impl<P: Policy> Active<P> {
 
     fn with_tally(number: Generation, policy: Loaded, tally: Arc<Tally>) -> Self {
         let lanes = Lanes::new(policy.prepared.limits().lanes);
-        Self { number, tally, lanes, policy }
+        Self { number, tally, trial: None, lanes, policy }
+    }
+
+    /// The same, on trial.
+    pub(crate) fn on_trial(number: Generation, policy: Loaded) -> Self {
+        let trial = Some(policy.prepared.limits().on_trial());
+        Self { trial, ..Self::new(number, policy) }
+    }
+
+    /// The same generation, on trial no more. What its instances were is made anew.
+    pub(crate) fn proved(&self) -> Self {
+        Self::with_tally(self.number, self.policy.clone(), Arc::clone(&self.tally))
     }
 
     /// The same generation, with none of its instances: what it takes to decide again, and no more.
@@ -46,6 +60,7 @@ impl<P: Policy> Active<P> {
     /// When the policy does not take the state.
     pub(crate) fn with_state(&self, state: Vec<u8>) -> Result<Self, PolicyFault> {
         let renewed = Self::with_tally(self.number, self.policy.with_state(state), Arc::clone(&self.tally));
+        let renewed = Self { trial: self.trial.clone(), ..renewed };
         let prepared = &renewed.policy.prepared;
         for (place, calls) in renewed.lanes.all().zip(self.lanes.calls()) {
             let mut kept = fresh::<P>(prepared)?;
@@ -79,7 +94,7 @@ impl<P: Policy> Active<P> {
     #[inline]
     fn ask_kept(&self, question: P::Question<'_>) -> Result<P::Answer, PolicyFault> {
         let prepared = &*self.policy.prepared;
-        let limits = prepared.limits();
+        let limits = self.trial.as_ref().unwrap_or_else(|| prepared.limits());
         let mut lane = self.lanes.enter();
         let kept = match &mut *lane {
             Some(kept) => kept,

@@ -233,6 +233,11 @@ impl Inner {
         PolicyKind::ALL.into_iter().map(|kind| self.slots(kind))
     }
 
+    /// Keeps deadlines closely while somebody is on trial.
+    fn look_closely(&self) {
+        self.engine.watch_closely(self.all_slots().any(|slots| slots.is_on_trial()));
+    }
+
     fn now_ms(&self) -> u64 {
         (self.config.now_ms)()
     }

@@ -162,8 +162,10 @@ impl<P: Policy> Slots<P> {
             let passed = seat.active.number;
             self.change(&seat.slot, |now| {
                 let now = now?;
-                let guarded = now.guarded.clone().filter(|_| now.active.number != passed);
-                Some(Seat { guarded, ..now.clone() })
+                if now.active.number != passed {
+                    return Some(now.clone());
+                }
+                Some(Seat { active: Arc::new(now.active.proved()), guarded: None, ..now.clone() })
             });
             proved.push(seat.slot.clone());
         }

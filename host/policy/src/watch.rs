@@ -1,8 +1,8 @@
 //! Is a generation that is new any good? Counts its bad calls until that is known.
 //!
 //! A generation is on trial as a canary, and for a while after it was put in. Every one of its bad calls is answered by the
-//! last good generation. It is given up when it has had [`BAD_CALLS_MAX`] faults, or [`BAD_WAIT_MS`] after the first one,
-//! whichever comes first; and when half of the calls in a row of [`SLOW_WINDOW`] were slower than its bound. One slow call
+//! last good generation. It is given up at once when a call overran its deadline; when it has had [`BAD_CALLS_MAX`] faults,
+//! or [`BAD_WAIT_MS`] after the first one, whichever comes first; and when half of the calls in a row of [`SLOW_WINDOW`] were slower than its bound. One slow call
 //! says nothing on a machine that does other things as well, so slowness is told by shares.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -31,6 +31,7 @@ pub(crate) struct Watch {
     slow: Duration,
     calls: AtomicU64,
     faults: AtomicU32,
+    slow_calls: AtomicU32,
     /// Milliseconds from the beginning to the first bad call of those that count, and one more; 0: there was none.
     first_bad: AtomicU64,
     /// Calls of the window in the high half, slow ones among them in the low half.
@@ -55,6 +56,7 @@ impl Watch {
             slow: Duration::from_micros(slow_us.into()),
             calls: AtomicU64::new(0),
             faults: AtomicU32::new(0),
+            slow_calls: AtomicU32::new(0),
             first_bad: AtomicU64::new(0),
             window: AtomicU64::new(0),
             fault: Mutex::new(None),
@@ -68,6 +70,10 @@ impl Watch {
         self.fault.lock().get_or_insert_with(|| fault.clone());
         let faults = self.faults.fetch_add(1, Ordering::Relaxed) + 1;
         let first = self.is_first_bad();
+        // Every further one would take as long from those who wait.
+        if matches!(fault, PolicyFault::Overran { .. }) {
+            return Finding::GiveUp(self.words());
+        }
         if faults >= BAD_CALLS_MAX || self.bad_for() >= Duration::from_millis(BAD_WAIT_MS) {
             return Finding::GiveUp(self.words());
         }
@@ -79,6 +85,9 @@ impl Watch {
     pub(crate) fn answered(&self, latency: Duration) -> Finding {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let slow = latency > self.slow;
+        if slow {
+            self.slow_calls.fetch_add(1, Ordering::Relaxed);
+        }
         let window = self.window.fetch_add(CALL | u64::from(slow), Ordering::Relaxed) + (CALL | u64::from(slow));
         if window >> 32 >= u64::from(SLOW_WINDOW) {
             self.window.fetch_sub(window.min(self.window.load(Ordering::Relaxed)), Ordering::Relaxed);
@@ -113,7 +122,7 @@ impl Watch {
 
     /// Whether it was asked, and never failed.
     pub(crate) fn is_good_so_far(&self) -> bool {
-        self.calls.load(Ordering::Relaxed) > 0 && self.bad_calls() == 0
+        self.calls.load(Ordering::Relaxed) > 0 && self.faults.load(Ordering::Relaxed) == 0
     }
 
     /// Whether it has been good for long enough.
@@ -123,9 +132,9 @@ impl Watch {
             && !self.is_in_doubt()
     }
 
-    /// Calls without a usable answer.
+    /// Calls without a usable answer, and slow ones.
     pub(crate) fn bad_calls(&self) -> u32 {
-        self.faults.load(Ordering::Relaxed)
+        self.faults.load(Ordering::Relaxed) + self.slow_calls.load(Ordering::Relaxed)
     }
 
     /// Since its first bad call, in microseconds.
@@ -146,7 +155,7 @@ impl Watch {
     }
 
     fn words(&self) -> String {
-        let faults = self.bad_calls();
+        let faults = self.faults.load(Ordering::Relaxed);
         match &*self.fault.lock() {
             Some(fault) => format!("{faults} bad calls, the first: {fault}"),
             None => format!("{faults} bad calls"),

@@ -26,7 +26,7 @@ use crate::{Options, folder};
 const PATIENCE: Duration = Duration::from_secs(900);
 const PER_S: u64 = 4_000;
 /// Between two hostile pushes.
-const EVERY: Duration = Duration::from_millis(50);
+const EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beside {

@@ -107,6 +107,7 @@ impl Inner {
             Stage::Serve => self.mail.leave(self.slots(slot.kind).serve(slot, generated)),
             stage => self.slots(slot.kind).try_out(slot, generated, stage),
         }
+        self.look_closely();
         Ok(number)
     }
 
@@ -149,6 +150,7 @@ impl Inner {
         if !slots.promote(slot, number, record.slow_us) {
             self.mail.leave(slots.serve(slot, Generated { number, policy, slow_us: record.slow_us }));
         }
+        self.look_closely();
         Ok(())
     }
 
@@ -211,15 +213,10 @@ impl Inner {
         Ok(())
     }
 
-    /// Remembers that a component was refused. Where that cannot be written nothing is lost but the memory of it.
-    pub(super) fn refuse(&self, slot: &Slot, digest: &str, error: &LoadError, by: Option<&str>) {
-        let mut state = self.state.lock();
-        let next = state.manifest.clone();
+    /// Remembers that a component was refused. Nothing has changed, so nothing is synced.
+    fn refuse(&self, slot: &Slot, digest: &str, error: &LoadError, by: Option<&str>) {
         let event = self.event(What::Refused, slot, None, by).with_digest(digest.to_owned());
-        let event = Event { why: Some(error.to_string()), ..event };
-        if let Err(error) = self.write(&mut state, next, Some(event)) {
-            tracing::warn!(%error, "a refusal cannot be written down");
-        }
+        self.state.lock().history.add(Event { why: Some(error.to_string()), ..event });
     }
 
     pub(super) fn event(&self, what: What, slot: &Slot, generation: Option<u64>, by: Option<&str>) -> Event {

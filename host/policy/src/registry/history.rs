@@ -34,7 +34,7 @@ impl History {
         if !text.is_empty() && !text.ends_with('\n') {
             history.file.write_all(b"\n")?;
         }
-        if let Some(last) = last.filter(|last| history.events.back() != Some(last)) {
+        if let Some(last) = last.filter(|last| !history.events.contains(last)) {
             history.add(last.clone());
         }
         Ok(history)

@@ -106,6 +106,7 @@ fn keep(inner: &Inner) {
         looked = Instant::now();
         inner.mail.clear_up();
         inner.end_trials();
+        inner.look_closely();
         if let Some(watched) = &mut watched {
             watched.look(inner);
         }

@@ -36,6 +36,8 @@ pub(crate) trait AnySlots: Send + Sync {
     fn remove(&self, slot: &Slot);
     /// Gives up what is bad; answers whether something is in doubt.
     fn look_after(&self) -> bool;
+    /// Whether any generation is on trial.
+    fn is_on_trial(&self) -> bool;
     /// Slots whose active generation has proved good, and no longer needs the one before it.
     fn end_trials(&self) -> Vec<Slot>;
     /// What stands where.
@@ -74,7 +76,7 @@ impl<P: Policy> AnySlots for Slots<P> {
     fn serve(&self, slot: &Slot, next: Generated) -> Box<dyn Any + Send> {
         let before = self.seat_or_inherited(slot);
         let left = before.clone();
-        let active = Arc::new(Active::new(next.number, next.policy));
+        let active = Arc::new(Active::on_trial(next.number, next.policy));
         self.change(slot, |now| {
             let seat = now.cloned().unwrap_or(before);
             let guarded = Some(Guarded { last_good: last_good(&seat), watch: Arc::new(Watch::new(next.slow_us)) });
@@ -118,7 +120,8 @@ impl<P: Policy> AnySlots for Slots<P> {
                     Some(Trial::Shadow { candidate: Arc::new(Active::new(number, policy)), shadow })
                 }
                 Stage::Canary(share_ppm) => {
-                    let (candidate, watch) = (Arc::new(Active::new(number, policy)), Arc::new(Watch::new(slow_us)));
+                    let candidate = Arc::new(Active::on_trial(number, policy));
+                    let watch = Arc::new(Watch::new(slow_us));
                     Some(Trial::Canary { candidate, share_ppm, watch })
                 }
                 Stage::Serve => None,
@@ -137,6 +140,10 @@ impl<P: Policy> AnySlots for Slots<P> {
 
     fn look_after(&self) -> bool {
         Self::look_after(self)
+    }
+
+    fn is_on_trial(&self) -> bool {
+        self.table().seats().any(|seat| seat.on_trial().next().is_some())
     }
 
     fn end_trials(&self) -> Vec<Slot> {

@@ -216,7 +216,9 @@ impl Opening<'_> {
         if let Some(kept) = self.manifest.slot_mut(&slot) {
             *kept = record;
         }
-        let active = Arc::new(Active::new(Generation::new(number), policy));
+        let number = Generation::new(number);
+        let active = if guarded.is_some() { Active::on_trial(number, policy) } else { Active::new(number, policy) };
+        let active = Arc::new(active);
         Ok(Some(Seat { slot, active, guarded, trial, recording: self.recorded.clone() }))
     }
 
@@ -264,7 +266,7 @@ impl Opening<'_> {
                 return (guarded, None);
             }
         };
-        let tried = Arc::new(Active::new(Generation::new(candidate.generation), policy.clone()));
+        let tried = Arc::new(Active::on_trial(Generation::new(candidate.generation), policy.clone()));
         let trial = match candidate.stage {
             Stage::Shadow(share_ppm) => {
                 let shadow = Arc::new(Shadow::new(active.clone(), policy, share_ppm));

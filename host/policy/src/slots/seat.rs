@@ -144,7 +144,7 @@ impl<P: Policy> Seat<P> {
     }
 
     /// The generations on trial.
-    pub(super) fn on_trial(&self) -> impl Iterator<Item = (Generation, &Watch)> {
+    pub(crate) fn on_trial(&self) -> impl Iterator<Item = (Generation, &Watch)> {
         let canary = match &self.trial {
             Some(Trial::Canary { candidate, watch, .. }) => Some((candidate.number, &**watch)),
             _ => None,
