@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use bytes::Bytes;
 use ostrakon_client::{Client, ClientConfig, Error, Expect, HostFile, ObjectId, Payload, PolicyChange, Slot, Stage};
 use ostrakon_policy::testing::{Hostile, hostile};
@@ -87,13 +88,19 @@ async fn one(host: &Host, run: u64, beside: Beside, seconds: u64) -> anyhow::Res
     let slowest = Arc::new(AtomicU64::new(0));
     let hostile = (beside == Beside::Pushes).then(|| {
         let (file, stop, slowest) = (host.file.clone(), Arc::clone(&stop), Arc::clone(&slowest));
-        tokio::spawn(async move { push_all(&file, run, &stop, &slowest).await })
+        // A thread of its own: regular requests are not to wait for his digests.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(push_all(&file, run, &stop, &slowest))
+        })
     });
     let (go_on, latest) = (Arc::new(AtomicBool::new(false)), Arc::<Latest>::default());
     let came = load::drive(&host.file, 1_000 + run, Pace::PerSecond(PER_S), window, go_on, latest).await?;
     stop.store(true, Ordering::Relaxed);
     let pushes = match hostile {
-        Some(hostile) => hostile.await??,
+        Some(hostile) => {
+            tokio::task::spawn_blocking(move || hostile.join()).await?.map_err(|_| anyhow!("he panicked"))??
+        }
         None => 0,
     };
     anyhow::ensure!(came.failed == 0, "regular requests failed");
@@ -111,15 +118,16 @@ async fn push_all(host: &HostFile, run: u64, stop: &AtomicBool, slowest: &Atomic
     let path = |path: &Option<std::path::PathBuf>| path.clone().unwrap_or_default();
     let config = ClientConfig::new(host.quic.to_string(), path(&host.cert), path(&host.key), path(&host.ca));
     let client = Client::connect(ClientConfig { deadline: Duration::from_secs(30), ..config }).await?;
-    let all: Vec<Hostile> = hostile().into_iter().filter(|each| each.kind == PolicyKind::ShardKey).collect();
+    let of_kind = hostile().into_iter().filter(|each| each.kind == PolicyKind::ShardKey);
+    let all: Vec<(Hostile, Bytes)> = of_kind.map(|each| (each.clone(), Bytes::from(each.bytes))).collect();
     let slot = Slot { kind: PolicyKind::ShardKey, client: Some("hostile".into()), data_type: None };
     let mut pushes = 0;
-    for each in all.iter().cycle() {
+    for (each, component) in all.iter().cycle() {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let began = Instant::now();
-        if let Ok(digest) = client.upload_component(&Bytes::copy_from_slice(&each.bytes), |_| {}).await {
+        if let Ok(digest) = client.upload_component(component, |_| {}).await {
             let change =
                 PolicyChange::Push { digest: Some(digest), settings: None, stage: Stage::Serve, slow_us: None };
             let pushed = client.change_policy(ostrakon_client::ChangePolicy { slot: slot.clone(), change }).await;
