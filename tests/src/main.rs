@@ -26,6 +26,7 @@ mod peers;
 mod peers_many;
 mod policies;
 mod policy_kit;
+mod policy_replay;
 mod policy_slots;
 mod policy_trials;
 mod reconcile;

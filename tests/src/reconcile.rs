@@ -194,7 +194,7 @@ async fn a_ticket_is_forgotten_by_a_crash_or_its_action_is_done_twice() {
     client.merge(&object, structured(&json!({"a": 3})), Expect::Any).await.unwrap();
     host.kill();
 
-    let host = folder.serve();
+    let host = folder.serve_with(&["--policy", "reconciliation=shipped"]);
     let client = host.client().await;
     let waited = client.ticket("tickets", ticket, Duration::from_secs(5)).await.unwrap();
     let Outcome::Committed(done) = waited else { panic!("{waited:?}") };

@@ -29,6 +29,9 @@ impl std::str::FromStr for KindAndFile {
     }
 }
 
+/// Stands for the component that the host brings.
+const SHIPPED: &str = "shipped";
+
 /// The kind of that name.
 pub(crate) fn kind_of(name: &str) -> Result<PolicyKind, String> {
     let kinds = || PolicyKind::ALL.map(PolicyKind::name).join(", ");
@@ -54,14 +57,14 @@ impl PolicyFiles {
     /// What was named for one kind, read.
     fn given(&self, kind: PolicyKind) -> Result<Option<Given>, Failure> {
         let unreadable = |file: &Path, error: std::io::Error| Failure::refused(format!("{}: {error}", file.display()));
-        let component = Self::file_of(&self.components, kind).map(|file| {
+        let named = Self::file_of(&self.components, kind);
+        let component = named.filter(|file| file.as_os_str() != SHIPPED).map(|file| {
             let bytes = std::fs::read(file).map_err(|error| unreadable(file, error))?;
             Ok::<_, Failure>((file.display().to_string(), bytes))
         });
         let settings = Self::file_of(&self.settings, kind).map(|file| read_settings(file));
         let (component, settings) = (component.transpose()?, settings.transpose()?);
-        let named = component.is_some() || settings.is_some();
-        Ok(named.then_some(Given { kind, component, settings }))
+        Ok((named.is_some() || settings.is_some()).then_some(Given { kind, component, settings }))
     }
 
     /// Reads and loads what was named, so that a start can be refused before anything is written.

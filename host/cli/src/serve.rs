@@ -52,7 +52,7 @@ pub(crate) struct ServeArgs {
     ready_file: Option<PathBuf>,
 
     /// Let this component decide by default for its kind (shard-key, prediction or reconciliation), from now on: it stays
-    /// when the host is started without
+    /// when the host is started without; KIND=shipped goes back to what the host brings
     #[arg(long, value_name = "KIND=FILE")]
     policy: Vec<KindAndFile>,
 

@@ -110,10 +110,24 @@ pub fn compile(sources: &Sources, toolchain: &Toolchain) -> Result<Vec<u8>, Comp
 pub fn fetch(root: &Path, locked: bool, toolchain: &Toolchain) -> Result<(), CompileError> {
     let mut cargo = cargo(root, toolchain);
     cargo.args(["fetch", "--quiet"]).args(locked.then_some("--locked"));
+    // What is needed elsewhere alone need not come.
+    for target in host(toolchain).iter().map(String::as_str).chain([TARGET]) {
+        cargo.args(["--target", target]);
+    }
     run(&mut cargo).map_err(|error| match error {
         ProcessError::Failed { .. } => CompileError::Fetch { root: root.to_owned() },
         start => start.into(),
     })
+}
+
+/// The platform that the compiler runs on, where it says so: procedural macros are built for it.
+fn host(toolchain: &Toolchain) -> Option<String> {
+    let mut rustc = Command::new(&toolchain.rustc);
+    if let Some(libraries) = &toolchain.libraries {
+        rustc.env("LD_LIBRARY_PATH", libraries);
+    }
+    let told = String::from_utf8(rustc.arg("-vV").output().ok()?.stdout).ok()?;
+    told.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
 }
 
 /// Cargo, the one that started us if one did.

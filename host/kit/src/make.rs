@@ -115,7 +115,9 @@ fn package<'a>(metadata: &'a Metadata, manifest: &Path) -> Result<&'a Package, M
 
 /// What cargo says of the project. Crates that lie on this machine are given names instead of their folders.
 fn sources(manifest: &Path) -> Result<Sources, MakeError> {
-    let metadata = read(MetadataCommand::new().manifest_path(manifest))?;
+    // What other platforms need is no business of this build.
+    let only = ["--filter-platform".to_owned(), TARGET.to_owned()];
+    let metadata = read(MetadataCommand::new().manifest_path(manifest).other_options(only))?;
     let package = package(&metadata, manifest)?;
     let library = package.targets.iter().find(|target| target.crate_types.contains(&CrateType::CDyLib));
     let library = library.ok_or_else(|| MakeError::NoLibrary(package.name.to_string()))?;

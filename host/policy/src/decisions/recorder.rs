@@ -98,6 +98,7 @@ impl Recorder {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use ostrakon_core::policy::{Answer, Forecast, Question, Route};
     use ostrakon_wire::Generation;

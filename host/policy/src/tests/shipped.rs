@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use ostrakon_core::policy::{PredictionPolicy as _, ShardKeyPolicy as _};
-use ostrakon_wire::PolicyKind;
+use ostrakon_core::policy::{Placing, PredictionPolicy as _, Question, ShardKeyPolicy as _};
+use ostrakon_wire::{Generation, PolicyKind};
 
 use super::calls::{brief, judge, limits, object, outlook, placing};
 use crate::slots::{PredictionSlots, ReconciliationSlots, ShardKeySlots};
-use crate::{PolicyEngine, shipped};
+use crate::{PolicyEngine, Recorded, answer_all, replay, shipped};
 
 #[test]
 fn the_shipped_policies_load_and_answer() {
@@ -66,4 +66,25 @@ fn what_a_call_costs() {
         let faults = [keys.info(), predictions.info(), reconciliation.info()].map(|info| info.active.faults.total());
         assert_eq!(faults, [0; 3]);
     }
+}
+
+#[test]
+#[ignore = "a measurement: run with --release -- --ignored --nocapture"]
+fn what_a_replay_costs() {
+    const DECISIONS: u64 = 1_000_000;
+    let engine = PolicyEngine::deterministic(limits()).unwrap();
+    let candidate = engine.load(PolicyKind::ShardKey, shipped(PolicyKind::ShardKey).bytes, "{}").unwrap();
+    let questions: Vec<Question> = (0..DECISIONS)
+        .map(|n| {
+            let name = format!("vol-{n:08x}");
+            Question::Place(Placing { name: name.as_str(), timestamp_ms: n, ..placing("volume") }.kept())
+        })
+        .collect();
+    let answers = answer_all(&candidate, questions.iter());
+    let recorded = |(question, answer)| Recorded { question, generation: Generation::FIRST, answer };
+    let decisions: Vec<Recorded> = questions.into_iter().zip(answers).map(recorded).collect();
+    let began = Instant::now();
+    let replayed = replay(&candidate, &decisions, None);
+    println!("{DECISIONS} decisions in {:?}, answers {:016x}", began.elapsed(), replayed.answers);
+    assert_eq!((replayed.differ, replayed.impure, replayed.faults), (0, 0, 0));
 }
