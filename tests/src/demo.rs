@@ -36,6 +36,8 @@ fn the_demo_takes_too_long_or_its_numbers_do_not_add_up() {
     assert!(number("/together/verdicts") > 0, "nothing was reconciled");
     assert_eq!(number("/together/told"), number("/together/version"), "who watches is told every version");
     assert_eq!(number("/transfers/sum"), 1_000 * number("/transfers/accounts"));
+    assert!(number("/candidates/compared") > 0 && number("/candidates/differ") > 0);
+    assert_eq!(number("/candidates/swaps"), 10);
     for kind in ["shard-key", "prediction", "reconciliation"] {
         assert!(number(&format!("/policies/{kind}/calls")) > 0, "the {kind} policy decided nothing");
         assert_eq!(number(&format!("/policies/{kind}/faults")), 0);
@@ -46,7 +48,9 @@ fn the_demo_takes_too_long_or_its_numbers_do_not_add_up() {
 #[test]
 fn a_small_demo_says_nothing_to_people() {
     let ran = run(None, ["demo", "--events", "300", "--speed", "max"]).exits(0);
-    for word in ["conflicts", "predictions", "objects", "shards", "policy shard-key", "together", "transfers"] {
+    for word in
+        ["conflicts", "predictions", "objects", "shards", "policy shard-key", "together", "transfers", "swapped"]
+    {
         assert!(ran.stdout.contains(word), "nothing of {word}: {ran:?}");
     }
 }

@@ -3,6 +3,7 @@
 //! The host is a real one in a folder of its own, the traffic goes through QUIC from a connection for each principal, and
 //! every number comes from answers or from the host's own counts.
 
+mod candidates;
 mod together;
 mod transfers;
 
@@ -28,6 +29,7 @@ use crate::play::{Counts, Ids, Player, Speed, Trace};
 use crate::serve::{StoreArgs, print_next_steps};
 use crate::stop;
 use crate::summary::Summary;
+use candidates::Candidates;
 use together::Together;
 use transfers::Transfers;
 
@@ -75,8 +77,9 @@ that its sender last saw; who comes second is told what stands there, and acts a
 each such write a prediction policy says which version it will meet; whether it was right is judged \
 when the write has been ordered. Where an object lives is decided by a shard-key policy. At the end \
 many clients change one object at once and leave it to the host: each action waits for its turn, a \
-reconciliation policy judges it again on what stands there then, and nobody comes back. All policies \
-are WebAssembly components.";
+reconciliation policy judges it again on what stands there then, and nobody comes back; that policy is swapped \
+meanwhile. All policies are WebAssembly components. A candidate for shard keys is asked beside the one \
+that decides, to see what it would change.";
 
 /// The part that is played slowly enough to be watched: so many events, so many times faster than their own times.
 const WATCHED_EVENTS: usize = 960;
@@ -119,6 +122,7 @@ async fn show(
     }
     let config = ClientConfig::from_data_folder(folder).map_err(Error::from)?;
     let player = Player::new(config.clone(), Ids::OfTheTrace).await?;
+    candidates::shadow(player.client()).await?;
     let told = match play(args, trace, &player, &mut stop).await {
         Ok(played) => tell(&player, &config, &played, args.json).await,
         Err(failure) => Err(failure),
@@ -212,7 +216,8 @@ async fn tell(player: &Player, config: &ClientConfig, played: &Played, json: boo
     if let Some(failure) = played.summary.failure() {
         return Err(failure.after(played.summary.fields().into_map()));
     }
-    let together = Together::play(config).await?;
+    let (together, swaps) = tokio::join!(Together::play(config), candidates::swap(player.client()));
+    let (together, candidates) = (together?, Candidates::end(player.client(), swaps?).await?);
     let transfers = Transfers::play(config).await?;
     facts["policies"] = self::facts(player).await?["policies"].take();
     if json {
@@ -226,6 +231,7 @@ async fn tell(player: &Player, config: &ClientConfig, played: &Played, json: boo
             .set("shards_of_host", shards.1)
             .set("together", together.json())
             .set("transfers", transfers.json())
+            .set("candidates", candidates.json())
             .print();
     }
     played.summary.print()?;
@@ -234,7 +240,8 @@ async fn tell(player: &Player, config: &ClientConfig, played: &Played, json: boo
     ))?;
     tell_decisions(&facts)?;
     say(&together.line())?;
-    say(&transfers.line())
+    say(&transfers.line())?;
+    say(&candidates.line())
 }
 
 /// What the policies decided, as the host counted it.

@@ -75,11 +75,15 @@ pub(crate) const FOLDER_EVERY_MS: u64 = 200;
 /// Outcomes that a candidate beside the requests is taught at a time.
 pub(crate) const LESSON_MAX: usize = 1_024;
 /// Slots of one kind, the default counted.
-pub(crate) const SLOTS_MAX: usize = 256;
+pub(crate) const SLOTS_MAX: usize = 64;
 /// Generations of one slot that are remembered, so that one of them can be put in again.
 pub(crate) const GENERATIONS_KEPT: usize = 16;
 /// Events that the history remembers.
 pub(crate) const EVENTS_KEPT: usize = 1_024;
+/// Words of a reason that the history keeps, in bytes.
+pub(crate) const WHY_BYTES_MAX: usize = 1 << 10;
+/// How long a component that nobody has named is kept, in seconds.
+pub(crate) const UNNAMED_KEPT_S: u64 = 600;
 /// Components that are half here.
 pub(crate) const UPLOADS_MAX: usize = 8;
 /// What compiled components may hold in memory so that they need not be read again, in bytes.
@@ -138,7 +142,7 @@ impl Default for Limits {
             reconciliation_bytes_per_ms: 16 << 10,
             purity_every: 1_024,
             lanes: (2 * threads).clamp(4, 64),
-            instances_max: 512,
+            instances_max: 1_024,
         }
     }
 }

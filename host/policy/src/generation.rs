@@ -42,6 +42,11 @@ impl<P: Policy> Active<P> {
         Self { trial, ..Self::new(number, policy) }
     }
 
+    /// The same, on trial as another one is.
+    pub(crate) fn tried_as(self, other: &Self) -> Self {
+        Self { trial: other.trial.clone(), ..self }
+    }
+
     /// The same generation, on trial no more. What its instances were is made anew.
     pub(crate) fn proved(&self) -> Self {
         Self::with_tally(self.number, self.policy.clone(), Arc::clone(&self.tally))
@@ -60,7 +65,6 @@ impl<P: Policy> Active<P> {
     /// When the policy does not take the state.
     pub(crate) fn with_state(&self, state: Vec<u8>) -> Result<Self, PolicyFault> {
         let renewed = Self::with_tally(self.number, self.policy.with_state(state), Arc::clone(&self.tally));
-        let renewed = Self { trial: self.trial.clone(), ..renewed };
         let prepared = &renewed.policy.prepared;
         for (place, calls) in renewed.lanes.all().zip(self.lanes.calls()) {
             let mut kept = fresh::<P>(prepared)?;

@@ -88,6 +88,13 @@ fn begin(store: &mut Store<Meter>, deadline_ms: u64) {
     store.data_mut().patience = Patience::new(deadline_ms);
 }
 
+const NO_INSTANCE: &str = "no instance could be made";
+
+/// Whether a fault is that there is no room for another instance.
+pub(crate) fn is_no_instance(fault: &PolicyFault) -> bool {
+    matches!(fault, PolicyFault::Trapped(words) if words.starts_with(NO_INSTANCE))
+}
+
 #[cold]
 fn fault(error: &wasmtime::Error, meter: &Meter, deadline_ms: u64) -> PolicyFault {
     match error.downcast_ref::<Trap>() {
@@ -97,9 +104,7 @@ fn fault(error: &wasmtime::Error, meter: &Meter, deadline_ms: u64) -> PolicyFaul
             let words = trap.to_string();
             PolicyFault::Trapped(words.strip_prefix("wasm trap: ").unwrap_or(&words).to_owned())
         }
-        None if error.is::<PoolConcurrencyLimitError>() => {
-            PolicyFault::Trapped(format!("no instance could be made: {error}"))
-        }
+        None if error.is::<PoolConcurrencyLimitError>() => PolicyFault::Trapped(format!("{NO_INSTANCE}: {error}")),
         // What is no trap comes from reading the answer: pointers, lengths, texts and cases that cannot be.
         None => PolicyFault::Impossible(format!("{error:#}")),
     }

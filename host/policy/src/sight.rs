@@ -3,11 +3,12 @@
 //! Whoever decides never waits: where the queue is full the decision is not seen, and counted. Nothing is copied before
 //! there is room.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_queue::ArrayQueue;
 use ostrakon_core::policy::{Answer, Met, PolicyFault, Question};
 use ostrakon_wire::Generation;
+use parking_lot::Mutex;
 
 use crate::bounds::{SIGHT_BYTES_MAX, SIGHT_MAX};
 
@@ -23,12 +24,17 @@ pub(crate) struct Seen {
 
 /// The queue.
 pub(crate) struct Sight {
-    queue: ArrayQueue<Seen>,
-    bytes: AtomicUsize,
+    queue: Mutex<Queue>,
     share_ppm: u32,
     turn: AtomicU64,
     offered: AtomicU64,
     dropped: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Seen>,
+    bytes: usize,
 }
 
 /// Counts of a [`Sight`].
@@ -45,8 +51,7 @@ const PPM: u64 = 1_000_000;
 impl Sight {
     pub(crate) fn new(share_ppm: u32) -> Self {
         Self {
-            queue: ArrayQueue::new(SIGHT_MAX),
-            bytes: AtomicUsize::new(0),
+            queue: Mutex::default(),
             share_ppm,
             turn: AtomicU64::new(0),
             offered: AtomicU64::new(0),
@@ -60,16 +65,18 @@ impl Sight {
             return;
         }
         self.offered.fetch_add(1, Ordering::Relaxed);
-        if self.queue.is_full() || self.bytes.load(Ordering::Relaxed) > SIGHT_BYTES_MAX {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+        // Who looks on runs when nobody else wants to, and may be stopped while it holds the queue: it is not waited for.
+        let Some(mut queue) = self.queue.try_lock() else { return self.drop_one() };
+        if queue.waiting.len() >= SIGHT_MAX || queue.bytes > SIGHT_BYTES_MAX {
+            return self.drop_one();
         }
         let seen = seen();
-        self.bytes.fetch_add(seen.question.bytes(), Ordering::Relaxed);
-        if let Err(seen) = self.queue.push(seen) {
-            self.bytes.fetch_sub(seen.question.bytes(), Ordering::Relaxed);
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        queue.bytes += seen.question.bytes();
+        queue.waiting.push_back(seen);
+    }
+
+    fn drop_one(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Every so many decisions one is in the share, evenly.
@@ -86,8 +93,9 @@ impl Sight {
 
     /// The next one in line.
     pub(crate) fn next(&self) -> Option<Seen> {
-        let seen = self.queue.pop()?;
-        self.bytes.fetch_sub(seen.question.bytes(), Ordering::Relaxed);
+        let mut queue = self.queue.lock();
+        let seen = queue.waiting.pop_front()?;
+        queue.bytes -= seen.question.bytes();
         Some(seen)
     }
 

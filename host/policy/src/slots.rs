@@ -155,7 +155,7 @@ impl<P: Policy> Slots<P> {
     }
 
     /// Lets go of last good generations that are needed no longer, since those after them have proved good; answers where.
-    pub(crate) fn end_trials(&self) -> Vec<Slot> {
+    pub(crate) fn end_trials(&self) -> Vec<(Slot, Generation)> {
         let table = self.table.load_full();
         let mut proved = Vec::new();
         for seat in table.seats().filter(|seat| seat.guarded.as_ref().is_some_and(|it| it.watch.is_passed())) {
@@ -167,7 +167,7 @@ impl<P: Policy> Slots<P> {
                 }
                 Some(Seat { active: Arc::new(now.active.proved()), guarded: None, ..now.clone() })
             });
-            proved.push(seat.slot.clone());
+            proved.push((seat.slot.clone(), passed));
         }
         proved
     }

@@ -4,5 +4,6 @@
 pub(crate) mod calls;
 mod learning;
 mod load;
+mod registry;
 mod shipped;
 mod swap;

@@ -13,6 +13,7 @@ use ostrakon_wire::PolicyKind;
 use parking_lot::Mutex;
 
 use crate::bounds::{BAD_CALLS_MAX, BAD_WAIT_MS, SLOW_WINDOW, TRIAL_CALLS_MIN, TRIAL_MS_MIN};
+use crate::instance::is_no_instance;
 
 /// What a call says of its generation.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,6 +67,10 @@ impl Watch {
     /// A call had no usable answer.
     #[cold]
     pub(crate) fn failed(&self, fault: &PolicyFault) -> Finding {
+        // That there is no room for instances says nothing of the policy.
+        if is_no_instance(fault) {
+            return Finding::Nothing;
+        }
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.fault.lock().get_or_insert_with(|| fault.clone());
         let faults = self.faults.fetch_add(1, Ordering::Relaxed) + 1;
@@ -88,12 +93,13 @@ impl Watch {
         if slow {
             self.slow_calls.fetch_add(1, Ordering::Relaxed);
         }
-        let window = self.window.fetch_add(CALL | u64::from(slow), Ordering::Relaxed) + (CALL | u64::from(slow));
-        if window >> 32 >= u64::from(SLOW_WINDOW) {
-            self.window.fetch_sub(window.min(self.window.load(Ordering::Relaxed)), Ordering::Relaxed);
-            if too_slow(window) {
-                return Finding::GiveUp(self.slow_words(window));
-            }
+        self.window.fetch_add(CALL | u64::from(slow), Ordering::Relaxed);
+        let full = |window: u64| (window >> 32 >= u64::from(SLOW_WINDOW)).then_some(0);
+        // Of those who see it full one empties it, and judges what it held.
+        if let Ok(window) = self.window.fetch_update(Ordering::Relaxed, Ordering::Relaxed, full)
+            && too_slow(window)
+        {
+            return Finding::GiveUp(self.slow_words(window));
         }
         if slow && self.is_first_bad() { Finding::First } else { Finding::Nothing }
     }

@@ -8,7 +8,7 @@ use ostrakon_wire::{ChangePolicy, ComponentDigest, Generation, PolicyChange, Slo
 use super::kinds::Generated;
 use super::manifest::{CandidateRecord, Event, GenerationRecord, Manifest, Origin, SlotRecord, What};
 use super::{ChangeError, Inner, Registry, State, check_slot};
-use crate::bounds::SLOTS_MAX;
+use crate::bounds::{SLOTS_MAX, WHY_BYTES_MAX};
 use crate::error::LoadError;
 use crate::hex::hex;
 use crate::load::Loaded;
@@ -75,6 +75,9 @@ impl Inner {
         };
         let slow_us = push.slow_us.unwrap_or_else(|| slow_us_default(slot.kind));
         let mut state = self.state.lock();
+        // What nobody named yet may have been tidied up meanwhile.
+        self.components.keep_as(&digest, &bytes)?;
+        let good = self.slots(slot.kind).last_good(slot);
         let mut next = state.manifest.clone();
         let number = next.take_number(slot.kind);
         next.generations.push(GenerationRecord {
@@ -92,7 +95,7 @@ impl Inner {
         let record = self.own_slot(&mut next, slot)?;
         let what = match push.stage {
             Stage::Serve => {
-                record.serve(number);
+                record.serve(number, good.get());
                 What::Served
             }
             Stage::Shadow(_) | Stage::Canary(_) => {
@@ -131,9 +134,8 @@ impl Inner {
             if of_kind >= SLOTS_MAX {
                 return Err(ChangeError::TooMany { slots_max: SLOTS_MAX });
             }
-            let active = manifest.deciding(slot).expect("there is always a default").active;
-            let (slot, before) = (slot.clone(), Vec::new());
-            manifest.slots.push(SlotRecord { slot, active, before, proved: true, candidate: None });
+            let deciding = manifest.deciding(slot).expect("there is always a default").clone();
+            manifest.slots.push(SlotRecord { slot: slot.clone(), before: Vec::new(), candidate: None, ..deciding });
         }
         Ok(manifest.slot_mut(slot).expect("it was just seen to"))
     }
@@ -142,12 +144,22 @@ impl Inner {
         let record = self.remembered(slot, number)?;
         let policy = self.load_again(&record)?;
         let mut state = self.state.lock();
+        if state.manifest.generation(slot.kind, number).is_none() {
+            return Err(ChangeError::Unknown(format!("generation {number} was forgotten meanwhile")));
+        }
+        let now = state.manifest.slot(slot);
+        if now.is_some_and(|now| now.active == number) {
+            return Ok(());
+        }
+        let was_tried = now.and_then(|now| now.candidate.as_ref()).is_some_and(|it| it.generation == number);
+        let good = self.slots(slot.kind).last_good(slot);
         let mut next = state.manifest.clone();
-        self.own_slot(&mut next, slot)?.serve(number);
+        self.own_slot(&mut next, slot)?.serve(number, good.get());
         let event = self.event(What::Activated, slot, Some(number), by);
         self.write(&mut state, next, Some(event))?;
         let (slots, number) = (self.slots(slot.kind), Generation::new(number));
-        if !slots.promote(slot, number, record.slow_us) {
+        // One that was tried and is no longer was given up: that is still to be written down, and undoes this.
+        if !slots.promote(slot, number, record.slow_us) && !was_tried {
             self.mail.leave(slots.serve(slot, Generated { number, policy, slow_us: record.slow_us }));
         }
         self.look_closely();
@@ -175,18 +187,25 @@ impl Inner {
         if let Some(candidate) = &now.candidate {
             let mut state = self.state.lock();
             let mut next = state.manifest.clone();
-            next.slot_mut(slot).ok_or_else(no_slot)?.candidate = None;
+            let record = next.slot_mut(slot).ok_or_else(no_slot)?;
+            if record.candidate.as_ref() != Some(candidate) {
+                return Err(changed_meanwhile(slot));
+            }
+            record.candidate = None;
             let event = self.event(What::Ended, slot, Some(candidate.generation), by);
             self.write(&mut state, next, Some(event))?;
             self.slots(slot.kind).end_trial(slot);
             return Ok(());
         }
         let nothing = || ChangeError::Unknown(format!("nothing decided in {slot} before"));
-        let to = *now.before.last().ok_or_else(nothing)?;
+        let to = now.last_good.filter(|_| !now.proved).or(now.before.last().copied()).ok_or_else(nothing)?;
         let record = self.remembered(slot, to)?;
         let policy = self.load_again(&record)?;
         let mut state = self.state.lock();
         let mut next = state.manifest.clone();
+        if next.slot(slot) != Some(&now) || next.generation(slot.kind, to).is_none() {
+            return Err(changed_meanwhile(slot));
+        }
         next.slot_mut(slot).ok_or_else(no_slot)?.go_back(to);
         let event = self.event(What::RolledBack, slot, Some(now.active), by);
         let event = Event { to: Some(to), ..event };
@@ -216,7 +235,7 @@ impl Inner {
     /// Remembers that a component was refused. Nothing has changed, so nothing is synced.
     fn refuse(&self, slot: &Slot, digest: &str, error: &LoadError, by: Option<&str>) {
         let event = self.event(What::Refused, slot, None, by).with_digest(digest.to_owned());
-        self.state.lock().history.add(Event { why: Some(error.to_string()), ..event });
+        self.state.lock().history.add(Event { why: Some(clipped(error.to_string())), ..event });
     }
 
     pub(super) fn event(&self, what: What, slot: &Slot, generation: Option<u64>, by: Option<&str>) -> Event {
@@ -242,15 +261,26 @@ impl Inner {
     }
 }
 
+/// Words that are kept: a component may make a reason as long as it likes.
+pub(super) fn clipped(mut words: String) -> String {
+    words.truncate(words.floor_char_boundary(WHY_BYTES_MAX));
+    words
+}
+
+fn changed_meanwhile(slot: &Slot) -> ChangeError {
+    ChangeError::Unknown(format!("somebody changed {slot} meanwhile: look again"))
+}
+
 impl SlotRecord {
     /// Another generation decides; the one before it can be gone back to.
-    pub(super) fn serve(&mut self, number: u64) {
+    pub(super) fn serve(&mut self, number: u64, last_good: u64) {
         if self.active != number {
             self.before.retain(|before| *before != number);
             self.before.push(self.active);
         }
         self.active = number;
         self.proved = false;
+        self.last_good = Some(last_good);
         self.candidate = None;
     }
 
@@ -261,6 +291,7 @@ impl SlotRecord {
         }
         self.active = to;
         self.proved = true;
+        self.last_good = None;
         self.candidate = None;
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use ostrakon_wire::UploadComponent;
 use parking_lot::Mutex;
 
-use crate::bounds::UPLOADS_MAX;
+use crate::bounds::{UNNAMED_KEPT_S, UPLOADS_MAX};
 use crate::cache::digest_of;
 use crate::hex::hex;
 use crate::shipped::shipped;
@@ -80,21 +80,28 @@ impl Components {
         if digest_of(&bytes) == digest {
             return Ok(Some(bytes));
         }
-        Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the component's file is damaged"))
+        tracing::error!(digest, "a component's file is damaged, and removed: it can be sent again");
+        fs::remove_file(self.file(digest))?;
+        Ok(None)
     }
 
     /// Keeps a component; answers its digest.
     pub(crate) fn keep(&self, bytes: &[u8]) -> std::io::Result<String> {
         let digest = digest_of(bytes);
-        let _writing = self.writing.lock();
-        if self.is_here(&digest, bytes.len() as u64) {
-            return Ok(digest);
+        self.keep_as(&digest, bytes)?;
+        Ok(digest)
+    }
+
+    /// Keeps a component whose digest this is, if it is not here.
+    pub(crate) fn keep_as(&self, digest: &str, bytes: &[u8]) -> std::io::Result<()> {
+        if self.is_here(digest, bytes.len() as u64) {
+            return Ok(());
         }
+        let _writing = self.writing.lock();
         let draft = self.uploads.join(format!("{digest}.draft"));
         let mut out = fs::File::create(&draft)?;
         out.write_all(bytes)?;
-        self.put(&out, &draft, &digest)?;
-        Ok(digest)
+        self.put(&out, &draft, digest)
     }
 
     /// One sync for content and name: each has the file system write its own journal, which commits of objects wait for.
@@ -152,13 +159,15 @@ impl Components {
         waiting.iter().take(too_many).try_for_each(|(_, path)| fs::remove_file(path))
     }
 
-    /// Removes the components that are none of these. What cannot be removed stays.
+    /// Removes the components that are none of these, but for those that have just come. What cannot be removed stays.
     pub(crate) fn retain(&self, needed: &HashSet<String>) {
         let _writing = self.writing.lock();
         let entries = fs::read_dir(&self.whole).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()) {
             let named = path.file_stem().and_then(|stem| stem.to_str());
-            if named.is_some_and(|digest| !needed.contains(digest)) {
+            let age = fs::metadata(&path).and_then(|it| it.modified()).ok().and_then(|at| at.elapsed().ok());
+            let is_old = age.is_some_and(|age| age.as_secs() >= UNNAMED_KEPT_S);
+            if is_old && named.is_some_and(|digest| !needed.contains(digest)) {
                 let _ = fs::remove_file(path);
             }
         }

@@ -7,13 +7,14 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use ostrakon_wire::{PolicyKind, Slot, Stage};
 
 use super::Inner;
 use super::changes::Push;
-use super::manifest::Origin;
+use super::manifest::{GenerationRecord, Origin};
 
 /// When files were last changed, and their sizes.
 type Stamp = Option<(SystemTime, u64)>;
@@ -28,6 +29,8 @@ pub(super) struct Watched {
 struct File {
     seen: [Stamp; 2],
     taken: bool,
+    /// It was saved since the host was started.
+    saved: bool,
 }
 
 impl Watched {
@@ -35,7 +38,7 @@ impl Watched {
         Self { folder: folder.to_owned(), files: HashMap::new(), complained: false }
     }
 
-    pub(super) fn look(&mut self, inner: &Inner) {
+    pub(super) fn look(&mut self, inner: &Arc<Inner>) {
         let entries = match std::fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) => {
@@ -50,13 +53,20 @@ impl Watched {
             let Some(slot) = slot_of(&path) else { continue };
             let settings = path.with_extension("json");
             let seen = [stamp(&path), stamp(&settings)];
-            let file = self.files.entry(path.clone()).or_insert(File { seen: [None, None], taken: false });
-            let settled = file.seen == seen;
-            if !settled {
-                *file = File { seen, taken: false };
+            let unseen = File { seen: [None, None], taken: false, saved: false };
+            let file = self.files.entry(path.clone()).or_insert(unseen);
+            if file.seen != seen {
+                // The first look is no save: it lay there before.
+                let saved = file.seen[0].is_some();
+                *file = File { seen, taken: false, saved: file.saved || saved };
             } else if !file.taken {
                 file.taken = true;
-                take(inner, &slot, &path, &settings);
+                let (inner, saved) = (Arc::clone(inner), file.saved);
+                // What takes long to compile keeps nobody from giving up what is bad.
+                let taking = move || take(&inner, &slot, &path, &settings, saved);
+                if let Err(error) = std::thread::Builder::new().name("policy-folder".into()).spawn(taking) {
+                    tracing::warn!(%error, "a saved policy is not taken");
+                }
             }
         }
     }
@@ -68,7 +78,7 @@ fn stamp(path: &Path) -> Stamp {
 }
 
 /// Puts a file in, unless its slot has just that.
-fn take(inner: &Inner, slot: &Slot, component: &Path, settings: &Path) {
+fn take(inner: &Inner, slot: &Slot, component: &Path, settings: &Path, saved: bool) {
     let refused = |why: String| tracing::warn!(file = %component.display(), %slot, %why, "a policy is refused");
     let bytes = match std::fs::read(component) {
         Ok(bytes) => bytes,
@@ -83,7 +93,7 @@ fn take(inner: &Inner, slot: &Slot, component: &Path, settings: &Path) {
         Ok(digest) => digest,
         Err(error) => return refused(error.to_string()),
     };
-    if inner.has(slot, &digest, &settings) {
+    if inner.has(slot, &digest, &settings, saved) {
         return;
     }
     let push = Push {
@@ -100,12 +110,16 @@ fn take(inner: &Inner, slot: &Slot, component: &Path, settings: &Path) {
 }
 
 impl Inner {
-    /// Whether just this decides in a slot.
-    fn has(&self, slot: &Slot, digest: &str, settings: &str) -> bool {
+    /// Whether just this decides in a slot; or was the last that the folder put there, and somebody thought better of it
+    /// since: that is not undone by a start.
+    fn has(&self, slot: &Slot, digest: &str, settings: &str, saved: bool) -> bool {
         let state = self.state.lock();
         let manifest = &state.manifest;
+        let is_it = |record: &GenerationRecord| record.digest == digest && record.settings == settings;
         let active = manifest.slot(slot).and_then(|record| manifest.generation(slot.kind, record.active));
-        active.is_some_and(|active| active.digest == digest && active.settings == settings)
+        let of_folder = |record: &&GenerationRecord| record.slot == *slot && record.origin == Origin::Folder;
+        let last = manifest.generations.iter().rev().find(of_folder);
+        active.is_some_and(is_it) || !saved && last.is_some_and(is_it)
     }
 }
 

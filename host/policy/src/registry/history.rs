@@ -23,8 +23,8 @@ impl History {
     /// Opens the file, and adds the last event where that is missing. A line that cannot be read, as one that was cut off, is
     /// passed over.
     pub(super) fn open(path: &Path, last: Option<&Event>) -> std::io::Result<Self> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
+        let text = match std::fs::read(path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };

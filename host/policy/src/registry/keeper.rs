@@ -82,14 +82,16 @@ pub(super) fn start(inner: &Arc<Inner>) -> std::io::Result<Vec<JoinHandle<()>>> 
     Ok(vec![keeper, shadow])
 }
 
-fn keep(inner: &Inner) {
+fn keep(inner: &Arc<Inner>) {
     let mut watched = inner.config.watched.as_deref().map(Watched::new);
     let mut looked = Instant::now();
     let mut in_doubt = false;
     while !inner.mail.is_stopped() {
         let rest = if in_doubt { BAD_WAIT_MS / 5 } else { FOLDER_EVERY_MS };
         std::thread::park_timeout(Duration::from_millis(rest));
-        for trouble in std::mem::take(&mut *inner.mail.troubles.lock()) {
+        // Let go of at once: those who serve post here.
+        let troubles = std::mem::take(&mut *inner.mail.troubles.lock());
+        for trouble in troubles {
             match trouble {
                 Trouble::InDoubt => in_doubt = true,
                 Trouble::GaveUp { slot, from, to, why, bad_calls, took_us } => {
@@ -161,9 +163,12 @@ impl Inner {
             if record.candidate.as_ref().is_some_and(|it| it.generation == from.get()) {
                 record.candidate = None;
             }
+            record.before.retain(|before| *before != from.get());
             // Somebody may have changed the slot meanwhile.
             if record.active == from.get() {
                 record.go_back(to.get());
+            } else if record.last_good == Some(from.get()) {
+                record.last_good = Some(to.get());
             }
         }
         let event = self.event(What::GivenUp, slot, Some(from.get()), None);
@@ -187,15 +192,16 @@ impl Inner {
 
     /// Lets go of generations that nobody needs to go back to.
     fn end_trials(&self) {
-        let proved: Vec<Slot> = self.all_slots().flat_map(|slots| slots.end_trials()).collect();
+        let proved: Vec<_> = self.all_slots().flat_map(|slots| slots.end_trials()).collect();
         if proved.is_empty() {
             return;
         }
         let mut state = self.state.lock();
         let mut next = state.manifest.clone();
-        for slot in &proved {
-            if let Some(record) = next.slot_mut(slot) {
+        for (slot, number) in &proved {
+            if let Some(record) = next.slot_mut(slot).filter(|record| record.active == number.get()) {
                 record.proved = true;
+                record.last_good = None;
             }
         }
         if let Err(error) = self.write(&mut state, next, None) {

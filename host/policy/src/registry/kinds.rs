@@ -39,7 +39,9 @@ pub(crate) trait AnySlots: Send + Sync {
     /// Whether any generation is on trial.
     fn is_on_trial(&self) -> bool;
     /// Slots whose active generation has proved good, and no longer needs the one before it.
-    fn end_trials(&self) -> Vec<Slot>;
+    fn end_trials(&self) -> Vec<(Slot, Generation)>;
+    /// The generation to go back to, were another one put in now.
+    fn last_good(&self, slot: &Slot) -> Generation;
     /// What stands where.
     fn infos(&self) -> Vec<SeatInfo>;
     /// The shadows that are asked.
@@ -57,7 +59,7 @@ impl<P: Policy> Slots<P> {
         Seat {
             slot: slot.clone(),
             active: Arc::clone(&inherited.active),
-            guarded: None,
+            guarded: inherited.guarded.clone(),
             trial: None,
             recording: inherited.recording.clone(),
         }
@@ -76,6 +78,9 @@ impl<P: Policy> AnySlots for Slots<P> {
     fn serve(&self, slot: &Slot, next: Generated) -> Box<dyn Any + Send> {
         let before = self.seat_or_inherited(slot);
         let left = before.clone();
+        if !slot.is_default() {
+            next.policy.prepared.drop_spares();
+        }
         let active = Arc::new(Active::on_trial(next.number, next.policy));
         self.change(slot, |now| {
             let seat = now.cloned().unwrap_or(before);
@@ -112,6 +117,7 @@ impl<P: Policy> AnySlots for Slots<P> {
     fn try_out(&self, slot: &Slot, candidate: Generated, stage: Stage) {
         let before = self.seat_or_inherited(slot);
         let Generated { number, policy, slow_us } = candidate;
+        policy.prepared.drop_spares();
         self.change(slot, |now| {
             let seat = now.cloned().unwrap_or(before);
             let trial = match stage {
@@ -146,8 +152,12 @@ impl<P: Policy> AnySlots for Slots<P> {
         self.table().seats().any(|seat| seat.on_trial().next().is_some())
     }
 
-    fn end_trials(&self) -> Vec<Slot> {
+    fn end_trials(&self) -> Vec<(Slot, Generation)> {
         Self::end_trials(self)
+    }
+
+    fn last_good(&self, slot: &Slot) -> Generation {
+        last_good(&self.seat_or_inherited(slot)).number
     }
 
     fn infos(&self) -> Vec<SeatInfo> {

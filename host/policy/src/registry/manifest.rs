@@ -72,6 +72,8 @@ pub(crate) struct SlotRecord {
     pub(crate) before: Vec<u64>,
     /// Whether the active one has been good for long enough to be trusted without the one before it.
     pub(crate) proved: bool,
+    /// The one that answers where it fails, until then.
+    pub(crate) last_good: Option<u64>,
     pub(crate) candidate: Option<CandidateRecord>,
 }
 
@@ -177,7 +179,8 @@ impl Manifest {
     /// What is named must be there.
     fn check(&self) -> Result<(), String> {
         for slot in &self.slots {
-            let named = std::iter::once(slot.active).chain(slot.candidate.iter().map(|it| it.generation));
+            let candidate = slot.candidate.iter().map(|it| it.generation);
+            let named = std::iter::once(slot.active).chain(candidate).chain(slot.last_good);
             for number in named {
                 if self.generation(slot.slot.kind, number).is_none() {
                     return Err(format!("slot {} names generation {number}, of which it knows nothing", slot.slot));
@@ -228,7 +231,8 @@ impl Manifest {
         let needed = |record: &GenerationRecord| {
             slots.iter().filter(|slot| slot.slot.kind == record.slot.kind).any(|slot| {
                 let candidate = slot.candidate.as_ref().map(|it| it.generation);
-                slot.active == record.number || slot.before.contains(&record.number) || candidate == Some(record.number)
+                let named = [Some(slot.active), candidate, slot.last_good];
+                slot.before.contains(&record.number) || named.contains(&Some(record.number))
             })
         };
         let mut spare = BTreeMap::<Slot, usize>::new();
@@ -236,11 +240,14 @@ impl Manifest {
         // The newest first: of those that nobody needs a few are kept, so that they can be put in again.
         self.generations.reverse();
         self.generations.retain(|record| {
-            needed(record) || {
-                let spare = spare.entry(record.slot.clone()).or_default();
-                *spare += 1;
-                *spare <= GENERATIONS_KEPT
-            }
+            // Of a slot that is gone nothing is.
+            let has_slot = slots.iter().any(|slot| slot.slot == record.slot);
+            needed(record)
+                || has_slot && {
+                    let spare = spare.entry(record.slot.clone()).or_default();
+                    *spare += 1;
+                    *spare <= GENERATIONS_KEPT
+                }
         });
         self.generations.reverse();
         self.generations.len() < before

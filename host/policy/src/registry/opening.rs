@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use ostrakon_wire::{Generation, PolicyKind, Slot, Stage};
 use parking_lot::Mutex;
 
+use super::changes::clipped;
 use super::components::Components;
 use super::history::History;
 use super::keeper::Mail;
@@ -133,13 +134,15 @@ impl Opening<'_> {
             Some(record) => {
                 record.before.push(record.active);
                 // Named at a start, where nothing is in flight that another one could answer.
-                *record = SlotRecord { active: number, proved: true, candidate: None, ..record.clone() };
+                *record =
+                    SlotRecord { active: number, proved: true, last_good: None, candidate: None, ..record.clone() };
             }
             None => self.manifest.slots.push(SlotRecord {
                 slot: slot.clone(),
                 active: number,
                 before: Vec::new(),
                 proved: true,
+                last_good: None,
                 candidate: None,
             }),
         }
@@ -156,7 +159,7 @@ impl Opening<'_> {
         digest: Option<String>,
         why: Option<String>,
     ) {
-        let (at_ms, slot) = (self.now_ms, slot.clone());
+        let (at_ms, slot, why) = (self.now_ms, slot.clone(), why.map(clipped));
         self.events.push(Event { at_ms, what, slot, generation, to, digest, by: None, why, bad: None });
     }
 
@@ -210,6 +213,10 @@ impl Opening<'_> {
             // What was wanted stays where it can be put in again.
             record.before.retain(|before| *before != number);
             record.proved = true;
+            record.last_good = None;
+        }
+        if !slot.is_default() {
+            policy.prepared.drop_spares();
         }
         record.active = number;
         let (guarded, trial) = self.on_trial::<P>(&mut record, &policy);
@@ -253,8 +260,10 @@ impl Opening<'_> {
     ) -> (Option<Guarded<P>>, Option<Trial<P>>) {
         let slow_us =
             |number| self.manifest.generation(P::KIND, number).map_or(slow_us_default(P::KIND), |it| it.slow_us);
-        let guarded = record.before.last().filter(|_| !record.proved).and_then(|before| {
-            let last_good = Arc::new(Active::new(Generation::new(*before), self.load(P::KIND, *before).ok()?));
+        let guarded = record.last_good.filter(|_| !record.proved).and_then(|good| {
+            let policy = self.load(P::KIND, good).ok()?;
+            policy.prepared.drop_spares();
+            let last_good = Arc::new(Active::new(Generation::new(good), policy));
             Some(Guarded { last_good, watch: Arc::new(Watch::new(slow_us(record.active))) })
         });
         let Some(candidate) = record.candidate.clone() else { return (guarded, None) };
@@ -266,6 +275,7 @@ impl Opening<'_> {
                 return (guarded, None);
             }
         };
+        policy.prepared.drop_spares();
         let tried = Arc::new(Active::on_trial(Generation::new(candidate.generation), policy.clone()));
         let trial = match candidate.stage {
             Stage::Shadow(share_ppm) => {

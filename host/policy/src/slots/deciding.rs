@@ -55,18 +55,19 @@ impl PredictionPolicy for PredictionSlots {
     fn learn(&self, generation: Generation, outcomes: &[Outcome]) -> Result<bool, PolicyFault> {
         let table = self.table();
         let learns = |active: &&Arc<Active<Prediction>>| active.number == generation && active.policy.learns();
-        let found = table.seats().find_map(|seat| Some((seat, candidates(seat).find(learns)?)));
-        let Some((seat, active)) = found else { return Ok(false) };
-        let learned = Prediction::learn(&active.policy.prepared, outcomes);
-        let renewed = learned.and_then(|state| active.with_state(state));
-        let renewed = renewed.inspect_err(|fault| active.tally.fault(fault))?;
+        let Some(active) = table.seats().find_map(|seat| candidates(seat).find(learns)) else { return Ok(false) };
+        let state =
+            Prediction::learn(&active.policy.prepared, outcomes).inspect_err(|fault| active.tally.fault(fault))?;
         let mut learned = false;
-        self.change(&seat.slot, |now| {
-            let now = now?.clone();
-            let (seat, still) = replaced(now, Arc::new(renewed));
-            learned = still;
-            Some(seat)
-        });
+        // An override may go on with what decides by default: one generation has one state.
+        for seat in table.seats().filter(|seat| candidates(seat).any(|active| active.number == generation)) {
+            let renewed = active.with_state(state.clone()).inspect_err(|fault| active.tally.fault(fault))?;
+            self.change(&seat.slot, |now| {
+                let (seat, still) = replaced(now?.clone(), renewed);
+                learned |= still;
+                Some(seat)
+            });
+        }
         Ok(learned)
     }
 }
@@ -79,14 +80,17 @@ fn candidates(seat: &Seat<Prediction>) -> impl Iterator<Item = &Arc<Active<Predi
     })
 }
 
-/// The seat with another state of one of its generations, and whether that still was one of them.
-fn replaced(seat: Seat<Prediction>, renewed: Arc<Active<Prediction>>) -> (Seat<Prediction>, bool) {
+/// The seat with another state of one of its generations, and whether that still was one of them. Whether it is on trial
+/// is for the seat to say: that may have ended meanwhile.
+fn replaced(seat: Seat<Prediction>, renewed: Active<Prediction>) -> (Seat<Prediction>, bool) {
     if seat.active.number == renewed.number {
-        return (Seat { active: renewed, ..seat }, true);
+        let active = Arc::new(renewed.tried_as(&seat.active));
+        return (Seat { active, ..seat }, true);
     }
     match seat.trial {
         Some(Trial::Canary { candidate, share_ppm, watch }) if candidate.number == renewed.number => {
-            (Seat { trial: Some(Trial::Canary { candidate: renewed, share_ppm, watch }), ..seat }, true)
+            let candidate = Arc::new(renewed.tried_as(&candidate));
+            (Seat { trial: Some(Trial::Canary { candidate, share_ppm, watch }), ..seat }, true)
         }
         trial => (Seat { trial, ..seat }, false),
     }
