@@ -206,3 +206,37 @@ fn what_is_missing_is_not_named() {
     let none = run(None, ["policy", "test", text(&module)]).exits(1);
     assert!(none.stderr.contains("no component"), "{none:?}");
 }
+
+/// The example in JavaScript, as a component; built by its own script where it is not there yet.
+fn javascript() -> Option<PathBuf> {
+    let folder = root().join("examples/js-shard-key");
+    let component = folder.join("js-shard-key.wasm");
+    if !component.exists() {
+        let built = finish(
+            Command::new("sh")
+                .arg(folder.join("build.sh"))
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap(),
+            BUILD_BOUND,
+        );
+        if built.code != Some(0) {
+            eprintln!("skipped: the policy in JavaScript cannot be built here: {}", built.stderr.trim());
+            return None;
+        }
+    }
+    Some(component)
+}
+
+#[test]
+fn the_example_in_javascript_is_not_what_policies_must_be() {
+    let Some(component) = javascript() else { return };
+    let fixtures = root().join("examples/js-shard-key/fixtures");
+    let tested =
+        run(None, ["policy", "test", text(&component), "--fixtures", text(&fixtures), "--json"]).exits(0).json();
+    for property in ["fixtures", "answers", "determinism", "spread", "order", "time"] {
+        assert_eq!(result(&tested, property), "pass", "{tested}");
+    }
+}

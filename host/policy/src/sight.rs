@@ -25,6 +25,8 @@ pub(crate) struct Seen {
 /// The queue.
 pub(crate) struct Sight {
     queue: Mutex<Queue>,
+    /// What was taken out of the queue at once, for the one who looks on.
+    taken: Mutex<VecDeque<Seen>>,
     share_ppm: u32,
     turn: AtomicU64,
     offered: AtomicU64,
@@ -52,6 +54,7 @@ impl Sight {
     pub(crate) fn new(share_ppm: u32) -> Self {
         Self {
             queue: Mutex::default(),
+            taken: Mutex::default(),
             share_ppm,
             turn: AtomicU64::new(0),
             offered: AtomicU64::new(0),
@@ -93,10 +96,12 @@ impl Sight {
 
     /// The next one in line.
     pub(crate) fn next(&self) -> Option<Seen> {
-        let mut queue = self.queue.lock();
-        let seen = queue.waiting.pop_front()?;
-        queue.bytes -= seen.question.bytes();
-        Some(seen)
+        let mut taken = self.taken.lock();
+        if taken.is_empty() {
+            // All at once: the queue is held as short as can be.
+            *taken = std::mem::take(&mut *self.queue.lock()).waiting;
+        }
+        taken.pop_front()
     }
 
     pub(crate) fn offered(&self) -> Offered {

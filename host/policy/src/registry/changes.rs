@@ -198,7 +198,7 @@ impl Inner {
             return Ok(());
         }
         let nothing = || ChangeError::Unknown(format!("nothing decided in {slot} before"));
-        let to = now.last_good.filter(|_| !now.proved).or(now.before.last().copied()).ok_or_else(nothing)?;
+        let to = *now.before.last().ok_or_else(nothing)?;
         let record = self.remembered(slot, to)?;
         let policy = self.load_again(&record)?;
         let mut state = self.state.lock();
