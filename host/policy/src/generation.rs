@@ -55,7 +55,7 @@ impl<P: Policy> Active<P> {
     /// The same generation, with none of its instances: what it takes to decide again, and no more.
     pub(crate) fn at_rest(&self) -> Self {
         self.policy.prepared.drop_spares();
-        Self::with_tally(self.number, self.policy.clone(), Arc::clone(&self.tally))
+        self.proved()
     }
 
     /// The same generation with another state. Its instances are made before anybody asks them, and have been asked a

@@ -80,18 +80,8 @@ impl Inner {
         let good = self.slots(slot.kind).last_good(slot);
         let mut next = state.manifest.clone();
         let number = next.take_number(slot.kind);
-        next.generations.push(GenerationRecord {
-            slot: slot.clone(),
-            number,
-            digest: digest.clone(),
-            name: policy.name().to_owned(),
-            version: policy.version().to_owned(),
-            settings: settings.clone(),
-            slow_us,
-            origin: push.origin,
-            at_ms: self.now_ms(),
-            by: by.map(str::to_owned),
-        });
+        let made = GenerationRecord::of(slot, number, &policy, push.origin, self.now_ms());
+        next.generations.push(GenerationRecord { slow_us, by: by.map(str::to_owned), ..made });
         let record = self.own_slot(&mut next, slot)?;
         let what = match push.stage {
             Stage::Serve => {

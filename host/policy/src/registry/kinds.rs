@@ -120,18 +120,7 @@ impl<P: Policy> AnySlots for Slots<P> {
         policy.prepared.drop_spares();
         self.change(slot, |now| {
             let seat = now.cloned().unwrap_or(before);
-            let trial = match stage {
-                Stage::Shadow(share_ppm) => {
-                    let shadow = Arc::new(Shadow::new(seat.active.policy.clone(), policy.clone(), share_ppm));
-                    Some(Trial::Shadow { candidate: Arc::new(Active::new(number, policy)), shadow })
-                }
-                Stage::Canary(share_ppm) => {
-                    let candidate = Arc::new(Active::on_trial(number, policy));
-                    let watch = Arc::new(Watch::new(slow_us));
-                    Some(Trial::Canary { candidate, share_ppm, watch })
-                }
-                Stage::Serve => None,
-            };
+            let trial = Trial::of(stage, number, policy, slow_us, &seat.active.policy);
             Some(Seat { trial, ..seat })
         });
     }

@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::bounds::GENERATIONS_KEPT;
+use crate::load::Loaded;
+use crate::watch::slow_us_default;
 
 const FORMAT: u32 = 1;
 
@@ -99,6 +101,24 @@ pub(crate) struct GenerationRecord {
     pub(crate) origin: Origin,
     pub(crate) at_ms: u64,
     pub(crate) by: Option<String>,
+}
+
+impl GenerationRecord {
+    /// A policy that was loaded, under its number; made by nobody in particular, and slow where its kind usually is.
+    pub(crate) fn of(slot: &Slot, number: u64, policy: &Loaded, origin: Origin, at_ms: u64) -> Self {
+        Self {
+            slot: slot.clone(),
+            number,
+            digest: policy.digest().to_owned(),
+            name: policy.name().to_owned(),
+            version: policy.version().to_owned(),
+            settings: policy.settings().to_owned(),
+            slow_us: slow_us_default(slot.kind),
+            origin,
+            at_ms,
+            by: None,
+        }
+    }
 }
 
 /// Where a generation came from.

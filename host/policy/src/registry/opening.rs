@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::{Arc, OnceLock};
 
-use ostrakon_wire::{Generation, PolicyKind, Slot, Stage};
+use ostrakon_wire::{Generation, PolicyKind, Slot};
 use parking_lot::Mutex;
 
 use super::changes::clipped;
@@ -17,7 +17,6 @@ use crate::engine::PolicyEngine;
 use crate::generation::Active;
 use crate::load::Loaded;
 use crate::prepared::Policy;
-use crate::shadow::Shadow;
 use crate::shipped::shipped;
 use crate::sight::Sight;
 use crate::slots::{Guarded, Seat, Slots, Trial};
@@ -118,18 +117,7 @@ impl Opening<'_> {
         let digest = self.components.keep(bytes);
         let digest = digest.map_err(|source| OpenError::Io { path: name.to_owned(), source })?;
         let number = self.manifest.take_number(kind);
-        self.manifest.generations.push(GenerationRecord {
-            slot: slot.clone(),
-            number,
-            digest: digest.clone(),
-            name: loaded.name().to_owned(),
-            version: loaded.version().to_owned(),
-            settings: settings.to_owned(),
-            slow_us: slow_us_default(kind),
-            origin,
-            at_ms: self.now_ms,
-            by: None,
-        });
+        self.manifest.generations.push(GenerationRecord::of(&slot, number, &loaded, origin, self.now_ms));
         match self.manifest.slot_mut(&slot) {
             Some(record) => {
                 record.before.push(record.active);
@@ -231,18 +219,8 @@ impl Opening<'_> {
 
     fn shipped_number(&mut self, slot: &Slot, policy: &Loaded) -> u64 {
         let number = self.manifest.take_number(slot.kind);
-        self.manifest.generations.push(GenerationRecord {
-            slot: slot.clone(),
-            number,
-            digest: policy.digest().to_owned(),
-            name: policy.name().to_owned(),
-            version: policy.version().to_owned(),
-            settings: "{}".to_owned(),
-            slow_us: slow_us_default(slot.kind),
-            origin: Origin::Shipped,
-            at_ms: self.now_ms,
-            by: None,
-        });
+        let record = GenerationRecord::of(slot, number, policy, Origin::Shipped, self.now_ms);
+        self.manifest.generations.push(record);
         number
     }
 
@@ -276,18 +254,8 @@ impl Opening<'_> {
             }
         };
         policy.prepared.drop_spares();
-        let tried = Arc::new(Active::on_trial(Generation::new(candidate.generation), policy.clone()));
-        let trial = match candidate.stage {
-            Stage::Shadow(share_ppm) => {
-                let shadow = Arc::new(Shadow::new(active.clone(), policy, share_ppm));
-                Some(Trial::Shadow { candidate: tried, shadow })
-            }
-            Stage::Canary(share_ppm) => {
-                let watch = Arc::new(Watch::new(slow_us(candidate.generation)));
-                Some(Trial::Canary { candidate: tried, share_ppm, watch })
-            }
-            Stage::Serve => None,
-        };
+        let (number, slow_us) = (Generation::new(candidate.generation), slow_us(candidate.generation));
+        let trial = Trial::of(candidate.stage, number, policy, slow_us, active);
         (guarded, trial)
     }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use ostrakon_core::policy::{Decision, Met};
-use ostrakon_wire::{Generation, Slot};
+use ostrakon_wire::{Generation, Slot, Stage};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::generation::Active;
 use crate::latency::LatencySummary;
+use crate::load::Loaded;
 use crate::prepared::Policy;
 use crate::shadow::Shadow;
 use crate::sight::{Seen, Sight};
@@ -109,6 +110,21 @@ impl<P: Policy> Clone for Seat<P> {
 }
 
 impl<P: Policy> Trial<P> {
+    /// A candidate beside the policy that decides; none for one that decides itself.
+    pub(crate) fn of(stage: Stage, number: Generation, policy: Loaded, slow_us: u32, active: &Loaded) -> Option<Self> {
+        match stage {
+            Stage::Shadow(share_ppm) => {
+                let shadow = Arc::new(Shadow::new(active.clone(), policy.clone(), share_ppm));
+                Some(Self::Shadow { candidate: Arc::new(Active::new(number, policy)), shadow })
+            }
+            Stage::Canary(share_ppm) => {
+                let (candidate, watch) = (Active::on_trial(number, policy), Watch::new(slow_us));
+                Some(Self::Canary { candidate: Arc::new(candidate), share_ppm, watch: Arc::new(watch) })
+            }
+            Stage::Serve => None,
+        }
+    }
+
     pub(crate) fn candidate(&self) -> &Arc<Active<P>> {
         match self {
             Self::Shadow { candidate, .. } | Self::Canary { candidate, .. } => candidate,
