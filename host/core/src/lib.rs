@@ -4,6 +4,7 @@
 
 pub mod action;
 pub mod keys;
+pub mod load;
 pub mod policy;
 pub mod reconcile;
 mod shard_map;
