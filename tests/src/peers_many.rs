@@ -242,7 +242,7 @@ async fn more_streams_than_there_may_be_are_open_at_once() {
     works(&mut next).await;
     // The others can still be used.
     for stream in &mut open {
-        let (id, request) = stream.request(Operation::ShardMap);
+        let (id, request) = stream.request(Operation::ShardMap(ostrakon_wire::AskMap::default()));
         stream.write(&request[2..]).await;
         assert_eq!(stream.answer().await.id, id);
     }

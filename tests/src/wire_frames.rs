@@ -177,7 +177,7 @@ async fn a_stream_for_every_request_runs_out_of_streams() {
     let (raw, _first) = Raw::greet(&host).await;
     for _ in 0..STREAMS_PER_CONNECTION_MAX + 50 {
         let mut stream = raw.open().await;
-        let (id, bytes) = stream.request(Operation::ShardMap);
+        let (id, bytes) = stream.request(Operation::ShardMap(ostrakon_wire::AskMap::default()));
         stream.write(&bytes).await;
         stream.send.finish().unwrap();
         let answer = stream.answer().await;

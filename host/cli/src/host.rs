@@ -27,6 +27,7 @@ pub(crate) struct HostConfig {
     pub(crate) identity: Option<Identity>,
     pub(crate) deadlines: Deadlines,
     pub(crate) shards: u32,
+    pub(crate) owners: u32,
     pub(crate) history_versions: Option<u32>,
     pub(crate) action_ids: usize,
     pub(crate) log_changes: usize,
@@ -106,6 +107,7 @@ fn build(config: &HostConfig) -> Result<Built, Failure> {
     let store = StoreConfig {
         path: config.data_dir.clone(),
         shards: config.shards,
+        owners: config.owners,
         history_versions: config.history_versions,
         action_ids: config.action_ids,
         log_changes: config.log_changes,

@@ -21,6 +21,7 @@ mod policy;
 mod read;
 mod retention;
 mod serve;
+mod shards;
 mod stop;
 mod summary;
 mod table;
@@ -120,6 +121,17 @@ enum Command {
     /// Show which shard owns which keys
     #[command(after_help = about::SHARD_MAP_HELP)]
     ShardMap(about::AboutArgs),
+    /// Show shards, their load and health; split, merge, move and pin them
+    Shards(shards::ShardsArgs),
+    /// Show what moves between shards, owners and keys, and how far it has come; pause, resume and call off
+    Migrations(shards::MigrationsArgs),
+    /// Show what the planner would do; pause and resume it, see and set its limits
+    Rebalance(shards::RebalanceArgs),
+    /// Show what the planner did and refused, and why
+    Decisions(shards::DecisionsArgs),
+    /// Show what is used most: clients, types, objects
+    #[command(after_help = shards::HEAT_HELP)]
+    Heat(shards::AnyArgs),
     /// Show what the host is and has done
     #[command(after_help = about::INFO_HELP)]
     Info(about::InfoArgs),
@@ -178,6 +190,11 @@ impl Command {
             Self::Retention(args) => args.connect.json,
             Self::Policy(command) => command.json(),
             Self::ShardMap(args) => args.connect.json,
+            Self::Shards(args) => args.json(),
+            Self::Migrations(args) => args.json(),
+            Self::Rebalance(args) => args.json(),
+            Self::Decisions(args) => args.connect.json,
+            Self::Heat(args) => args.connect.json,
             Self::Info(args) => args.about.connect.json,
             Self::Import(args) => {
                 let import::Format::Cloudtrail(args) = &args.format;
@@ -210,6 +227,11 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Version(args) => block_on(read::version(args)),
         Command::ShardKey(args) => block_on(read::shard_key(args)),
         Command::ShardMap(args) => block_on(about::shard_map(args)),
+        Command::Shards(args) => block_on(shards::run(args)),
+        Command::Migrations(args) => block_on(shards::migrations(args)),
+        Command::Rebalance(args) => block_on(shards::rebalance(args)),
+        Command::Decisions(args) => block_on(shards::decisions(args)),
+        Command::Heat(args) => block_on(shards::heat(args)),
         Command::Info(args) => block_on(about::info(args)),
         Command::Check(args) => check::run(&args),
         Command::Import(args) => {

@@ -10,8 +10,8 @@ use ostrakon_server::{Deadlines, Identity};
 use ostrakon_store::Verify;
 use ostrakon_wire::bounds::{
     ACTION_IDS_DEFAULT, ACTION_IDS_MAX, ACTION_IDS_MIN, COMMIT_QUEUE_CHANGES_MAX, HISTORY_VERSIONS_MAX,
-    LOG_CHANGES_DEFAULT, LOG_CHANGES_MAX, RECONCILE_TRIES_DEFAULT, RECONCILE_TRIES_MAX, SHARDS_DEFAULT, SHARDS_MAX,
-    SHARDS_MIN,
+    LOG_CHANGES_DEFAULT, LOG_CHANGES_MAX, OWNERS_DEFAULT, OWNERS_MAX, RECONCILE_TRIES_DEFAULT, RECONCILE_TRIES_MAX,
+    SHARDS_DEFAULT, SHARDS_MAX, SHARDS_MIN,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -89,6 +89,11 @@ pub(crate) struct StoreArgs {
     #[arg(long, value_name = "N", default_value_t = SHARDS_DEFAULT,
           value_parser = clap::value_parser!(u32).range(i64::from(SHARDS_MIN)..=i64::from(SHARDS_MAX)))]
     shards: u32,
+
+    /// Owners of shards, the host's worker lanes: what is reconciled for a shard is done by its owner, one turn at a time
+    #[arg(long, value_name = "N", default_value_t = OWNERS_DEFAULT,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(OWNERS_MAX)))]
+    owners: u32,
 
     /// Versions of each object that history keeps from now on, where its type has no rule of its own (see `retention`)
     /// [default: as many as before; 16 in a new data folder]
@@ -181,6 +186,7 @@ impl StoreArgs {
             identity: None,
             deadlines: Deadlines::default(),
             shards: self.shards,
+            owners: self.owners,
             history_versions: self.history,
             action_ids: self.action_ids as usize,
             log_changes: self.log_changes as usize,

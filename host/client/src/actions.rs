@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ostrakon_wire::answer::{
-    Committed, Escalation, Escalations, History, Info, Object, Page, Placed, PolicyReport, Retention, ShardMap, Stored,
-    Transacted,
+    Committed, Escalation, Escalations, History, Info, Object, Page, Placed, PolicyReport, Retention, ShardMap,
+    ShardReport, Stored, Transacted,
 };
-use ostrakon_wire::bounds::{COMPONENT_PART_BYTES_MAX, TICKET_WAIT_MS_MAX};
+use ostrakon_wire::bounds::{COMPONENT_PART_BYTES_MAX, MAP_WAIT_MS_MAX, TICKET_WAIT_MS_MAX};
 use ostrakon_wire::{
-    Action, ActionId, AskTicket, ChangePolicy, ComponentDigest, ConditionalWrite, List, ListEscalations, ObjectId,
-    OnConflict, Operation, Past, Payload, Perform, ReadHistory, ReadPast, ReadPolicies, Reply, Revision, SetRetention,
-    SettleEscalation, Target, Transact, UploadComponent, Version,
+    Action, ActionId, AskMap, AskTicket, ChangePolicy, ChangeShards, ComponentDigest, ConditionalWrite, List,
+    ListEscalations, MapEpoch, ObjectId, OnConflict, Operation, Past, Payload, Perform, ReadHistory, ReadPast,
+    ReadPolicies, ReadShards, Reply, Revision, SetRetention, SettleEscalation, Target, Transact, UploadComponent,
+    Version,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -102,7 +103,25 @@ impl Client {
 
     /// The shard map in force.
     pub async fn shard_map(&self) -> Result<ShardMap, Error> {
-        reply!(self, Operation::ShardMap, ShardMap)
+        reply!(self, Operation::ShardMap(AskMap::default()), ShardMap)
+    }
+
+    /// The shard map of a later epoch than this one, as soon as there is one; after a while the one in force. An answer that
+    /// names another epoch than the map that a client has was decided by another map.
+    pub async fn shard_map_beyond(&self, epoch: MapEpoch, wait: Duration) -> Result<ShardMap, Error> {
+        // The answer must come before the request's own deadline does.
+        let wait_ms = wait.min(self.deadline() / 2).as_millis().min(MAP_WAIT_MS_MAX.into()) as u32;
+        reply!(self, Operation::ShardMap(AskMap { beyond: Some(epoch), wait_ms }), ShardMap)
+    }
+
+    /// Changes shards, or how what moves goes on; answers what stands then.
+    pub async fn change_shards(&self, change: ChangeShards) -> Result<ShardReport, Error> {
+        reply!(self, Operation::ChangeShards(change), Shards)
+    }
+
+    /// Tells of shards.
+    pub async fn shards(&self, read: ReadShards) -> Result<ShardReport, Error> {
+        reply!(self, Operation::ReadShards(read), Shards)
     }
 
     /// What the host is and has done.

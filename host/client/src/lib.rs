@@ -32,13 +32,14 @@ pub use error::Error;
 pub use link::Client;
 pub use ostrakon_wire::answer::{
     Committed, Escalation, Escalations, Event, History, Info, KeptVersion, Object, Page, PageItem, Placed,
-    PolicyReport, Retention, RetentionRule, Settlement, ShardMap, ShardRange, StepMade, Stored, Transacted,
+    PolicyReport, Retention, RetentionRule, Settlement, ShardMap, ShardRange, ShardReport, StepMade, Stored,
+    Transacted,
 };
 pub use ostrakon_wire::{
-    Action, ActionId, ActionKind, AskTicket, ChangePolicy, Code, ComponentDigest, Condition, ConditionalWrite,
-    FailedCondition, Keep, List, ListEscalations, Must, ObjectId, OnConflict, Operation, Past, Payload, Perform,
-    PolicyChange, PolicyKind, Position, ReadHistory, ReadPast, ReadPolicies, Reply, Revision, SetRetention,
-    SettleEscalation, SettleHow, ShardKey, Slot, Stage, Step, Target, TimestampMs, TraceParent, Transact, Version,
-    Watch, Winner, WireError, json, value,
+    Action, ActionId, ActionKind, AskMap, AskTicket, ChangePolicy, ChangeShards, Code, ComponentDigest, Condition,
+    ConditionalWrite, FailedCondition, Keep, List, ListEscalations, MapEpoch, Must, ObjectId, OnConflict, Operation,
+    Past, Payload, Perform, PolicyChange, PolicyKind, Position, ReadHistory, ReadPast, ReadPolicies, ReadShards, Reply,
+    Revision, SetRetention, SettleEscalation, SettleHow, ShardChange, ShardId, ShardKey, Slot, Stage, Step, Target,
+    TimestampMs, TraceParent, Transact, Version, Watch, Winner, WireError, json, value,
 };
 pub use watch::{Told, Watcher};

@@ -9,4 +9,4 @@ pub mod policy;
 pub mod reconcile;
 mod shard_map;
 
-pub use shard_map::{InvalidMap, ShardMap, ShardRange};
+pub use shard_map::{InvalidMap, Moving, ShardMap, ShardRange, Spot, behind};

@@ -3,7 +3,8 @@
 //! A case joins the queue of its object and has its turn in order. A thread takes an object, keeps other writers from it
 //! for a while, and does one case after the other on the tip that the one before made; their changes travel in one commit
 //! group. An object that still has cases goes behind the other objects, so that a slow policy or a large payload holds up
-//! its own object alone. A case that is to come again leaves the head of its queue and joins the tail.
+//! its own object alone. A case that is to come again leaves the head of its queue and joins the tail. The threads are the owners
+//! of the shards, a lane each: an object's turns are taken by whoever owns its shard.
 
 mod case;
 mod escalations;
@@ -17,7 +18,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ostrakon_store::{CaseWrite, Clock, Identity, Note, Outcome, ReadError, Recovered, Ticket, Views};
-use ostrakon_wire::bounds::{RECONCILER_THREADS, TICKETS_MAX};
+use ostrakon_wire::bounds::TICKETS_MAX;
 use ostrakon_wire::{ActionId, ObjectId, Revision, ShardKey, Version, WireError};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -38,6 +39,8 @@ pub(crate) struct Agent {
 
 struct Shared {
     queues: Queues,
+    /// Each has a lane.
+    owners: u32,
     owner: Arc<Owner>,
     views: Views,
     asking: Asking,
@@ -51,9 +54,16 @@ pub(crate) struct Full;
 
 impl Agent {
     /// Takes up what was detached in an earlier run.
-    pub(crate) fn new(owner: Arc<Owner>, asking: Asking, ids: &Arc<ActionIds>, recovered: Recovered) -> Self {
+    pub(crate) fn new(
+        owner: Arc<Owner>,
+        asking: Asking,
+        ids: &Arc<ActionIds>,
+        recovered: Recovered,
+        owners: u32,
+    ) -> Self {
         let shared = Arc::new(Shared {
-            queues: Queues::new(owner.clock().clone()),
+            queues: Queues::new(owner.clock().clone(), owners as usize),
+            owners,
             views: owner.views().clone(),
             owner,
             asking,
@@ -77,10 +87,10 @@ impl Agent {
 
     /// Starts the threads.
     pub(crate) fn start(&mut self) -> std::io::Result<()> {
-        for _ in 0..RECONCILER_THREADS {
+        for lane in 0..self.shared.owners as usize {
             let shared = Arc::clone(&self.shared);
             let thread = std::thread::Builder::new().name("reconcile".into());
-            self.threads.push(thread.spawn(move || shared.work())?);
+            self.threads.push(thread.spawn(move || shared.work(lane))?);
         }
         Ok(())
     }
@@ -158,8 +168,8 @@ impl Drop for Settling {
 }
 
 impl Shared {
-    fn work(&self) {
-        while let Some(batch) = self.queues.take() {
+    fn work(&self, lane: usize) {
+        while let Some(batch) = self.queues.take(lane) {
             self.turn(batch);
         }
     }

@@ -26,7 +26,7 @@ impl Counter {
 
 /// Of a watch, which is counted when it is taken up.
 const WATCH: usize = 19;
-const OPERATIONS: [&str; 22] = [
+const OPERATIONS: [&str; 24] = [
     "get-shard-key",
     "read-version",
     "read",
@@ -49,6 +49,8 @@ const OPERATIONS: [&str; 22] = [
     "upload-component",
     "change-policy",
     "read-policies",
+    "change-shards",
+    "read-shards",
 ];
 
 /// The counters of one engine, since it started.

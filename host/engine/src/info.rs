@@ -42,8 +42,7 @@ impl Engine {
 
     /// Shards that are not served, since their files were damaged or gone at the start.
     fn set_aside(&self) -> usize {
-        let map = self.owner.map();
-        map.ranges().iter().filter(|range| self.views.serves(range.shard).is_err()).count()
+        self.views.unserved().len()
     }
 
     fn reconciliation(&self) -> Map {

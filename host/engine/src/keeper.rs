@@ -126,12 +126,12 @@ impl Shared {
             return false;
         }
         let view = self.owner.views().latest();
-        let Some(range) = view.map().ranges().get(cursor.shard) else {
+        let Some(shard) = view.map().shards().nth(cursor.shard) else {
             *cursor = Cursor::default();
             return false;
         };
         let now = self.owner.clock().now();
-        let found = match find(&view, range.shard, cursor.behind, now) {
+        let found = match find(&view, shard, cursor.behind, now) {
             Ok((found, next)) => {
                 cursor.behind = next;
                 found

@@ -19,8 +19,10 @@ mod observed;
 mod owner;
 mod policies;
 mod reads;
+mod rebalance;
 mod reconciled;
 mod scoreboard;
+mod shards;
 #[cfg(feature = "simulation")]
 pub mod simulated;
 #[cfg(test)]
@@ -36,7 +38,7 @@ use std::time::{Duration, Instant};
 pub use ostrakon_store::give_way;
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{OpenError, Recovered, Store, StoreConfig, Views};
-use ostrakon_wire::bounds::{COMMIT_QUEUE_CHANGES_MAX, RECONCILE_TRIES_DEFAULT};
+use ostrakon_wire::bounds::{COMMIT_QUEUE_CHANGES_MAX, MAP_WAITERS_MAX, RECONCILE_TRIES_DEFAULT};
 use ostrakon_wire::{Code, LogId, Operation, Reply, ShardId, ShardKey, TimestampMs, WireError};
 
 use action_ids::ActionIds;
@@ -50,6 +52,7 @@ use observed::Observed;
 use owner::Owner;
 use policies::InWork;
 pub use policies::{Policies, PolicyKeeper, Unkept};
+use rebalance::Rebalancer;
 use scoreboard::Scoreboard;
 use transact::Judges;
 
@@ -103,6 +106,7 @@ pub struct Engine {
     // Stopped before the owner.
     agent: Agent,
     keeper: Keeper,
+    rebalancer: Rebalancer,
     feed: Feed,
     judges: Judges,
     owner: Arc<Owner>,
@@ -113,6 +117,8 @@ pub struct Engine {
     scoreboard: Scoreboard,
     learner: Learner,
     in_work: InWork,
+    /// Those who wait for a later shard map.
+    map_waiters: tokio::sync::Semaphore,
     counters: Arc<Counters>,
     started: Instant,
 }
@@ -124,6 +130,7 @@ pub struct Opened {
     recovered: Recovered,
     tries_max: u32,
     observe_lag: Duration,
+    owners: u32,
 }
 
 impl Opened {
@@ -131,17 +138,19 @@ impl Opened {
     pub fn open(config: impl Into<EngineConfig>) -> Result<Self, StartError> {
         let EngineConfig { store, tries_max, observe_lag, queued_changes_max } = config.into();
         let (store, mut recovered) = Store::open(store)?;
+        let owners = store.owners();
         let ids = remembered(&mut recovered);
         let owner = Arc::new(Owner::start(store, Arc::clone(&ids), queued_changes_max)?);
-        Ok(Self { owner, ids, recovered, tries_max, observe_lag })
+        Ok(Self { owner, ids, recovered, tries_max, observe_lag, owners })
     }
 
     /// Lets policies decide.
     pub fn start(self, policies: Policies) -> Result<Engine, StartError> {
-        let Self { owner, ids, recovered, tries_max, observe_lag } = self;
-        let mut engine = Engine::of(owner, ids, policies, recovered, tries_max, observe_lag);
+        let Self { owner, ids, recovered, tries_max, observe_lag, owners } = self;
+        let mut engine = Engine::of(owner, ids, policies, recovered, tries_max, observe_lag, owners);
         engine.agent.start()?;
         engine.keeper.start()?;
+        engine.rebalancer.start()?;
         engine.feed.start()?;
         engine.judges.start()?;
         engine.learner.start()?;
@@ -163,6 +172,7 @@ impl Engine {
         recovered: Recovered,
         tries_max: u32,
         observe_lag: Duration,
+        owners: u32,
     ) -> Self {
         let (policies, counters) = (Arc::new(policies), Arc::new(Counters::default()));
         let learner = Learner::new(Arc::clone(&policies), Arc::clone(&counters));
@@ -172,12 +182,16 @@ impl Engine {
             clock: owner.clock().clone(),
             tries_max: tries_max.max(1),
         };
-        let agent = Agent::new(Arc::clone(&owner), asking.clone(), &ids, recovered);
+        let next = recovered.migrations_next;
+        let moves = (Arc::clone(&policies), Arc::clone(&counters));
+        let rebalancer = Rebalancer::new(Arc::clone(&owner), moves.0, moves.1, owners.max(1), next);
+        let agent = Agent::new(Arc::clone(&owner), asking.clone(), &ids, recovered, owners.max(1));
         let views = owner.views().clone();
         Self {
             policies,
             agent,
             keeper: Keeper::new(Arc::clone(&owner)),
+            rebalancer,
             feed: Feed::new(Arc::clone(owner.told())),
             judges: Judges::new(asking),
             log: views.position().log,
@@ -186,6 +200,7 @@ impl Engine {
             scoreboard: Scoreboard::default(),
             learner,
             in_work: InWork::default(),
+            map_waiters: tokio::sync::Semaphore::new(MAP_WAITERS_MAX),
             counters,
             started: owner.clock().instant(),
             owner,
@@ -223,7 +238,7 @@ impl Engine {
             Operation::ConditionalWrite(write) => self.conditional_write(write, context).await,
             Operation::Perform(perform) => self.perform(perform, context).await,
             Operation::Reconcile(perform) => self.reconcile(perform, context).await,
-            Operation::ShardMap => Ok(Reply::ShardMap(self.shard_map())),
+            Operation::ShardMap(ask) => Ok(Reply::ShardMap(self.shard_map(ask).await)),
             Operation::Info => Ok(Reply::Info(self.info())),
             Operation::AskTicket(ask) => self.ask_ticket(ask).await,
             Operation::ListEscalations(list) => self.list_escalations(list).await.map(Reply::Escalations),
@@ -239,6 +254,8 @@ impl Engine {
             Operation::UploadComponent(upload) => self.upload_component(upload).await.map(Reply::Uploaded),
             Operation::ChangePolicy(change) => self.change_policy(change, context).await.map(Reply::Policies),
             Operation::ReadPolicies(read) => self.read_policies(read).await.map(Reply::Policies),
+            Operation::ChangeShards(change) => Box::pin(self.change_shards(change, context)).await.map(Reply::Shards),
+            Operation::ReadShards(read) => self.read_shards(read).await.map(Reply::Shards),
             Operation::Watch(_) => Err(WireError::new(Code::Malformed, "a watch has a stream of its own")),
         };
         if let Err(error) = &outcome {

@@ -10,6 +10,7 @@ mod forget;
 mod holding;
 mod judge;
 mod readers;
+mod rekey;
 mod sink;
 mod together;
 mod turn;
@@ -21,7 +22,7 @@ use ostrakon_core::ShardMap;
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{
     Beside, Change, Clock, CommitError, CommitStats, Committer, Durable, Note, Numbers, Place, ReadError, ReadView,
-    Store, Unit, Views,
+    ShardMaking, Store, Unit, Views,
 };
 use ostrakon_wire::{Action, ActionKind, ObjectId, Payload, ShardKey, TimestampMs, Version};
 use parking_lot::Mutex;
@@ -94,6 +95,7 @@ pub(crate) struct Written {
 }
 
 /// Why nothing was written.
+#[derive(Debug)]
 pub(crate) enum NotWritten {
     /// The object or the condition forbids it. `stands`: what stands there, durable.
     Refused { refusal: Refusal, stands: Known },
@@ -120,6 +122,7 @@ pub(crate) struct Owner {
     numbers: Numbers,
     readers: Readers,
     lanes: Lanes,
+    making: ShardMaking,
 }
 
 /// The step of a write that is taken under the object's lock.
@@ -189,12 +192,13 @@ impl Owner {
     ) -> std::io::Result<(Self, T)> {
         let stripes: Arc<[_]> = (0..STRIPES).map(|_| Mutex::new(Stripe::new(STRIPES))).collect();
         let (clock, views, numbers) = (store.clock().clone(), store.views(), store.numbers());
+        let making = store.shard_making();
         let settled = Arc::new(SettledUpTo::new(views.position().revision));
         let told = Arc::new(Told::new(views.position().revision, clock.clone()));
         let sink = OwnerSink::new(Arc::clone(&stripes), Arc::clone(&settled), Arc::clone(&told), ids);
         let (committer, more) = start(store, sink)?;
         let lanes = Lanes::default();
-        Ok((Self { stripes, committer, clock, views, settled, told, numbers, readers, lanes }, more))
+        Ok((Self { stripes, committer, clock, views, settled, told, numbers, readers, lanes, making }, more))
     }
 
     /// Does one of the reads that wait; `false` where there is none.
@@ -220,6 +224,11 @@ impl Owner {
     /// Whether a persist has failed: nothing is written any more.
     pub(crate) fn has_failed(&self) -> bool {
         self.committer.stats().failed.load(Ordering::Relaxed)
+    }
+
+    /// Who makes shards.
+    pub(crate) fn making(&self) -> &ShardMaking {
+        &self.making
     }
 
     /// Changes that are queued or in the open group.
@@ -385,17 +394,13 @@ impl Owner {
         let Making { shard_key, version, kind, payload, timestamp, by, beside } = making;
         let number = head.place.map(|place| place.number).or_else(|| self.numbers.draw());
         let number = number.ok_or(NotWritten::Full)?;
-        let map = self.views.map();
-        let shard = map.shard_of(shard_key);
-        let new_object = head.place.is_none();
+        let (place, new_object) = (Place { shard_key, number }, head.place.is_none());
         if new_object {
-            self.views.serves(shard).map_err(NotWritten::Read)?;
+            self.views.serves(place).map_err(NotWritten::Read)?;
         }
         Ok(Change {
             object: head.object().unwrap_or(object).clone(),
-            place: Place { shard_key, number },
-            shard,
-            epoch: map.epoch(),
+            place,
             version,
             kind,
             payload,

@@ -84,7 +84,7 @@ pub(crate) fn place(
     }
 }
 
-fn placing(object: &ObjectId, timestamp: TimestampMs, current: u64) -> Placing<&str> {
+pub(crate) fn placing(object: &ObjectId, timestamp: TimestampMs, current: u64) -> Placing<&str> {
     Placing {
         client: object.client(),
         data_type: object.data_type(),

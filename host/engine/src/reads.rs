@@ -1,7 +1,7 @@
 //! Reading one object: its key, its version, the whole.
 
-use ostrakon_wire::answer::{Object, Placed, ShardMap, ShardRange, Stored};
-use ostrakon_wire::{Decided, Generations, Position, ShardKey, Target, WireError};
+use ostrakon_wire::answer::{Object, Placed, Stored};
+use ostrakon_wire::{Generations, Position, ShardKey, Target, WireError};
 
 use crate::owner::Known;
 use crate::{Context, Engine};
@@ -65,23 +65,5 @@ impl Engine {
             }),
             _ => Err(self.not_found(&known, position)),
         }
-    }
-
-    pub(crate) fn shard_map(&self) -> ShardMap {
-        let map = self.owner.map();
-        let ranges = map.ranges().iter().enumerate();
-        let shards = ranges.map(|(index, range)| ShardRange {
-            shard: range.shard,
-            start: range.start,
-            end: map.end_of(index),
-            owner: range.owner,
-        });
-        let decided = Decided {
-            shard: None,
-            epoch: map.epoch(),
-            position: self.views.position(),
-            generations: Generations::default(),
-        };
-        ShardMap { shards: shards.collect(), decided }
     }
 }

@@ -129,7 +129,7 @@ impl Engine {
                 let stored = stored_of(code, version);
                 refused(WireError { stored, ..WireError::new(code, String::from_utf8_lossy(words)) })
             }
-            Outcome::Escalated | Outcome::Detached | Outcome::Settled | Outcome::Forgotten => {
+            Outcome::Escalated | Outcome::Detached | Outcome::Settled | Outcome::Forgotten | Outcome::Rekeyed => {
                 let error = WireError::new(Code::Escalated, String::from_utf8_lossy(&note));
                 refused(WireError { escalation: Some(revision), ..error })
             }

@@ -28,15 +28,26 @@ impl Engine {
         observe_lag: Duration,
     ) -> Result<(Self, Machinery), StartError> {
         let ids = remembered(&mut recovered);
+        let owners = store.owners();
         let (owner, committing) = Owner::driven(store, Arc::clone(&ids), changes_max)?;
         let owner = Arc::new(owner);
         let machinery = Machinery { owner: Arc::clone(&owner), committing: RefCell::new(committing) };
-        Ok((Self::of(owner, ids, policies, recovered, tries_max, observe_lag), machinery))
+        Ok((Self::of(owner, ids, policies, recovered, tries_max, observe_lag, owners), machinery))
     }
 
     /// Gives one object its turn with the agent. `false`: none is due.
     pub fn reconcile_once(&self) -> bool {
         self.agent.work_once()
+    }
+
+    /// Makes a step of each migration that runs.
+    pub async fn migrate_once(&self) {
+        self.rebalancer.shared().work_once().await;
+    }
+
+    /// Whether all migrations rest.
+    pub fn rests(&self) -> bool {
+        self.rebalancer.shared().is_halted()
     }
 
     /// Hands one group out to those who watch. `false`: none waits.

@@ -1,5 +1,7 @@
 //! The engine on a real store, with policies in Rust.
 
+mod migrations;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

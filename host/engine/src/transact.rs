@@ -223,7 +223,7 @@ impl Engine {
     }
 
     /// What is simulated has no timers: whoever rests there comes again at once.
-    async fn rest(&self, ms: u64) {
+    pub(crate) async fn rest(&self, ms: u64) {
         if self.owner.clock().is_simulated() {
             tokio::task::yield_now().await;
         } else {

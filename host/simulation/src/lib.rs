@@ -8,6 +8,7 @@
 mod actions;
 mod answers;
 mod client;
+mod mover;
 mod oracle;
 mod policies;
 mod run;

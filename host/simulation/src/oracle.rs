@@ -180,10 +180,28 @@ impl Oracle {
                 None
             }
             Outcome::Settled => self.discarded(entry)?,
+            Outcome::Rekeyed => {
+                self.hold_rekeyed(view, object, entry)?;
+                None
+            }
             Outcome::Forgotten => return Err(format!("{} was forgotten, and nothing is that old", entry.object)),
         };
         self.units.push(Unit { object, version, outcome: entry.outcome, action });
         Ok(())
+    }
+
+    /// An object came under another key: nothing of it is another.
+    fn hold_rekeyed(&self, view: &ReadView, object: usize, entry: &Entry) -> Wrong {
+        let name = &self.objects[object].id;
+        if entry.version.get() != self.objects[object].version() {
+            return Err(format!("{name} came under another key at version {}", entry.version));
+        }
+        let place =
+            view.locate(&entry.object).map_err(|error| error.to_string())?.ok_or("an object without a place")?;
+        match place.shard_key == entry.shard_key {
+            true => Ok(()),
+            false => Err(format!("{name} is recorded under {}, not {}", place.shard_key, entry.shard_key)),
+        }
     }
 
     /// A version was made.

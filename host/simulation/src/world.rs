@@ -17,6 +17,7 @@ use ostrakon_wire::{ActionKind, LogId, Reply, TimestampMs, WireError};
 
 use crate::answers::{Call, What};
 use crate::client;
+use crate::mover::Mover;
 use crate::oracle::Oracle;
 use crate::policies::policies;
 use crate::trace::Trace;
@@ -100,6 +101,7 @@ pub(crate) struct World {
     disk: SimulatedDisk,
     host: RefCell<Option<Rc<Host>>>,
     tasks: RefCell<Vec<Task>>,
+    pub(crate) mover: RefCell<Option<Mover>>,
     pub(crate) watchers: RefCell<Vec<Watcher>>,
     pub(crate) oracle: RefCell<Oracle>,
     pub(crate) trace: RefCell<Trace>,
@@ -123,6 +125,7 @@ impl World {
             disk: SimulatedDisk::default(),
             host: RefCell::new(None),
             tasks: RefCell::new(Vec::new()),
+            mover: RefCell::new(None),
             watchers: RefCell::new(Vec::new()),
             oracle: RefCell::new(oracle),
             trace: RefCell::new(Trace::new(keep_trace)),
@@ -145,6 +148,7 @@ impl World {
     /// The host is gone, and the world with it.
     pub(crate) fn end(&self) {
         self.tasks.take();
+        self.mover.take();
         self.watchers.take();
         self.host.take();
         CURRENT.set(None);
@@ -180,6 +184,7 @@ impl World {
     fn start_host(&self) {
         let config = StoreConfig {
             shards: 4,
+            owners: 3,
             history_versions: Some(HISTORY_KEPT),
             action_ids: IDS_KEPT,
             log_changes: LOG_KEPT,
@@ -239,14 +244,15 @@ impl World {
     /// One step of whoever is next. `false`: there is nothing to do for anybody. `more`: new requests may begin.
     pub(crate) fn step(&self, more: bool) -> bool {
         let order = match self.draw(100) {
-            0..=30 => [0, 1, 2, 3, 4, 5, 6, 7],
-            31..=43 => [1, 2, 3, 4, 5, 6, 7, 0],
-            44..=56 => [2, 3, 4, 5, 6, 7, 0, 1],
-            57..=69 => [3, 4, 5, 6, 7, 0, 1, 2],
-            70..=75 => [5, 6, 7, 0, 1, 2, 3, 4],
-            76..=80 => [6, 7, 0, 1, 2, 3, 4, 5],
-            81..=84 => [7, 0, 1, 2, 3, 4, 5, 6],
-            85..=97 => [4, 0, 1, 2, 3, 5, 6, 7],
+            0..=27 => [0, 1, 2, 3, 4, 5, 6, 7, 8],
+            28..=40 => [1, 2, 3, 4, 5, 6, 7, 8, 0],
+            41..=53 => [2, 3, 4, 5, 6, 7, 8, 0, 1],
+            54..=66 => [3, 4, 5, 6, 7, 8, 0, 1, 2],
+            67..=72 => [5, 6, 7, 0, 1, 2, 3, 4, 8],
+            73..=77 => [6, 7, 0, 1, 2, 3, 4, 5, 8],
+            78..=81 => [7, 0, 1, 2, 3, 4, 5, 6, 8],
+            82..=85 => [8, 0, 1, 2, 3, 4, 5, 6, 7],
+            86..=97 => [4, 0, 1, 2, 3, 5, 6, 7, 8],
             _ => {
                 self.pass(u64::from(self.draw(2_000)));
                 return true;
@@ -260,7 +266,8 @@ impl World {
             4 => more && self.begin_request(),
             5 => self.judge(),
             6 => self.hand_out(),
-            _ => self.watch_step(),
+            7 => self.watch_step(),
+            _ => self.move_step(more),
         })
     }
 
@@ -356,6 +363,10 @@ impl World {
     /// Whether anything new begins.
     pub(crate) fn begins(&self) -> bool {
         self.begins.get()
+    }
+
+    pub(crate) fn views(&self) -> Views {
+        self.host().views.clone()
     }
 
     pub(crate) fn engine(&self) -> Arc<Engine> {
@@ -458,6 +469,7 @@ impl World {
         }
         self.count(|counts| counts.crashes += 1);
         self.tasks.take();
+        self.mover.take();
         for watcher in self.watchers.borrow_mut().iter_mut() {
             watcher.let_go();
         }

@@ -116,8 +116,7 @@ impl Folder {
         let database = open::open_database(path)?;
         let Some((facts, map)) = open::find_facts(&database, path)? else { return Ok(None) };
         open::hold_keyspaces(&database, path)?;
-        let keyspaces =
-            Keyspaces::open(&database, map.ranges().iter().map(|range| range.shard), entered.lock).map_err(engine)?;
+        let keyspaces = Keyspaces::open(&database, map.shards(), entered.lock).map_err(engine)?;
         let snapshot = Snapshot::Fjall(database.snapshot());
         let fact = |key| snapshot.get(&keyspaces.meta, key).map_err(engine);
         let start = fact(meta::FLOORS_KEY)?.map(|value| LogStart::decode(&value).map_err(damaged)).transpose()?;

@@ -1,5 +1,6 @@
 //! The committing thread: groups of changes, one batch and one sync each.
 
+pub(crate) mod migrate;
 mod trim;
 
 use std::collections::{HashSet, VecDeque};
@@ -20,9 +21,10 @@ use crate::flush::Flusher;
 use crate::open::{LogWindow, Store};
 use crate::planted::{self, Fault};
 use crate::queue::{Queue, QueueFull};
+use crate::record::locator::{self, Place};
 use crate::record::meta::{Forgotten, Retention};
-use crate::record::{locator, log, meta, row};
-use crate::unit::{Change, Forget, Unit, Upkeep};
+use crate::record::{log, meta, row};
+use crate::unit::{Change, Forget, Rekey, Unit, Upkeep};
 
 /// A change is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,6 +232,13 @@ impl<S: Sink> Thread<S> {
             }
             return;
         }
+        for queued in group.iter() {
+            if let Unit::Upkeep(Upkeep::Migrate(step)) = &queued.unit
+                && !self.stats.failed.load(Ordering::Relaxed)
+            {
+                self.step(step);
+            }
+        }
         self.stats.in_group.store(group.len() as u32, Ordering::Relaxed);
         let started = self.store.clock.instant();
         #[cfg(feature = "planted-faults")]
@@ -244,7 +253,11 @@ impl<S: Sink> Thread<S> {
     /// Moves the next group's changes over, in order; those of a shard that is held back stay, all of them.
     fn pick(&self, backlog: &mut VecDeque<Queued<S::Token>>, group: &mut Vec<Queued<S::Token>>) {
         let mut bytes = 0;
-        let fits = |bytes: usize, group: &Vec<_>| bytes < GROUP_BYTES_MAX && group.len() < self.group_max;
+        let fits = |bytes: usize, group: &Vec<Queued<_>>| {
+            // What follows a re-key may write where it has put something: it waits for the next batch.
+            let ended = matches!(group.last(), Some(Queued { unit: Unit::Rekey(_), .. }));
+            bytes < GROUP_BYTES_MAX && group.len() < self.group_max && !ended
+        };
         // Nobody is held back from being told that nothing is written any more, nor when the host stops.
         let hold = !self.stats.failed.load(Ordering::Relaxed) && !self.queue.is_closed();
         let held = self.flusher.as_ref().filter(|flusher| hold && flusher.any_held());
@@ -274,15 +287,18 @@ impl<S: Sink> Thread<S> {
         *backlog = kept;
     }
 
-    /// Where a change's row belongs; `None` where the map that placed it is no longer in force.
-    fn keyspace_of(&self, change: &Change) -> Option<&Table> {
-        let current = change.epoch == self.store.map.epoch();
-        self.store.keyspaces.shards.get(&change.shard).filter(|_| current)
+    /// Where rows of a place belong by the map in force, whichever was when the unit was queued.
+    fn table_of(&self, place: Place) -> Option<&Table> {
+        self.store.keyspaces.shards.get(&self.store.map.holder(place.spot()))
     }
 
-    /// Whether a unit was placed by a map that is no longer in force.
+    /// Whether a unit belongs to a shard that is not served here, or cannot be read.
     fn is_fenced(&self, unit: &Unit) -> bool {
-        unit.parts().iter().filter_map(Unit::change).any(|change| self.keyspace_of(change).is_none())
+        unit.parts().iter().any(|part| match part {
+            Unit::Change(change) => self.table_of(change.place).is_none(),
+            Unit::Rekey(rekey) => self.table_of(rekey.to).is_none() || self.rows_to_rekey(rekey).is_err(),
+            _ => false,
+        })
     }
 
     #[cfg(feature = "planted-faults")]
@@ -359,6 +375,7 @@ impl<S: Sink> Thread<S> {
             match part {
                 Unit::Change(change) => self.write_change(change, writing),
                 Unit::Forget(forget) => self.write_forget(forget, writing),
+                Unit::Rekey(rekey) => self.write_rekey(rekey, writing),
                 Unit::Upkeep(upkeep) => self.write_upkeep(upkeep, writing),
                 Unit::Note(_) | Unit::Together(..) => {}
             }
@@ -377,7 +394,7 @@ impl<S: Sink> Thread<S> {
 
     fn write_change(&self, change: &Change, writing: &mut Writing) {
         let Writing { batch, value, .. } = writing;
-        let keyspace = self.keyspace_of(change).expect("a fenced change is not written");
+        let keyspace = self.table_of(change.place).expect("a fenced change is not written");
         row::encode(
             value,
             &row::Made {
@@ -406,8 +423,7 @@ impl<S: Sink> Thread<S> {
 
     fn write_forget(&self, forget: &Forget, writing: &mut Writing) {
         let Forget { object, place, version, revision, older } = forget;
-        let shard = self.store.map.shard_of(place.shard_key);
-        let Ok(keyspace) = self.store.keyspaces.shard(shard) else { return };
+        let Some(keyspace) = self.table_of(*place) else { return };
         for version in older.iter().chain([version]) {
             writing.batch.remove(keyspace, row::key(*place, *version));
         }
@@ -420,8 +436,7 @@ impl<S: Sink> Thread<S> {
         match upkeep {
             Upkeep::Drop(versions) => {
                 for (place, version) in versions {
-                    let shard = self.store.map.shard_of(place.shard_key);
-                    if let Ok(keyspace) = self.store.keyspaces.shard(shard) {
+                    if let Some(keyspace) = self.table_of(*place) {
                         writing.batch.remove(keyspace, row::key(*place, *version));
                     }
                 }
@@ -430,6 +445,8 @@ impl<S: Sink> Thread<S> {
                 writing.batch.insert(&self.store.keyspaces.meta, meta::RETENTION_KEY, retention.encode());
                 writing.retention = Some(Arc::clone(retention));
             }
+            // It was made ahead of the group.
+            Upkeep::Migrate(_) => {}
         }
     }
 

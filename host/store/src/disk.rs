@@ -2,7 +2,7 @@
 
 use std::ops::RangeBounds;
 
-use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Readable, Slice};
+use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, Readable, Slice};
 
 #[cfg(feature = "simulation")]
 use crate::simulated;
@@ -82,6 +82,26 @@ impl Table {
             Self::Fjall(keyspace) => keyspace,
             #[cfg(feature = "simulation")]
             Self::Simulated(_) => unreachable!("what is simulated is not flushed"),
+        }
+    }
+}
+
+impl Table {
+    /// Bytes on disk and in memory, about.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Fjall(keyspace) => keyspace.disk_space() + keyspace.tree.active_memtable().size(),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => 0,
+        }
+    }
+
+    /// Rows in it, about: what is removed counts until it is merged away.
+    pub(crate) fn rows_about(&self) -> u64 {
+        match self {
+            Self::Fjall(keyspace) => keyspace.approximate_len() as u64,
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => 0,
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use fjall::{AbstractTree, Database, Keyspace};
 use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::{JOURNALS_MAX, MEMTABLE_BYTES_MAX, SHARD_MEMTABLE_BYTES_MAX};
@@ -41,7 +42,7 @@ pub(crate) struct Flusher {
 
 struct Shared {
     database: Database,
-    keyspaces: Arc<Keyspaces>,
+    keyspaces: ArcSwap<Keyspaces>,
     held: RwLock<HashSet<ShardId>>,
     held_count: AtomicUsize,
     /// What every group writes to cannot keep up: all shards are held back.
@@ -53,7 +54,7 @@ impl Flusher {
     pub(crate) fn start(database: Database, keyspaces: Arc<Keyspaces>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             database,
-            keyspaces,
+            keyspaces: ArcSwap::new(keyspaces),
             held: RwLock::default(),
             held_count: AtomicUsize::new(0),
             all_held: AtomicBool::new(false),
@@ -67,7 +68,7 @@ impl Flusher {
     /// Flushes everything, so that the next start has no journal to replay; gives up after a while.
     pub(crate) fn flush_all(&self) {
         let deadline = Instant::now() + FLUSH_ALL_DEADLINE;
-        for keyspace in self.shared.keyspaces.all().map(Table::keyspace) {
+        for keyspace in self.shared.keyspaces.load().all().map(Table::keyspace) {
             while self.shared.database.outstanding_flushes() >= FLUSHES_MAX && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -81,6 +82,11 @@ impl Flusher {
         while self.shared.database.outstanding_flushes() > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// These are the keyspaces from now on.
+    pub(crate) fn look_at(&self, keyspaces: Arc<Keyspaces>) {
+        self.shared.keyspaces.store(keyspaces);
     }
 
     /// Flushes nothing any more.
@@ -152,7 +158,8 @@ impl Shared {
         if total < SHARD_MEMTABLE_BYTES_MAX && journals <= JOURNALS_MAX && !waiting.looks.is_multiple_of(LOOKS_AT_ALL) {
             return;
         }
-        let all = self.keyspaces.all().map(Table::keyspace);
+        let keyspaces = self.keyspaces.load();
+        let all = keyspaces.all().map(Table::keyspace);
         let mut unflushed: Vec<Unflushed<'_>> = all.map(|keyspace| waiting.look(keyspace)).collect();
         match journals > JOURNALS_MAX {
             true => unflushed.sort_by_key(|one| one.since),
@@ -184,9 +191,10 @@ impl Shared {
                 || tree.sealed_memtable_count() >= SEALED_MAX
                     && tree.active_memtable().size() > 2 * SHARD_MEMTABLE_BYTES_MAX
         };
-        let Keyspaces { meta, log, locator, .. } = &*self.keyspaces;
+        let keyspaces = self.keyspaces.load();
+        let Keyspaces { meta, log, locator, .. } = &**keyspaces;
         self.all_held.store([meta, log, locator].into_iter().any(pressed), Ordering::Relaxed);
-        let shards = self.keyspaces.shards.iter();
+        let shards = keyspaces.shards.iter();
         let held: HashSet<_> = shards.filter(|(_, table)| pressed(table)).map(|(shard, _)| *shard).collect();
         if held.len() != self.held_count.load(Ordering::Relaxed) || !held.is_empty() {
             self.held_count.store(held.len(), Ordering::Relaxed);

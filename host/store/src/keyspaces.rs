@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::sync::Arc;
 
 use fjall::{Database, KeyspaceCreateOptions};
 use ostrakon_wire::ShardId;
@@ -16,16 +17,28 @@ pub(crate) const LOG: &str = "log";
 pub(crate) const LOCATOR: &str = "locator";
 
 /// Every keyspace, by what stands in it.
+#[derive(Clone)]
 pub(crate) struct Keyspaces {
     pub(crate) meta: Table,
     pub(crate) log: Table,
     pub(crate) locator: Table,
     pub(crate) shards: BTreeMap<ShardId, Table>,
     /// No other host looks at the folder while anything of it is open. Given up last.
-    _lock: Option<File>,
+    lock: Option<Arc<File>>,
 }
 
 const SHARD_PREFIX: &str = "shard-";
+
+/// A shard's table on a simulated disk: behind those of the whole store.
+#[cfg(feature = "simulation")]
+pub(crate) fn simulated_shard(shard: ShardId) -> Table {
+    Table::Simulated(3 + shard.get() as usize)
+}
+
+/// The shard of a keyspace's name.
+pub(crate) fn shard_of_name(name: &str) -> Option<ShardId> {
+    name.strip_prefix(SHARD_PREFIX)?.parse().ok().map(ShardId::new)
+}
 
 /// The name of a shard's keyspace.
 pub(crate) fn shard_name(shard: ShardId) -> String {
@@ -37,7 +50,7 @@ pub(crate) fn is_shard_name(name: &str) -> bool {
     name.starts_with(SHARD_PREFIX)
 }
 
-fn options() -> KeyspaceCreateOptions {
+pub(crate) fn options() -> KeyspaceCreateOptions {
     // Flushing is the host's own business (see `flush`): the engine's trigger, which stops commits, stays out of reach.
     KeyspaceCreateOptions::default().max_memtable_size(SHARD_MEMTABLE_BYTES_MAX * 16)
 }
@@ -51,22 +64,41 @@ impl Keyspaces {
             log: table(LOG)?,
             locator: table(LOCATOR)?,
             shards: shards.map(|shard| Ok((shard, table(&shard_name(shard))?))).collect::<fjall::Result<_>>()?,
-            _lock: None,
+            lock: None,
         })
     }
 
     /// Opens them. A shard whose keyspace is not there is set aside: everybody who wants it is told so.
     pub(crate) fn open(database: &Database, shards: impl Iterator<Item = ShardId>, lock: File) -> fjall::Result<Self> {
         let opened = Self::create(database, shards.filter(|shard| database.keyspace_exists(&shard_name(*shard))))?;
-        Ok(Self { _lock: Some(lock), ..opened })
+        Ok(Self { lock: Some(Arc::new(lock)), ..opened })
+    }
+
+    /// What keeps other hosts from the folder, for those who keep something of it open.
+    pub(crate) fn lock(&self) -> Option<Arc<File>> {
+        self.lock.clone()
+    }
+
+    /// The same with one shard more.
+    pub(crate) fn with(&self, shard: ShardId, table: Table) -> Self {
+        let mut keyspaces = self.clone();
+        keyspaces.shards.insert(shard, table);
+        keyspaces
+    }
+
+    /// The same with one shard less.
+    pub(crate) fn without(&self, shard: ShardId) -> Self {
+        let mut keyspaces = self.clone();
+        keyspaces.shards.remove(&shard);
+        keyspaces
     }
 
     /// Those of a simulated disk.
     #[cfg(feature = "simulation")]
     pub(crate) fn simulated(shards: impl Iterator<Item = ShardId>) -> Self {
         let [meta, log, locator] = [0, 1, 2].map(Table::Simulated);
-        let shards = shards.zip(3..).map(|(shard, number)| (shard, Table::Simulated(number))).collect();
-        Self { meta, log, locator, shards, _lock: None }
+        let shards = shards.map(|shard| (shard, simulated_shard(shard))).collect();
+        Self { meta, log, locator, shards, lock: None }
     }
 
     /// Which keyspace has which name.

@@ -14,6 +14,8 @@ mod files;
 mod floors;
 mod flush;
 mod keyspaces;
+mod making;
+mod migrate;
 mod open;
 pub mod planted;
 mod queue;
@@ -33,18 +35,21 @@ pub use commit::Driver;
 pub use commit::{CommitStats, Committer, Durable, Settled, Sink};
 pub use error::{CommitError, OpenError, ReadError};
 pub use floors::Floors;
+pub use making::{MakingError, ShardMaking};
+pub use migrate::{Chunk, Does, NewShard, NotStepped, Steer, Step, Stepped};
 pub use open::{Numbers, Recovered, Remembered, Store, StoreConfig, Verify};
 pub use queue::QueueFull;
 pub use record::case::{Escalation, Ticket};
 pub use record::locator::{ObjectNumber, Place};
 pub use record::log::{Entry, Identity, Outcome, Record};
 pub use record::meta::{Forgotten, Retention};
+pub use record::migration::{Course, Ended, Migration, Moved};
 pub use record::row::Row;
 #[cfg(feature = "simulation")]
 pub use simulated::{PersistFault, SimulatedClock, SimulatedDisk};
 #[cfg(feature = "fuzzing")]
 pub use survey::fuzzed;
-pub use unit::{Beside, CaseWrite, Change, Forget, Note, Unit, Upkeep};
+pub use unit::{Beside, CaseWrite, Change, Forget, Note, Rekey, Unit, Upkeep};
 pub use view::{Head, ListItem, LogIter, ReadView, RowIter, Then, Views};
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 use fjall::{CompressionType, Database, PersistMode};
 use ostrakon_core::ShardMap;
 use ostrakon_wire::bounds::{
-    ACTION_IDS_DEFAULT, BLOCK_CACHE_BYTES, HISTORY_VERSIONS_DEFAULT, LOG_CHANGES_DEFAULT, RETENTION_AGE_MS_DEFAULT,
-    SHARDS_DEFAULT,
+    ACTION_IDS_DEFAULT, BLOCK_CACHE_BYTES, HISTORY_VERSIONS_DEFAULT, LOG_CHANGES_DEFAULT, OWNERS_DEFAULT,
+    RETENTION_AGE_MS_DEFAULT, SHARDS_DEFAULT,
 };
 use ostrakon_wire::{Keep, LogId, Revision};
 
@@ -24,23 +24,25 @@ use crate::error::{OpenError, ReadError};
 use crate::files;
 use crate::floors::Floors;
 use crate::keyspaces::{Keyspaces, LOCATOR, LOG, META};
+use crate::making::{self, MakingError, ShardMaking};
 use crate::record::DamagedRecord;
 use crate::record::case::Ticket;
 use crate::record::locator::ObjectNumber;
 use crate::record::log::Entry;
 use crate::record::meta::{self, Forgotten, LogStart, Retention, StoreFacts};
+use crate::record::migration::{Migration, RUNNING_PREFIX};
 use crate::survey::{DamagedShards, Survey};
 use crate::sweep;
 use crate::view::{ReadView, Views};
 
 /// The format of data folders that this release writes.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 /// Folders of this format have no roster yet. Those of format 2 have no tickets, escalations or notes in the log; those of
-/// format 3 no transactions, no retention, and rows that do not say what made them.
+/// format 3 no transactions, no retention, and rows that do not say what made them; those of format 4 no migrations.
 const FORMAT_WITHOUT_ROSTER: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_TITLE: &str = "ostrakon data folder, format ";
-const DATABASE_FOLDER: &str = "store";
+pub(crate) const DATABASE_FOLDER: &str = "store";
 const LOCK_FILE: &str = "LOCK";
 
 /// How to open a data folder.
@@ -50,6 +52,8 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// Shards that a new folder starts with; an existing one keeps its own.
     pub shards: u32,
+    /// Who owns shards: so many, numbered from 0. Shards of others are given to these.
+    pub owners: u32,
     /// Versions of an object that history keeps from now on, at least 1, where its type has no rule of its own; `None`: as
     /// many as it was told last.
     pub history_versions: Option<u32>,
@@ -80,6 +84,7 @@ impl StoreConfig {
         Self {
             path: path.into(),
             shards: SHARDS_DEFAULT,
+            owners: OWNERS_DEFAULT,
             history_versions: None,
             action_ids: ACTION_IDS_DEFAULT,
             log_changes: LOG_CHANGES_DEFAULT,
@@ -107,6 +112,10 @@ pub struct Store {
     pub(crate) log: LogWindow,
     pub(crate) retention: Arc<Retention>,
     pub(crate) forgotten: Forgotten,
+    /// Those that run.
+    pub(crate) migrations: Arc<BTreeMap<u64, Migration>>,
+    /// The number of the next one.
+    pub(crate) migrations_next: u64,
     pub(crate) views: Views,
     /// Object numbers from here on were never given out, before or in this run.
     pub(crate) numbers_mark: u64,
@@ -159,6 +168,8 @@ pub struct Recovered {
     pub escalations_open: usize,
     /// Those that were settled and are kept, oldest first.
     pub escalations_settled: VecDeque<Revision>,
+    /// The number of the next migration.
+    pub migrations_next: u64,
 }
 
 impl Store {
@@ -175,11 +186,11 @@ impl Store {
             None => create(&database, &config)?,
         };
         hold_keyspaces(&database, &path)?;
-        let shards = map.ranges().iter().map(|range| range.shard);
-        let keyspaces = Arc::new(Keyspaces::open(&database, shards, lock).map_err(wrap)?);
+        let keyspaces = Arc::new(Keyspaces::open(&database, map.shards(), lock).map_err(wrap)?);
         if format <= FORMAT_WITHOUT_ROSTER {
             keyspaces.roster().write(&path).map_err(io)?;
         }
+        making::remove_strays(&database, &path, &map).map_err(|error| making_error(&path, error))?;
         let disk = Disk::Fjall(database);
         let mut store = Self::on(disk, Clock::default(), config, keyspaces, facts, map);
         store.acknowledged = Some(acknowledged);
@@ -207,7 +218,7 @@ impl Store {
             Some(found) => found,
             None => write_facts(&disk, &meta, &config)?,
         };
-        let keyspaces = Arc::new(Keyspaces::simulated(map.ranges().iter().map(|range| range.shard)));
+        let keyspaces = Arc::new(Keyspaces::simulated(map.shards()));
         let mut store = Self::on(disk, Clock::simulated(clock), config, keyspaces, facts, map);
         let recovered = store.recover(&path, None)?;
         store.settle(&path)?;
@@ -236,6 +247,7 @@ impl Store {
                 types: BTreeMap::new(),
             }),
             forgotten: Forgotten::default(),
+            migrations: Arc::default(),
         };
         Self {
             config,
@@ -247,6 +259,8 @@ impl Store {
             log: LogWindow { start: LogStart::default(), next: Revision::new(1), changes: 0, remembered: 0 },
             retention: Arc::clone(&view.retention),
             forgotten: view.forgotten,
+            migrations: Arc::default(),
+            migrations_next: 1,
             views: Views(Arc::new(ArcSwap::from_pointee(view))),
             numbers_mark: 0,
             acknowledged: None,
@@ -256,6 +270,7 @@ impl Store {
     /// What is done once all is read, before anything is served.
     fn settle(&mut self, path: &Path) -> Result<(), OpenError> {
         self.settle_history().map_err(|error| read_error(path, error))?;
+        self.settle_owners().map_err(|source| engine_error(path, source))?;
         self.publish_at(&self.log);
         Ok(())
     }
@@ -300,6 +315,15 @@ impl Store {
         if let Some(value) = fact(meta::FORGOTTEN_KEY)? {
             self.forgotten = Forgotten::decode(&value).map_err(damaged)?;
         }
+        for migration in view.running_migrations() {
+            let migration = migration.map_err(|error| read_error(path, error))?;
+            Arc::make_mut(&mut self.migrations).insert(migration.number, migration);
+        }
+        let last = [view.migrated().next().transpose(), Ok(self.migrations.values().next_back().cloned())];
+        for migration in last {
+            let number = migration.map_err(|error| read_error(path, error))?.map_or(0, |migration| migration.number);
+            self.migrations_next = self.migrations_next.max(number + 1);
+        }
         let mut next = self.log.start.first;
         let mut remembered = Vec::new();
         for record in view.log_from(Revision::default()) {
@@ -325,7 +349,12 @@ impl Store {
             return Err(OpenError::LostEnd { path: path.into(), acknowledged, found });
         }
         self.log.next = next;
-        let mut recovered = Recovered { remembered, floors: self.log.start.floors.clone(), ..Recovered::default() };
+        let mut recovered = Recovered {
+            remembered,
+            floors: self.log.start.floors.clone(),
+            migrations_next: self.migrations_next,
+            ..Recovered::default()
+        };
         self.recover_cases(&mut recovered).map_err(|error| read_error(path, error))?;
         Ok(recovered)
     }
@@ -355,7 +384,34 @@ impl Store {
             log_kept: self.config.log_kept(),
             retention: Arc::clone(&self.retention),
             forgotten: self.forgotten,
+            migrations: Arc::clone(&self.migrations),
         });
+    }
+
+    /// Gives shards whose owner is none of those there are now to one that is.
+    fn settle_owners(&mut self) -> fjall::Result<()> {
+        let owners = self.config.owners.max(1);
+        let strays = self.map.ranges().iter().filter(|range| range.owner >= owners);
+        let map = strays.fold(ShardMap::clone(&self.map), |map, range| {
+            map.owned_by(range.shard, range.owner % owners).expect("a shard of the map can be given away")
+        });
+        if map.epoch() != self.map.epoch() {
+            let mut batch = self.disk.batch(1, PersistMode::SyncAll);
+            batch.insert(&self.keyspaces.meta, meta::MAP_KEY, meta::encode_map(&map));
+            batch.commit()?;
+            self.map = Arc::new(map);
+        }
+        Ok(())
+    }
+
+    /// How many owners there are.
+    pub fn owners(&self) -> u32 {
+        self.config.owners
+    }
+
+    /// Makes shards and takes them away, from now on.
+    pub fn shard_making(&self) -> ShardMaking {
+        ShardMaking::new(&self.disk, &self.config.path, self.keyspaces.lock())
     }
 
     /// Brings history to the configured number of versions where another is asked for than before.
@@ -375,6 +431,14 @@ impl Store {
         batch.insert(&self.keyspaces.meta, meta::RETENTION_KEY, self.retention.encode());
         batch.commit()?;
         Ok(())
+    }
+}
+
+fn making_error(path: &Path, error: MakingError) -> OpenError {
+    match error {
+        MakingError::Engine(source) => engine_error(path, source),
+        MakingError::Io(source) => OpenError::Io { path: path.into(), source },
+        error @ MakingError::TooMany => OpenError::Io { path: path.into(), source: std::io::Error::other(error) },
     }
 }
 
@@ -501,12 +565,21 @@ fn read_facts(snapshot: &Snapshot, meta: &Table, path: &Path) -> Result<Option<(
     let fact = |key| snapshot.get(meta, key).map_err(|source| engine_error(path, source));
     let (Some(facts), Some(map)) = (fact(meta::STORE_KEY)?, fact(meta::MAP_KEY)?) else { return Ok(None) };
     let facts = StoreFacts::decode(&facts).map_err(damaged)?;
-    Ok(Some((facts, meta::decode_map(&map).map_err(damaged)?)))
+    let mut map = meta::decode_map(&map).map_err(damaged)?;
+    for pair in snapshot.prefix(meta, RUNNING_PREFIX) {
+        let (key, value) = pair.map_err(|source| engine_error(path, source))?;
+        if let Some(moving) = Migration::decode(&key, &value).map_err(damaged)?.moving() {
+            let impossible =
+                |_| damaged(DamagedRecord { kind: "migration", what: "what it moves is no part of the map" });
+            map = map.moving_also(*moving).map_err(impossible)?;
+        }
+    }
+    Ok(Some((facts, map)))
 }
 
 fn write_facts(disk: &Disk, meta: &Table, config: &StoreConfig) -> Result<(StoreFacts, ShardMap), OpenError> {
     let facts = StoreFacts { log: config.new_log, history_versions: HISTORY_VERSIONS_DEFAULT };
-    let map = ShardMap::equal(config.shards);
+    let map = ShardMap::equal(config.shards, config.owners);
     let mut batch = disk.batch(2, PersistMode::SyncAll);
     batch.insert(meta, meta::STORE_KEY, facts.encode());
     batch.insert(meta, meta::MAP_KEY, meta::encode_map(&map));
@@ -520,7 +593,7 @@ fn create(database: &Database, config: &StoreConfig) -> Result<(StoreFacts, Shar
     let path = &config.path;
     let wrap = |source: fjall::Error| engine_error(path, source);
     let io = |source| OpenError::Io { path: path.clone(), source };
-    let map = ShardMap::equal(config.shards);
+    let map = ShardMap::equal(config.shards, config.owners);
     let keyspaces = Keyspaces::create(database, map.ranges().iter().map(|range| range.shard)).map_err(wrap)?;
     // The engine syncs what it puts into these folders, not that they are there.
     for folder in [path.join(DATABASE_FOLDER).join("keyspaces"), path.join(DATABASE_FOLDER), path.clone()] {

@@ -101,6 +101,18 @@ faults! {
     FeedResumesAhead = "feed-resumes-ahead",
     /// Who watches from a place is not told the next commit unit.
     FeedGap = "feed-gap",
+    /// The last row of a step of a migration does not arrive.
+    MigrationLosesRow = "migration-loses-row",
+    /// What has moved also stays where it was.
+    MigrationKeepsSource = "migration-keeps-source",
+    /// Rows move and the cursor does not.
+    MigrationCursorLags = "migration-cursor-lags",
+    /// Rows are looked for where they were before the last step.
+    MigrationStaleMap = "migration-stale-map",
+    /// Of an object that comes under another key only the newest version arrives.
+    RekeyLosesHistory = "rekey-loses-history",
+    /// An object that comes under another key is looked for under the one before.
+    RekeyKeepsLocator = "rekey-keeps-locator",
 }
 
 /// Whether this fault is planted here.

@@ -6,6 +6,7 @@ pub mod case;
 pub mod locator;
 pub mod log;
 pub mod meta;
+pub mod migration;
 pub mod row;
 
 /// Bytes that are no record of their kind: damage, or a later format.

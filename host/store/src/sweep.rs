@@ -17,8 +17,8 @@ pub(crate) fn history(
     map: &ShardMap,
     retention: &Retention,
 ) -> Result<(), ReadError> {
-    for range in map.ranges() {
-        let Ok(keyspace) = keyspaces.shard(range.shard) else { continue };
+    for shard in map.shards() {
+        let Ok(keyspace) = keyspaces.shard(shard) else { continue };
         let fresh = || disk.batch(GROUP_CHANGES_MAX, PersistMode::Buffer);
         let mut batch = fresh();
         let (mut object_prefix, mut seen, mut kept) = (Vec::new(), 0, 0);

@@ -55,7 +55,6 @@ pub(crate) fn put(config: &StoreConfig, changes: &[Put<'_>]) -> usize {
 /// The same in groups of at most so many; looks at the folder before the store is closed, as a kill would leave it.
 fn put_in_groups(config: &StoreConfig, changes: &[Put<'_>], group: usize, before_stop: impl FnOnce()) -> usize {
     let (store, _) = Store::open(config.clone()).unwrap();
-    let map = store.views().map();
     let (done, outcomes) = mpsc::channel();
     let (dropped, drops) = mpsc::channel();
     let numbers = store.numbers();
@@ -64,7 +63,7 @@ fn put_in_groups(config: &StoreConfig, changes: &[Put<'_>], group: usize, before
     let committer = Committer::start(store, Told { done, dropped }, COMMIT_QUEUE_CHANGES_MAX).unwrap();
     let indexed: Vec<_> = changes.iter().enumerate().collect();
     for group in indexed.chunks(group) {
-        submit(&committer, &map, &view, &numbers, &mut places, group);
+        submit(&committer, &view, &numbers, &mut places, group);
         for (expected, _) in group {
             let (token, outcome) = outcomes.recv_timeout(Duration::from_secs(20)).unwrap();
             assert_eq!(token, *expected as u64, "answers come in commit order");
@@ -78,7 +77,6 @@ fn put_in_groups(config: &StoreConfig, changes: &[Put<'_>], group: usize, before
 
 fn submit<'a>(
     committer: &Committer<Told>,
-    map: &ostrakon_core::ShardMap,
     view: &crate::ReadView,
     numbers: &crate::Numbers,
     places: &mut HashMap<&'a str, Place>,
@@ -92,8 +90,6 @@ fn submit<'a>(
         let change = Change {
             object: object(name),
             place,
-            shard: map.shard_of(place.shard_key),
-            epoch: map.epoch(),
             version: Version::new(*version),
             kind: ActionKind::Put,
             payload: payload.map(|text| Payload::bytes(text.as_bytes().to_vec()).unwrap()),
@@ -187,8 +183,8 @@ fn a_folder_in_use_of_a_newer_format_or_of_somebody_else_is_refused_by_name() {
     let open = Store::open(config.clone()).unwrap();
     assert!(matches!(Store::open(config.clone()), Err(OpenError::InUse { .. })));
     drop(open);
-    std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 5\n").unwrap();
-    assert!(matches!(Store::open(config.clone()), Err(OpenError::NewerFormat { found: 5, known: 4, .. })));
+    std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 6\n").unwrap();
+    assert!(matches!(Store::open(config.clone()), Err(OpenError::NewerFormat { found: 6, known: 5, .. })));
     std::fs::write(config.path.join("FORMAT"), "something else\n").unwrap();
     assert!(matches!(Store::open(config), Err(OpenError::NotADataFolder { .. })));
 }

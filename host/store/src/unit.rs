@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use ostrakon_core::ShardMap;
-use ostrakon_wire::{
-    ActionId, ActionKind, MapEpoch, ObjectId, Payload, Revision, ShardId, ShardKey, TimestampMs, Version,
-};
+use ostrakon_wire::{ActionId, ActionKind, ObjectId, Payload, Revision, ShardId, ShardKey, TimestampMs, Version};
 
 use crate::disk::{Batch, Table};
+use crate::migrate::Step;
 use crate::planted::{self, Fault};
 use crate::record::case::{self, Escalation, Ticket};
 use crate::record::locator::Place;
@@ -21,10 +20,6 @@ pub struct Change {
     pub object: ObjectId,
     /// Where its rows stand, or from now on stand.
     pub place: Place,
-    /// The shard that its key falls in.
-    pub shard: ShardId,
-    /// The map that says so; a change of an older map is fenced.
-    pub epoch: MapEpoch,
     /// The version that is made.
     pub version: Version,
     /// What makes it.
@@ -88,6 +83,19 @@ pub struct Forget {
     pub older: Vec<Version>,
 }
 
+/// An object that comes to stand elsewhere.
+#[derive(Debug, Clone)]
+pub struct Rekey {
+    /// The object.
+    pub object: ObjectId,
+    /// Where its rows stand.
+    pub from: Place,
+    /// Where they stand from now on; its number stays.
+    pub to: Place,
+    /// Its newest version, which does not change.
+    pub version: Version,
+}
+
 /// What is done to the store for its own sake. It takes no revision.
 #[derive(Debug, Clone)]
 pub enum Upkeep {
@@ -95,6 +103,8 @@ pub enum Upkeep {
     Drop(Vec<(Place, Version)>),
     /// From now on so much is kept.
     Retain(Arc<Retention>),
+    /// A step of a migration.
+    Migrate(Arc<Step>),
 }
 
 /// How a case is changed.
@@ -124,10 +134,12 @@ pub enum Unit {
     Change(Change),
     /// None.
     Note(Box<Note>),
-    /// Several of these, of an object each, all or nothing; and the shards of what they depend on beside their own.
-    Together(Vec<Unit>, Vec<ShardId>),
+    /// Several of these, of an object each, all or nothing; and where what they depend on stands, beside their own.
+    Together(Vec<Unit>, Vec<Place>),
     /// An object is forgotten.
     Forget(Box<Forget>),
+    /// An object is recorded under another key from now on, with all of its versions.
+    Rekey(Box<Rekey>),
     /// Nothing that anybody reads changes.
     Upkeep(Upkeep),
 }
@@ -165,9 +177,10 @@ impl Unit {
             }
             Self::Note(note) => (&note.object, note.text.len(), &note.cases[..]),
             Self::Forget(forget) => (&forget.object, forget.older.len() * DROPPED_BYTES, &[][..]),
+            Self::Rekey(rekey) => (&rekey.object, 0, &[][..]),
             Self::Together(parts, _) => return parts.iter().map(Self::bytes).sum(),
             Self::Upkeep(Upkeep::Drop(versions)) => return versions.len() * DROPPED_BYTES,
-            Self::Upkeep(Upkeep::Retain(_)) => return CHANGE_OVERHEAD_BYTES,
+            Self::Upkeep(Upkeep::Retain(_) | Upkeep::Migrate(_)) => return CHANGE_OVERHEAD_BYTES,
         };
         payload + cases.iter().map(CaseWrite::bytes).sum::<usize>() + 2 * object.as_text().len() + CHANGE_OVERHEAD_BYTES
     }
@@ -177,7 +190,7 @@ impl Unit {
         match self {
             Self::Change(change) => change.beside.as_ref().map_or(&[], |beside| &beside.cases[..]),
             Self::Note(note) => &note.cases[..],
-            Self::Together(..) | Self::Forget(_) | Self::Upkeep(_) => &[],
+            Self::Together(..) | Self::Forget(_) | Self::Rekey(_) | Self::Upkeep(_) => &[],
         }
     }
 
@@ -187,14 +200,18 @@ impl Unit {
             Self::Together(_, asked) => &asked[..],
             _ => &[],
         };
-        let own = self.parts().iter().filter_map(|part| match part {
-            Self::Change(change) => Some(change.shard),
+        let own = self.parts().iter().flat_map(|part| match part {
+            Self::Change(change) => [Some(map.holder(change.place.spot())), None],
             // A note waits with its object's changes: it says something of them.
-            Self::Note(note) => Some(map.shard_of(note.shard_key)),
+            Self::Note(note) => {
+                let mut around = map.shards_around(note.shard_key);
+                [around.next(), around.next()]
+            }
+            Self::Rekey(rekey) => [rekey.from, rekey.to].map(|place| Some(map.holder(place.spot()))),
             // What is made under the name of a forgotten object may come to another shard: nothing overtakes this.
-            Self::Forget(_) | Self::Together(..) | Self::Upkeep(_) => None,
+            Self::Forget(_) | Self::Together(..) | Self::Upkeep(_) => [None, None],
         });
-        own.chain(asked.iter().copied())
+        own.flatten().chain(asked.iter().map(|place| map.holder(place.spot())))
     }
 
     /// Its part of the group's log record, a change or note at a time.
@@ -239,6 +256,17 @@ impl Unit {
                 tombstone: true,
                 identity: None,
                 outcome: Outcome::Forgotten,
+                note: &[],
+                joined: false,
+            }),
+            Self::Rekey(rekey) => Some(log::Told {
+                object: &rekey.object,
+                shard_key: rekey.to.shard_key,
+                version: rekey.version,
+                kind: ActionKind::Put,
+                tombstone: false,
+                identity: None,
+                outcome: Outcome::Rekeyed,
                 note: &[],
                 joined: false,
             }),

@@ -1,19 +1,22 @@
 //! Read views: the state after one commit group, immutable and shared.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use fjall::Slice;
-use ostrakon_core::ShardMap;
+use ostrakon_core::{ShardMap, Spot};
 use ostrakon_wire::{LogId, ObjectId, Position, Revision, ShardId, ShardKey, Version};
 
-use crate::disk::{Pairs, Snapshot};
+use crate::commit::migrate;
+use crate::disk::{Pairs, Snapshot, Table};
 use crate::error::ReadError;
 use crate::keyspaces::Keyspaces;
 use crate::record::case::{self, Escalation, Ticket};
 use crate::record::locator::Place;
 use crate::record::meta::{Forgotten, Retention};
+use crate::record::migration::{ENDED_PREFIX, Migration, Moved, RUNNING_PREFIX};
 use crate::record::row::Row;
 use crate::record::{locator, log, row};
 
@@ -28,6 +31,7 @@ pub struct ReadView {
     pub(crate) log_kept: u64,
     pub(crate) retention: Arc<Retention>,
     pub(crate) forgotten: Forgotten,
+    pub(crate) migrations: Arc<BTreeMap<u64, Migration>>,
 }
 
 /// The newest read view. Cheap to clone and to read; the committing thread alone replaces it.
@@ -76,9 +80,15 @@ impl Views {
         self.0.load().position()
     }
 
-    /// Whether a shard is served; one whose files were damaged at the start is not.
-    pub fn serves(&self, shard: ShardId) -> Result<(), ReadError> {
-        self.0.load().keyspaces.shard(shard).map(drop)
+    /// Whether the shard of a place is served; one whose files were damaged at the start is not.
+    pub fn serves(&self, place: Place) -> Result<(), ReadError> {
+        self.0.load().table_of(place).map(drop)
+    }
+
+    /// The shards of the map that are not served.
+    pub fn unserved(&self) -> Vec<ShardId> {
+        let view = self.0.load();
+        view.map.shards().filter(|shard| view.keyspaces.shard(*shard).is_err()).collect()
     }
 
     /// The shard map in force.
@@ -122,6 +132,52 @@ impl ReadView {
         self.forgotten
     }
 
+    /// The migrations that run.
+    pub fn migrations(&self) -> &BTreeMap<u64, Migration> {
+        &self.migrations
+    }
+
+    /// The same, as they stand on disk.
+    pub(crate) fn running_migrations(&self) -> impl Iterator<Item = Result<Migration, ReadError>> {
+        self.snapshot.prefix(&self.keyspaces.meta, RUNNING_PREFIX).map(|pair| {
+            let (key, value) = pair?;
+            Ok(Migration::decode(&key, &value)?)
+        })
+    }
+
+    /// The migrations that have ended, the newest first.
+    pub fn migrated(&self) -> impl Iterator<Item = Result<Migration, ReadError>> {
+        self.snapshot.prefix(&self.keyspaces.meta, ENDED_PREFIX).rev().map(|pair| {
+            let (key, value) = pair?;
+            Ok(Migration::decode(&key, &value)?)
+        })
+    }
+
+    /// What stands in a shard between two spots.
+    pub fn standing(&self, shard: ShardId, first: Spot, end: Spot) -> Result<Moved, ReadError> {
+        migrate::standing(self, self.keyspaces.shard(shard)?, first, end)
+    }
+
+    /// The middle key of a shard's objects; `None` where it cannot be cut. Reads the whole shard.
+    pub fn middle(&self, shard: ShardId) -> Result<Option<ShardKey>, ReadError> {
+        migrate::middle(self, self.keyspaces.shard(shard)?)
+    }
+
+    /// The bytes that a shard has on disk and in memory, about.
+    pub fn bytes(&self, shard: ShardId) -> Result<u64, ReadError> {
+        Ok(self.keyspaces.shard(shard)?.bytes())
+    }
+
+    /// The rows that a shard holds, about.
+    pub fn rows_about(&self, shard: ShardId) -> Result<u64, ReadError> {
+        Ok(self.keyspaces.shard(shard)?.rows_about())
+    }
+
+    /// The table that holds the rows of a place.
+    pub(crate) fn table_of(&self, place: Place) -> Result<&Table, ReadError> {
+        self.keyspaces.shard(self.map.holder(place.spot()))
+    }
+
     /// Where an object's rows stand; `None` for one that never was, or is forgotten.
     pub fn locate(&self, object: &ObjectId) -> Result<Option<Place>, ReadError> {
         Ok(self.locate_first(object)?.map(|(place, _)| place))
@@ -137,7 +193,7 @@ impl ReadView {
 
     /// The newest version of the object whose rows stand there.
     pub fn head(&self, place: Place) -> Result<Option<Head>, ReadError> {
-        let keyspace = self.keyspaces.shard(self.map.shard_of(place.shard_key))?;
+        let keyspace = self.table_of(place)?;
         let Some(pair) = self.snapshot.prefix(keyspace, row::prefix(place)).next() else {
             return Ok(None);
         };
@@ -148,7 +204,7 @@ impl ReadView {
 
     /// One version of the object whose rows stand there, if history holds it.
     pub fn version(&self, place: Place, version: Version) -> Result<Option<Row>, ReadError> {
-        let keyspace = self.keyspaces.shard(self.map.shard_of(place.shard_key))?;
+        let keyspace = self.table_of(place)?;
         match self.snapshot.get(keyspace, row::key(place, version))? {
             Some(value) => Ok(Some(Row::decode(&value)?)),
             None => Ok(None),
@@ -161,7 +217,7 @@ impl ReadView {
         place: Place,
         below: Option<Version>,
     ) -> Result<impl Iterator<Item = Result<Head, ReadError>> + use<>, ReadError> {
-        let keyspace = self.keyspaces.shard(self.map.shard_of(place.shard_key))?;
+        let keyspace = self.table_of(place)?;
         let prefix = row::prefix(place);
         let from = match below {
             Some(version) => Bound::Excluded(row::key(place, version).to_vec()),

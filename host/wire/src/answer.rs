@@ -66,6 +66,8 @@ pub enum Reply {
     Uploaded(Uploaded),
     /// What stands in slots, what was done to them, or how a candidate compares.
     Policies(PolicyReport),
+    /// Of shards.
+    Shards(ShardReport),
 }
 
 /// Where an object lives or would live.
@@ -216,6 +218,15 @@ pub struct PolicyReport {
     pub decided: Decided,
 }
 
+/// What is told of shards, as a map for people and scripts; its keys are in PROTOCOL.md.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShardReport {
+    /// Name by name.
+    pub facts: Map,
+    /// The log's place.
+    pub decided: Decided,
+}
+
 impl Reply {
     /// The stable number: that of the request which it answers (a change's is that of the perform request).
     pub fn number(&self) -> u64 {
@@ -236,6 +247,7 @@ impl Reply {
             Self::Events(_) => 19,
             Self::Uploaded(_) => 20,
             Self::Policies(_) => 21,
+            Self::Shards(_) => 23,
         }
     }
 
@@ -258,6 +270,7 @@ impl Reply {
             Self::Events(reply) => &reply.decided,
             Self::Uploaded(reply) => &reply.decided,
             Self::Policies(reply) => &reply.decided,
+            Self::Shards(reply) => &reply.decided,
         }
     }
 }

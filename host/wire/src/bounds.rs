@@ -155,6 +155,37 @@ pub const KEYSPACES_BESIDE_SHARDS: usize = 4;
 /// for ever over one more.
 pub const KEYSPACES_MAX: usize = 1_000;
 
+/// Owners of a host, its worker lanes, when the settings do not say.
+pub const OWNERS_DEFAULT: u32 = 4;
+/// The most owners of a host.
+pub const OWNERS_MAX: u32 = 64;
+
+/// Migrations that have ended and are remembered.
+pub const MIGRATIONS_KEPT: u64 = 256;
+/// Migrations that run at a time; more are refused.
+pub const MIGRATIONS_RUNNING_MAX: usize = 8;
+/// How long a step of a migration may keep the commits waiting: longer ones make the next steps smaller, in microseconds.
+pub const MIGRATION_STEP_US_AIM: u64 = 2_000;
+/// A migration rests so many times as long as its step took, so that most of the committing thread is for others.
+pub const MIGRATION_RESTS: u32 = 4;
+/// Objects that a step of a re-key looks at.
+pub const REKEY_STEP_OBJECTS: usize = 64;
+/// Objects that a step of a migration moves at most.
+pub const MIGRATION_STEP_OBJECTS_MAX: usize = 512;
+/// Bytes after which a step ends (an object that alone is larger still moves whole, all versions at once).
+pub const MIGRATION_STEP_BYTES_MAX: usize = 512 << 10;
+
+/// How long the answer to a question for a later shard map may wait, in milliseconds.
+pub const MAP_WAIT_MS_MAX: u32 = 60_000;
+/// Requests that may wait for a later shard map; the others are answered at once.
+pub const MAP_WAITERS_MAX: usize = 4_096;
+/// Migrations that have ended, or decisions, that are told when a request does not say.
+pub const SHARD_EVENTS_DEFAULT: usize = 20;
+/// The most of them.
+pub const SHARD_EVENTS_MAX: usize = 256;
+/// Longest text of the planner's limits, in bytes.
+pub const SHARD_LIMITS_BYTES_MAX: usize = 4_096;
+
 /// Actions that wait for reconciliation, and their bytes; more are refused.
 pub const RECONCILING_MAX: usize = 16_384;
 /// See [`RECONCILING_MAX`].
@@ -314,6 +345,8 @@ const _: () = assert!(GROUP_CHANGES_MAX <= COMMIT_QUEUE_CHANGES_MAX);
 const _: () = assert!(PAGE_ITEMS_DEFAULT <= PAGE_ITEMS_MAX);
 const _: () = assert!(SHARDS_MIN <= SHARDS_DEFAULT && SHARDS_DEFAULT <= SHARDS_MAX);
 const _: () = assert!(SHARDS_MAX as usize + KEYSPACES_BESIDE_SHARDS <= KEYSPACES_MAX);
+const _: () = assert!(1 <= OWNERS_DEFAULT && OWNERS_DEFAULT <= OWNERS_MAX);
+const _: () = assert!(MIGRATION_STEP_BYTES_MAX <= GROUP_BYTES_MAX);
 const _: () = assert!(ACTION_IDS_MIN <= ACTION_IDS_DEFAULT && ACTION_IDS_DEFAULT <= ACTION_IDS_MAX);
 const _: () = assert!(ACTION_IDS_DEFAULT <= LOG_CHANGES_DEFAULT && LOG_CHANGES_DEFAULT <= LOG_CHANGES_MAX);
 const _: () = assert!(KEEP_ALIVE_MS * 2 < IDLE_TIMEOUT_MS && HELLO_DEADLINE_MS < IDLE_TIMEOUT_MS);

@@ -106,6 +106,10 @@ codes! {
     PolicyRefused = 35, "policy-refused", false;
     /// No such slot, generation, component or comparison.
     UnknownPolicy = 36, "unknown-policy", false;
+    /// What is asked of shards cannot be done; the words say why.
+    ShardRefused = 37, "shard-refused", false;
+    /// No such shard, or no such migration is running.
+    UnknownShard = 38, "unknown-shard", false;
 }
 
 impl Code {

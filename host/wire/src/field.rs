@@ -91,3 +91,4 @@ pub(crate) const SHARE_PPM: u64 = 80;
 pub(crate) const SLOW_US: u64 = 81;
 pub(crate) const GENERATION: u64 = 82;
 pub(crate) const ASPECT: u64 = 83;
+pub(crate) const MIGRATION: u64 = 84;

@@ -18,6 +18,7 @@ mod payload;
 mod policy;
 mod position;
 mod request;
+mod shards;
 pub mod value;
 
 pub use answer::{Answer, Decided, Generations, Reply};
@@ -33,3 +34,4 @@ pub use request::{
     Action, AskTicket, Condition, ConditionalWrite, Keep, List, ListEscalations, Must, Operation, Past, Perform,
     ReadHistory, ReadPast, Request, SetRetention, SettleEscalation, Step, Target, Transact, Watch,
 };
+pub use shards::{AskMap, ChangeShards, ReadShards, ShardChange};

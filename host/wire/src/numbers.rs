@@ -71,6 +71,14 @@ impl Version {
     }
 }
 
+impl MapEpoch {
+    /// The epoch after this one; there are enough of them for any life of a store.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 impl Generation {
     /// The first one in a slot.
     pub const FIRST: Self = Self(1);

@@ -3,6 +3,7 @@
 mod codec;
 mod feed;
 mod policy;
+mod shards;
 mod transact;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use crate::numbers::{Revision, ShardKey, TimestampMs, Version};
 use crate::payload::Payload;
 use crate::policy::{ChangePolicy, ReadPolicies, UploadComponent};
 use crate::position::Position;
+use crate::shards::{AskMap, ChangeShards, ReadShards};
 pub(crate) use codec::{read_payload, write_payload};
 pub use feed::{Keep, Past, ReadHistory, ReadPast, SetRetention, Watch};
 pub use transact::{Condition, Must, Step, Transact};
@@ -48,7 +50,7 @@ pub enum Operation {
     /// Start reconciliation of an action by hand.
     Reconcile(Perform),
     /// Which shard owns which keys.
-    ShardMap,
+    ShardMap(AskMap),
     /// What the host is and has done.
     Info,
     /// What became of a detached action?
@@ -77,6 +79,10 @@ pub enum Operation {
     ChangePolicy(ChangePolicy),
     /// What decides where, what was done to it, and what a candidate answers.
     ReadPolicies(ReadPolicies),
+    /// Split, merge, move, re-key; steer what is under way.
+    ChangeShards(ChangeShards),
+    /// Shards, migrations, and what the planner does and would do.
+    ReadShards(ReadShards),
 }
 
 /// An object, and the key that the client believes it has.
@@ -203,7 +209,7 @@ impl Operation {
             Self::ConditionalWrite(_) => 5,
             Self::Perform(_) => 6,
             Self::Reconcile(_) => 7,
-            Self::ShardMap => 8,
+            Self::ShardMap(_) => 8,
             Self::Info => 9,
             Self::AskTicket(_) => 10,
             Self::ListEscalations(_) => 11,
@@ -218,6 +224,8 @@ impl Operation {
             Self::UploadComponent(_) => 20,
             Self::ChangePolicy(_) => 21,
             Self::ReadPolicies(_) => 22,
+            Self::ChangeShards(_) => 23,
+            Self::ReadShards(_) => 24,
         }
     }
 
@@ -231,6 +239,7 @@ impl Operation {
                 | Self::SettleEscalation(_)
                 | Self::Transact(_)
                 | Self::ChangePolicy(_)
+                | Self::ChangeShards(_)
         )
     }
 }

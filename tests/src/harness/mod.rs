@@ -132,7 +132,7 @@ pub(crate) async fn serves_as(host: &Host, tls: Tls) {
 
 /// Holds that a stream is served.
 pub(crate) async fn works(stream: &mut Stream) {
-    let reply = stream.ask(Operation::ShardMap).await.unwrap();
+    let reply = stream.ask(Operation::ShardMap(ostrakon_wire::AskMap::default())).await.unwrap();
     assert!(matches!(reply, Reply::ShardMap(_)), "{reply:?}");
 }
 

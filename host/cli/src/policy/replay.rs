@@ -75,7 +75,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     if decisions.is_empty() {
         return Err(Failure::failed(format!("there are no {} decisions to replay", args.kind.name())));
     }
-    let map = ShardMap::equal(args.shards);
+    let map = ShardMap::equal(args.shards, 1);
     let shard_of: ShardOf = std::sync::Arc::new(move |key| map.shard_of(key));
     let began = Instant::now();
     let replayed = replay(&candidate, &decisions, Some(&shard_of));

@@ -1,4 +1,7 @@
 //! The queues: which cases wait for which object, and whose turn it is.
+//!
+//! An object's turns are its owner's: each owner has a lane, and a lane does one turn at a time. Whose an object is shows
+//! when its turn comes; one that has come into another's lane is handed over.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -19,15 +22,15 @@ const PAUSE_KEPT: Duration = Duration::from_millis(1);
 
 pub(super) struct Queues {
     state: Mutex<State>,
-    filled: Condvar,
+    /// One a lane.
+    filled: Box<[Condvar]>,
     clock: Clock,
 }
 
-#[derive(Default)]
 struct State {
     objects: HashMap<ObjectId, Queue>,
-    /// Objects whose turn may come, in order.
-    ready: VecDeque<ObjectId>,
+    /// Objects whose turn may come, in order, of each lane.
+    ready: Box<[VecDeque<ObjectId>]>,
     /// Objects that have nothing to do before a time.
     later: BinaryHeap<Reverse<(Instant, ObjectId)>>,
     cases: usize,
@@ -39,6 +42,7 @@ struct Queue {
     cases: VecDeque<Case>,
     recent: Recent,
     place: Place,
+    lane: usize,
     /// When it is looked at, if it is in `later`; it stands there once.
     alarm: Option<Instant>,
 }
@@ -61,6 +65,8 @@ pub(super) struct Batch {
     pub(super) again: Vec<Case>,
     /// What the object's last turns made.
     pub(super) recent: Recent,
+    /// Whose turn it is.
+    pub(super) lane: usize,
     /// No turn before that.
     stalled: Option<Instant>,
     taken: usize,
@@ -75,8 +81,16 @@ impl Batch {
 }
 
 impl Queues {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { state: Mutex::default(), filled: Condvar::new(), clock }
+    pub(super) fn new(clock: Clock, lanes: usize) -> Self {
+        let state = State {
+            objects: HashMap::new(),
+            ready: (0..lanes).map(|_| VecDeque::new()).collect(),
+            later: BinaryHeap::new(),
+            cases: 0,
+            bytes: 0,
+            closed: false,
+        };
+        Self { state: Mutex::new(state), filled: (0..lanes).map(|_| Condvar::new()).collect(), clock }
     }
 
     /// Puts a case behind the others of its object; hands it back where there is no room.
@@ -94,9 +108,10 @@ impl Queues {
         *cases += 1;
         *bytes += case.bytes();
         let mut newly_ready = false;
+        let lane = object.digest() as usize % ready.len();
         let queue = objects.entry(object.clone()).or_insert_with(|| {
             newly_ready = true;
-            Queue { cases: VecDeque::new(), recent: Recent::default(), place: Place::Ready, alarm: None }
+            Queue { cases: VecDeque::new(), recent: Recent::default(), place: Place::Ready, lane, alarm: None }
         });
         queue.cases.push_back(case);
         // Those that wait for a time are not in the way of one that need not.
@@ -105,8 +120,8 @@ impl Queues {
             newly_ready = true;
         }
         if newly_ready {
-            ready.push_back(object);
-            self.filled.notify_one();
+            ready[queue.lane].push_back(object);
+            self.filled[queue.lane].notify_one();
         }
         Ok(())
     }
@@ -119,22 +134,23 @@ impl Queues {
         self.state.lock().cases
     }
 
-    /// The next object's cases, once there are some that are due. `None` once it is closed.
-    pub(super) fn take(&self) -> Option<Batch> {
+    /// The next object's cases of a lane, once there are some that are due. `None` once it is closed.
+    pub(super) fn take(&self, lane: usize) -> Option<Batch> {
         let mut state = self.state.lock();
         loop {
             if state.closed {
                 return None;
             }
-            if let Some(batch) = state.next(self.clock.instant()) {
+            state.wake(self.clock.instant(), &self.filled);
+            if let Some(batch) = state.next(lane, self.clock.instant()) {
                 return Some(batch);
             }
             match state.later.peek() {
                 Some(Reverse((at, _))) => {
                     let at = *at;
-                    self.filled.wait_until(&mut state, at);
+                    self.filled[lane].wait_until(&mut state, at);
                 }
-                None => self.filled.wait(&mut state),
+                None => self.filled[lane].wait(&mut state),
             }
         }
     }
@@ -142,7 +158,9 @@ impl Queues {
     /// The next object's cases, if there are some that are due.
     #[cfg(feature = "simulation")]
     pub(super) fn take_now(&self) -> Option<Batch> {
-        self.state.lock().next(self.clock.instant())
+        let (mut state, now) = (self.state.lock(), self.clock.instant());
+        state.wake(now, &self.filled);
+        (0..self.filled.len()).find_map(|lane| state.next(lane, now))
     }
 
     /// When the next object's turn comes, if it has not come.
@@ -153,7 +171,7 @@ impl Queues {
 
     /// Ends a turn: what is left stays at the head, what comes again joins the tail.
     pub(super) fn give_back(&self, batch: Batch) {
-        let Batch { object, mut cases, again, recent, stalled, taken, taken_bytes } = batch;
+        let Batch { object, mut cases, again, recent, lane, stalled, taken, taken_bytes } = batch;
         let mut state = self.state.lock();
         let (left, left_bytes) = measure(cases.iter().chain(&again));
         // What waited when it was closed is not counted off.
@@ -164,6 +182,7 @@ impl Queues {
         cases.append(&mut queue.cases);
         cases.extend(again);
         queue.cases = cases;
+        queue.lane = lane;
         queue.recent = if busy <= RECENT_OBJECTS_MAX { recent } else { Recent::default() };
         let now = self.clock.instant();
         // One that has to wait for long waits though nobody is there: the next one must not find it gone.
@@ -184,11 +203,11 @@ impl Queues {
             }
             (None, None) => {
                 queue.place = Place::Ready;
-                state.ready.push_back(object);
+                state.ready[lane].push_back(object);
             }
         }
         // Somebody may wait for a later time, or for nothing.
-        self.filled.notify_one();
+        self.filled[lane].notify_one();
     }
 
     /// Takes nothing more; what waits is dropped, and those who wait for it are told by that.
@@ -199,7 +218,9 @@ impl Queues {
         state.objects.retain(|_, queue| queue.place == Place::Running);
         drop(state);
         drop(waiting);
-        self.filled.notify_all();
+        for filled in &self.filled {
+            filled.notify_all();
+        }
     }
 }
 
@@ -217,7 +238,7 @@ impl State {
     }
 
     /// Objects whose time has come are ready.
-    fn wake(&mut self, now: Instant) {
+    fn wake(&mut self, now: Instant, filled: &[Condvar]) {
         while self.later.peek().is_some_and(|Reverse((at, _))| *at <= now) {
             let Some(Reverse((at, object))) = self.later.pop() else { break };
             let Some(queue) = self.objects.get_mut(&object).filter(|queue| queue.alarm == Some(at)) else { continue };
@@ -226,7 +247,8 @@ impl State {
             match queue.place {
                 Place::Later(until) | Place::Stalled(until) if until <= now => {
                     queue.place = Place::Ready;
-                    self.ready.push_back(object);
+                    self.ready[queue.lane].push_back(object);
+                    filled[queue.lane].notify_one();
                 }
                 Place::Later(until) | Place::Stalled(until) => self.wake_at(&object, until),
                 Place::Ready | Place::Running => {}
@@ -234,10 +256,9 @@ impl State {
         }
     }
 
-    /// The cases of the next object that has some which are due.
-    fn next(&mut self, now: Instant) -> Option<Batch> {
-        self.wake(now);
-        while let Some(object) = self.ready.pop_front() {
+    /// The cases of the next object of a lane that has some which are due.
+    fn next(&mut self, lane: usize, now: Instant) -> Option<Batch> {
+        while let Some(object) = self.ready[lane].pop_front() {
             if let Some(batch) = self.take(object, now) {
                 return Some(batch);
             }
@@ -257,7 +278,7 @@ impl State {
         queue.cases.extend(not_due);
         queue.place = Place::Running;
         let (taken, taken_bytes) = measure(due.iter());
-        let recent = std::mem::take(&mut queue.recent);
-        Some(Batch { object, cases: due, again: Vec::new(), recent, stalled: None, taken, taken_bytes })
+        let (recent, lane) = (std::mem::take(&mut queue.recent), queue.lane);
+        Some(Batch { object, cases: due, again: Vec::new(), recent, lane, stalled: None, taken, taken_bytes })
     }
 }

@@ -66,6 +66,12 @@ impl Shared {
                 return;
             }
         };
+        // Whose it is is only known for certain now.
+        let lane = turn.tip().place.map(|place| self.views.map().owner_of(place.shard_key) % self.owners);
+        if let Some(lane) = lane.map(|lane| lane as usize).filter(|lane| *lane != batch.lane) {
+            (batch.lane, batch.recent) = (lane, turn.end().0);
+            return;
+        }
         let (before, waiting) = (self.clock().thread_time(), batch.cases.len());
         self.cases(&mut turn, batch);
         let (done, bytes) = (waiting - batch.cases.len(), turn.written_bytes());

@@ -134,7 +134,8 @@ pub(super) fn before(view: &ReadView, change: &ChangeTold) -> Result<Before, Rea
         return Ok(Before::Nothing);
     }
     let (place, first) = match (change.place, view.locate_first(&change.event.object)?) {
-        (Some(place), Some((found, first))) if found == place => (place, first),
+        // It may have come under another key since.
+        (Some(place), Some((found, first))) if found.number == place.number => (found, first),
         // The object is forgotten.
         _ => return Ok(Before::Gone),
     };

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use ostrakon_store::{Change, Durable, Forget, Head, Place};
+use ostrakon_store::{Change, Durable, Forget, Head, Place, Rekey};
 use ostrakon_wire::bounds::{HEAD_CACHE_BYTES, HEAD_PAYLOAD_BYTES_MAX};
 use ostrakon_wire::{ActionId, ObjectId, Payload, Revision, ShardKey, TimestampMs, Version};
 use quick_cache::Weighter;
@@ -86,6 +86,11 @@ impl Known {
         };
         let revision = Revision::default();
         Self { place: Some(change.place), version: change.version, revision, row: Some(Arc::new(row)) }
+    }
+
+    /// The same where it stands from now on.
+    pub(crate) fn at(self, place: Place) -> Self {
+        Self { place: Some(place), ..self }
     }
 
     /// The key it is recorded under.
@@ -328,21 +333,34 @@ impl Stripe {
         self.end(&forget.object, forget.version, durable, || Known::absent(forget.version));
     }
 
+    /// An object has come under its new key durably, or never will.
+    pub(crate) fn rekeyed(&mut self, rekey: &Rekey, durable: bool) {
+        if durable && let Some(UnderWay::Tip(tip)) = self.under_way.get_mut(&rekey.object) {
+            tip.durable = tip.durable.clone().at(rekey.to);
+        }
+        self.ended(&rekey.object, rekey.version, durable);
+    }
+
     fn end(&mut self, object: &ObjectId, version: Version, durable: Option<Durable>, made: impl FnOnce() -> Known) {
+        if let (Some(durable), Some(UnderWay::Tip(tip))) = (durable, self.under_way.get_mut(object)) {
+            assert!(version >= tip.durable.version, "changes of an object are settled in order of version");
+            let made = if tip.in_flight == 1 { tip.head.clone() } else { made() };
+            tip.durable = Known { revision: durable.revision, ..made };
+        }
+        self.ended(object, version, durable.is_some());
+    }
+
+    /// One of the units that are under way has ended.
+    fn ended(&mut self, object: &ObjectId, version: Version, durable: bool) {
         let Entry::Occupied(mut under_way) = self.under_way.entry(object.clone()) else { return };
         let UnderWay::Tip(tip) = under_way.get_mut() else { return };
         tip.in_flight -= 1;
-        if let Some(durable) = durable {
-            assert!(version >= tip.durable.version, "changes of an object are settled in order of version");
-            let made = if tip.in_flight == 0 { tip.head.clone() } else { made() };
-            tip.durable = Known { revision: durable.revision, ..made };
-        }
         tip.waiters.retain(|(waits_for, settled)| *waits_for > version && !settled.is_closed());
         if tip.in_flight > 0 {
             return;
         }
         match under_way.remove_entry() {
-            (object, UnderWay::Tip(tip)) if durable.is_some() => self.heads.insert(object, tip.durable.kept()),
+            (object, UnderWay::Tip(tip)) if durable => self.heads.insert(object, tip.durable.kept()),
             (object, _) => drop(self.heads.remove(&object)),
         }
     }

@@ -33,7 +33,9 @@ impl Owner {
             return Ok(Forgetting::Busy);
         }
         let head = match stripe.look(object) {
-            Look::Known(known) if known.version == forget.version && !known.is_live() && known.place.is_some() => {
+            Look::Known(known)
+                if known.version == forget.version && !known.is_live() && known.place == Some(forget.place) =>
+            {
                 known.clone()
             }
             _ => return Ok(Forgetting::Busy),

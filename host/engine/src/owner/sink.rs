@@ -57,7 +57,9 @@ fn done(unit: &Unit, revision: Revision) -> Done {
             outcome: note.outcome,
             noted: !note.text.is_empty(),
         },
-        Unit::Together(..) | Unit::Forget(_) | Unit::Upkeep(_) => unreachable!("it is nobody's action"),
+        Unit::Together(..) | Unit::Forget(_) | Unit::Rekey(_) | Unit::Upkeep(_) => {
+            unreachable!("it is nobody's action")
+        }
     }
 }
 
@@ -88,6 +90,7 @@ impl OwnerSink {
             match part {
                 Unit::Change(change) => self.stripe(&change.object).settle(change, durable),
                 Unit::Forget(forget) => self.stripe(&forget.object).forgotten(forget, durable),
+                Unit::Rekey(rekey) => self.stripe(&rekey.object).rekeyed(rekey, durable.is_some()),
                 Unit::Note(_) | Unit::Together(..) | Unit::Upkeep(_) => {}
             }
         }

@@ -329,9 +329,7 @@ impl Owner {
             tips.pop();
         }
         // What a condition was judged on goes ahead of what was done for it.
-        let map = self.views.map();
-        let asked = together.conditions.iter().filter_map(|condition| head(&condition.object).0.shard_key());
-        let asked = asked.map(|key| map.shard_of(key)).collect();
+        let asked = together.conditions.iter().filter_map(|condition| head(&condition.object).0.place).collect();
         match self.submit(Unit::Together(units, asked), claim) {
             Ok(pending) => {
                 for (object, tip) in tips {

@@ -39,12 +39,20 @@ pub(super) struct Log {
     strangers: HashMap<usize, ObjectId>,
     /// The objects that were forgotten, and when last.
     forgotten: HashMap<ObjectId, Revision>,
+    /// When objects came under another key last, and which one.
+    rekeyed: HashMap<ObjectNumber, (Revision, ShardKey)>,
 }
 
 impl Log {
     pub(super) fn read(folder: &Folder, locators: &Locators, report: &mut CheckReport) -> fjall::Result<Self> {
         let first = Revision::new(folder.start.first.get().max(1));
-        let mut all = Self { first, changes: Vec::new(), strangers: HashMap::new(), forgotten: HashMap::new() };
+        let mut all = Self {
+            first,
+            changes: Vec::new(),
+            strangers: HashMap::new(),
+            forgotten: HashMap::new(),
+            rekeyed: HashMap::new(),
+        };
         let mut ids = HashSet::new();
         let mut expected = first;
         for pair in folder.snapshot.iter(&folder.keyspaces.log) {
@@ -92,6 +100,9 @@ impl Log {
         if entry.outcome == log::Outcome::Forgotten {
             self.forgotten.insert(entry.object.clone(), revision);
         }
+        if let (log::Outcome::Rekeyed, Some(number)) = (entry.outcome, number) {
+            self.rekeyed.insert(number, (revision, entry.shard_key));
+        }
         self.changes.push(Logged {
             revision,
             number,
@@ -123,10 +134,15 @@ impl Log {
             report.found(Finding::RowWithoutChange { object, version, revision });
             return;
         };
+        // What an object was recorded under before it came under another key is not known from its rows.
+        let shard_key = match self.rekeyed.get(&place.number) {
+            Some((at, now)) if logged.revision < *at => *now,
+            _ => logged.shard_key,
+        };
         let difference = [
             (logged.number != Some(place.number), "the object"),
             (logged.version != version, "the version"),
-            (logged.shard_key != place.shard_key, "the shard key"),
+            (shard_key != place.shard_key, "the shard key"),
             (logged.tombstone != row.payload.is_none(), "whether it is a tombstone"),
             (logged.action_id != row.action_id, "the action id"),
             (logged.seen, "which row it made: another says the same of itself"),

@@ -43,8 +43,8 @@ pub(super) fn read(
     report: &mut CheckReport,
 ) -> fjall::Result<HashMap<ObjectNumber, Span>> {
     let mut reader = Reader { folder, locators, log, report, spans: HashMap::new(), strays: Vec::new() };
-    for range in folder.map.ranges() {
-        reader.shard(range.shard)?;
+    for shard in folder.map.shards() {
+        reader.shard(shard)?;
     }
     let Reader { report, spans, strays, .. } = reader;
     for Stray { number, object, version } in strays {
@@ -83,7 +83,7 @@ impl Reader<'_> {
     }
 
     fn row(&mut self, shard: ShardId, place: Place, version: Version, row: &Row, run: &mut Option<Run>) {
-        let right = self.folder.map.shard_of(place.shard_key);
+        let right = self.folder.map.holder(place.spot());
         let object = || row.object.clone();
         if right != shard {
             self.report.found(Finding::WrongShard { object: object(), version, found: shard, right });

@@ -4,6 +4,7 @@
 //! Value: tag, shard key (8 bytes), object number (6 bytes); big-endian. An object whose first version is not 1, since its
 //! name was another's before, has that version (8 bytes) behind it.
 
+use ostrakon_core::Spot;
 use ostrakon_wire::{ObjectId, ShardKey, Version};
 
 use super::{Cut, DamagedRecord};
@@ -22,6 +23,13 @@ pub struct Place {
     pub shard_key: ShardKey,
     /// Its number.
     pub number: ObjectNumber,
+}
+
+impl Place {
+    /// Where it stands in order, as the shard map counts.
+    pub fn spot(self) -> Spot {
+        (self.shard_key, self.number.get())
+    }
 }
 
 impl ObjectNumber {

@@ -46,13 +46,15 @@ pub enum Outcome {
     Settled = 5,
     /// None was: the deleted object is forgotten, rows, locator and all. The version is its last one.
     Forgotten = 6,
+    /// None was: the object stands under the shard key that is told, with all of its versions. The version is its newest.
+    Rekeyed = 7,
 }
 
 impl Outcome {
     /// The outcome of that number.
     pub fn from_number(number: u8) -> Option<Self> {
         let told = [Self::Made, Self::Applied, Self::Rejected, Self::Escalated, Self::Detached, Self::Settled];
-        told.into_iter().chain([Self::Forgotten]).find(|outcome| *outcome as u8 == number)
+        told.into_iter().chain([Self::Forgotten, Self::Rekeyed]).find(|outcome| *outcome as u8 == number)
     }
 }
 
@@ -273,7 +275,7 @@ mod tests {
 
     fn entry() -> impl Strategy<Value = Entry> {
         let identity = proptest::option::of((any::<u128>(), any::<u128>()));
-        let noted = (0..=6_u8, any::<Vec<u8>>());
+        let noted = (0..=7_u8, any::<Vec<u8>>());
         let flags = (any::<bool>(), any::<bool>());
         ("[a-z]{1,9}", any::<u64>(), any::<u64>(), 1..=5_u64, flags, identity, noted).prop_map(
             |(name, key, version, kind, (tombstone, joined), identity, (outcome, note))| Entry {

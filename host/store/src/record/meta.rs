@@ -1,7 +1,8 @@
 //! Meta: the few facts about the whole store, a row each, named in plain text. Beside them stand the cases (see [`super::case`]).
 //!
 //! `store`: tag, log id (8), versions that history keeps (4).
-//! `map`: tag, epoch (8), number of shards (4), then for each its id (4), first key (8) and owner (4).
+//! `map`: tag, epoch (8), number of shards (4), then for each its id (4), first key (8) and owner (4); behind them the id of the
+//! next shard that is made (4; not there where it is one above the highest).
 //! `numbers`: tag, first object number that was never given out (8).
 //! `floors`: tag, revision that the log begins with (8), floor of the action ids (8), number of clients that ran ahead
 //! (4), then for each its floor (8), the length of its id (2) and the id; behind them the revision from which ids are
@@ -168,6 +169,10 @@ pub fn encode_map(map: &ShardMap) -> Vec<u8> {
         value.extend_from_slice(&range.start.get().to_be_bytes());
         value.extend_from_slice(&range.owner.to_be_bytes());
     }
+    let highest = map.ranges().iter().map(|range| range.shard.get()).max();
+    if highest.is_none_or(|highest| highest.saturating_add(1) < map.next_shard().get()) {
+        value.extend_from_slice(&map.next_shard().get().to_be_bytes());
+    }
     value
 }
 
@@ -180,8 +185,14 @@ pub fn decode_map(value: &[u8]) -> Result<ShardMap, DamagedRecord> {
         let shard = ShardId::new(cut.u32()?);
         ranges.push(ShardRange { shard, start: ShardKey::new(cut.u64()?), owner: cut.u32()? });
     }
+    let next = if cut.rest.is_empty() { None } else { Some(ShardId::new(cut.u32()?)) };
     cut.end()?;
-    ShardMap::new(epoch, ranges).map_err(|_| cut.damaged("its ranges make no shard map"))
+    let map = ShardMap::new(epoch, ranges).map_err(|_| cut.damaged("its ranges make no shard map"))?;
+    match next {
+        Some(next) if next <= map.next_shard() => Err(cut.damaged("it tells a next shard that goes without saying")),
+        Some(next) => Ok(map.with_next(next)),
+        None => Ok(map),
+    }
 }
 
 /// Encodes the object numbers' mark.
@@ -248,7 +259,7 @@ mod tests {
             let facts = StoreFacts { log: LogId::new(log), history_versions };
             prop_assert_eq!(StoreFacts::decode(&facts.encode()), Ok(facts));
             prop_assert_eq!(decode_numbers(&encode_numbers(log)), Ok(log));
-            let map = ShardMap::equal(shards);
+            let map = ShardMap::equal(shards, 3).with_next(ShardId::new(history_versions));
             prop_assert_eq!(decode_map(&encode_map(&map)), Ok(map));
             let ahead = ahead.into_iter().map(|(client, floor)| (client, TimestampMs::new(floor))).collect();
             let (first, ids_from) = (Revision::new(first), Revision::new(first.max(later)));

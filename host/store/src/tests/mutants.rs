@@ -1,11 +1,14 @@
 //! What stands on disk, changed at random from seeds: bits flipped, pieces cut off, put in and doubled.
 
+use ostrakon_core::Moving;
+use ostrakon_wire::{ShardId, ShardKey, TimestampMs};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::damage::killed;
 use crate::Store;
+use crate::record::migration::{Course, Migration, RUNNING_PREFIX, key_of};
 use crate::record::{locator, log, meta, row};
 use crate::survey::fuzzed;
 
@@ -102,6 +105,26 @@ fn a_mutant_of_a_record_is_read_as_something_that_it_is_not() {
         let _ = (meta::StoreFacts::decode(bytes), meta::LogStart::decode(bytes), meta::decode_numbers(bytes));
         if let Ok(map) = meta::decode_map(bytes) {
             assert_eq!(meta::encode_map(&map), bytes);
+        }
+    });
+    let part = Moving {
+        from: ShardId::new(3),
+        to: ShardId::new(16),
+        start: ShardKey::new(1 << 60),
+        last: ShardKey::new((1 << 61) - 1),
+        cursor: (ShardKey::new(3 << 59), 7),
+    };
+    let courses = [
+        Course::Split(part),
+        Course::Merge(part),
+        Course::Move { shard: part.from, from: 0, to: 3 },
+        Course::Rekey { prefix: "acme\0".into(), after: "acme\0volume\0a".into() },
+    ];
+    let migration = |course| Migration::new(5, course, "why", "who", TimestampMs::new(1));
+    let migrations: Vec<_> = courses.into_iter().map(|course| migration(course).encode()).collect();
+    on_mutants(&migrations, 10_000, |bytes| {
+        if let Ok(migration) = Migration::decode(&key_of(RUNNING_PREFIX, 5), bytes) {
+            assert_eq!(migration.encode(), bytes);
         }
     });
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     Answer, Committed, Decided, Escalation, Escalations, Events, History, Info, Object, Page, PageItem, Placed,
-    PolicyReport, Reply, Retention, ShardMap, ShardRange, Stored, Ticket, Transacted, Uploaded, refusal,
+    PolicyReport, Reply, Retention, ShardMap, ShardRange, ShardReport, Stored, Ticket, Transacted, Uploaded, refusal,
 };
 use crate::cbor::{self, CborError, FieldReader, FieldWriter, Reader};
 use crate::error::{Code, WireError};
@@ -108,7 +108,8 @@ fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
         | Reply::Retention(_)
         | Reply::Events(_)
         | Reply::Uploaded(_)
-        | Reply::Policies(_) => {}
+        | Reply::Policies(_)
+        | Reply::Shards(_) => {}
     }
     reply.decided().write(fields.field(field::DECIDED));
     match reply {
@@ -136,6 +137,7 @@ fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
         Reply::Escalation(escalation) => escalation.write(fields.field(field::ESCALATION)),
         Reply::ShardMap(map) => write_shards(&map.shards, fields.field(field::ITEMS)),
         Reply::Info(info) => Value::Map(info.facts.clone()).write(fields.field(field::INFO)),
+        Reply::Shards(report) => Value::Map(report.facts.clone()).write(fields.field(field::INFO)),
         Reply::Policies(report) => Value::Map(report.facts.clone()).write(fields.field(field::INFO)),
         Reply::Uploaded(uploaded) => cbor::uint(fields.field(field::RECEIVED), uploaded.received),
         _ => {}
@@ -385,6 +387,7 @@ fn read_reply(number: u64, body: &[u8], frame: &Bytes) -> Result<Reply, WireErro
         19 => Reply::Events(Events::read(&fields, frame, decided)?),
         20 => Reply::Uploaded(Uploaded { received: need(fields.received, field::RECEIVED)?, decided }),
         21 => Reply::Policies(PolicyReport { facts: fields.facts()?, decided }),
+        23 => Reply::Shards(ShardReport { facts: fields.facts()?, decided }),
         unknown => {
             return Err(WireError::new(Code::Malformed, format!("no answer has the number {unknown}")));
         }

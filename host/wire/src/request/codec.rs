@@ -15,10 +15,11 @@ use crate::error::{Code, WireError};
 use crate::field;
 use crate::ids::{ActionId, IdPart, ObjectId};
 use crate::kinds::{ActionKind, OnConflict, SettleHow};
-use crate::numbers::{Generation, Revision, ShardKey, TimestampMs, Version};
+use crate::numbers::{Generation, MapEpoch, Revision, ShardId, ShardKey, TimestampMs, Version};
 use crate::payload::{Payload, PayloadFormat};
 use crate::policy::{ChangePolicy, ReadPolicies, UploadComponent};
 use crate::position::{POSITION_BYTES, Position};
+use crate::shards::{AskMap, ChangeShards, ReadShards};
 
 impl Request {
     /// Appends the frame's content.
@@ -100,7 +101,7 @@ fn write_body(operation: &Operation, out: &mut Vec<u8>) {
             write_action_id(write.action_id, &mut fields);
         }
         Operation::Perform(perform) | Operation::Reconcile(perform) => write_perform(perform, &mut fields),
-        Operation::ShardMap | Operation::Info | Operation::Retention => {}
+        Operation::Info | Operation::Retention => {}
         Operation::Transact(transact) => transact.write(&mut fields),
         Operation::ReadHistory(history) => history.write(&mut fields),
         Operation::ReadPast(past) => past.write(&mut fields),
@@ -109,6 +110,9 @@ fn write_body(operation: &Operation, out: &mut Vec<u8>) {
         Operation::UploadComponent(upload) => upload.write(&mut fields),
         Operation::ChangePolicy(change) => change.write(&mut fields),
         Operation::ReadPolicies(read) => read.write(&mut fields),
+        Operation::ShardMap(ask) => ask.write(&mut fields),
+        Operation::ChangeShards(change) => change.write(&mut fields),
+        Operation::ReadShards(read) => read.write(&mut fields),
         Operation::AskTicket(ask) => {
             cbor::text(fields.field(field::CLIENT), &ask.client);
             write_action_id(Some(ask.action_id), &mut fields);
@@ -216,7 +220,7 @@ pub(super) struct Body<'a> {
     pub(super) client: &'a str,
     pub(super) data_type: Option<&'a str>,
     name: &'a str,
-    shard_key: Option<ShardKey>,
+    pub(super) shard_key: Option<ShardKey>,
     new_version: Option<Version>,
     known: Option<Version>,
     payload: Option<(PayloadFormat, Bytes)>,
@@ -229,10 +233,10 @@ pub(super) struct Body<'a> {
     token: Option<Bytes>,
     pub(super) with_payloads: bool,
     escalation: Option<Revision>,
-    wait_ms: Option<u32>,
+    pub(super) wait_ms: Option<u32>,
     how: Option<u64>,
     by: Option<&'a str>,
-    reason: Option<&'a str>,
+    pub(super) reason: Option<&'a str>,
     pub(super) version: Option<Version>,
     pub(super) position: Option<Position>,
     pub(super) conditions: Option<&'a [u8]>,
@@ -252,6 +256,10 @@ pub(super) struct Body<'a> {
     pub(super) slow_us: Option<u32>,
     pub(super) generation: Option<Generation>,
     pub(super) aspect: Option<u64>,
+    pub(super) shard: Option<ShardId>,
+    pub(super) owner: Option<u32>,
+    pub(super) epoch: Option<MapEpoch>,
+    pub(super) migration: Option<u64>,
 }
 
 impl<'a> Body<'a> {
@@ -305,6 +313,10 @@ impl<'a> Body<'a> {
                 field::SLOW_US => body.slow_us = Some(value.uint32()?),
                 field::GENERATION => body.generation = Some(Generation::new(value.uint()?)),
                 field::ASPECT => body.aspect = Some(value.uint()?),
+                field::SHARD => body.shard = Some(ShardId::new(value.uint32()?)),
+                field::OWNER => body.owner = Some(value.uint32()?),
+                field::EPOCH => body.epoch = Some(MapEpoch::new(value.uint()?)),
+                field::MIGRATION => body.migration = Some(value.uint()?),
                 unknown => {
                     value.skip()?;
                     body.unknown.get_or_insert(unknown);
@@ -374,13 +386,10 @@ fn read_body(number: u64, mut body: Body<'_>, frame: &Bytes) -> Result<Operation
         5 => Operation::ConditionalWrite(read_conditional_write(body)?),
         6 => Operation::Perform(read_perform(body)?),
         7 => Operation::Reconcile(read_perform(body)?),
-        8 | 9 | 17 => {
+        8 => Operation::ShardMap(AskMap::read(&body)?),
+        9 | 17 => {
             body.only(&[])?;
-            match number {
-                8 => Operation::ShardMap,
-                9 => Operation::Info,
-                _ => Operation::Retention,
-            }
+            if number == 9 { Operation::Info } else { Operation::Retention }
         }
         10 => Operation::AskTicket(read_ask_ticket(body)?),
         11 => Operation::ListEscalations(read_list_escalations(body)?),
@@ -397,6 +406,8 @@ fn read_body(number: u64, mut body: Body<'_>, frame: &Bytes) -> Result<Operation
         20 => Operation::UploadComponent(UploadComponent::read(&mut body)?),
         21 => Operation::ChangePolicy(ChangePolicy::read(&body)?),
         22 => Operation::ReadPolicies(ReadPolicies::read(&body)?),
+        23 => Operation::ChangeShards(ChangeShards::read(&body)?),
+        24 => Operation::ReadShards(ReadShards::read(&body)?),
         unknown => {
             return Err(WireError::new(Code::UnknownRequest, format!("no request has the number {unknown}")));
         }

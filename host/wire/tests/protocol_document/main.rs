@@ -6,6 +6,7 @@
 
 mod later;
 mod policies;
+mod shards;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -195,7 +196,7 @@ fn requests() -> Vec<(&'static str, Frame)> {
                 Operation::Reconcile(Perform { on_conflict: OnConflict::Reconcile, ..perform(Action::Put(size(40))) }),
             ),
         ),
-        ("request/shard-map", request(13, Operation::ShardMap)),
+        ("request/shard-map", request(13, Operation::ShardMap(ostrakon_wire::AskMap::default()))),
         ("request/info", request(14, Operation::Info)),
         (
             "request/ask-ticket",
@@ -409,7 +410,8 @@ fn frames() -> Vec<(&'static str, Frame)> {
     let first = [hellos(), requests(), read_answers(), write_answers(), case_answers(), errors()];
     let later = [later::requests(), later::answers(), later::errors()];
     let policies = [policies::requests(), policies::answers(), policies::errors()];
-    first.into_iter().chain(later).chain(policies).flatten().collect()
+    let shards = [shards::requests(), shards::answers(), shards::errors()];
+    first.into_iter().chain(later).chain(policies).chain(shards).flatten().collect()
 }
 
 /// The vectors of the document, by name.
@@ -505,7 +507,8 @@ fn the_table_of_requests_is_what_the_code_takes() {
     assert_eq!(documented, taken);
     let operations: BTreeMap<_, _> =
         table(&document(), "## Requests").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
-    for (name, frame) in [requests(), later::requests(), policies::requests()].into_iter().flatten() {
+    for (name, frame) in [requests(), later::requests(), policies::requests(), shards::requests()].into_iter().flatten()
+    {
         let Frame::Request(request) = frame else { continue };
         let operation = &operations[&request.operation.number().to_string()];
         let action = match &request.operation {

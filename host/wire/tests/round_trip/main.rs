@@ -4,6 +4,7 @@
 
 mod mutations;
 mod refusals;
+mod shards;
 mod strategies;
 
 use bytes::Bytes;

@@ -10,7 +10,7 @@ use crate::mutations::LYING_HEADS;
 use crate::written;
 
 /// A request frame, put together by hand.
-struct Draft {
+pub(crate) struct Draft {
     frame: Vec<(u64, Vec<u8>)>,
     body: Vec<(u64, Vec<u8>)>,
 }
@@ -19,11 +19,11 @@ fn encoded(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     written(write).to_vec()
 }
 
-fn uint(number: u64) -> Vec<u8> {
+pub(crate) fn uint(number: u64) -> Vec<u8> {
     encoded(|out| cbor::uint(out, number))
 }
 
-fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     encoded(|out| cbor::text(out, text))
 }
 
@@ -57,19 +57,19 @@ impl Draft {
     }
 
     /// The same with a body of its own.
-    fn with_body(operation: u64, body: &[(u64, Vec<u8>)]) -> Self {
+    pub(crate) fn with_body(operation: u64, body: &[(u64, Vec<u8>)]) -> Self {
         Self { body: body.to_vec(), ..Self::of(operation) }
     }
 
     /// Sets a field of the body, in its place.
-    fn set(mut self, key: u64, value: Vec<u8>) -> Self {
+    pub(crate) fn set(mut self, key: u64, value: Vec<u8>) -> Self {
         self.body.retain(|(other, _)| *other != key);
         self.body.push((key, value));
         self.body.sort_by_key(|(key, _)| *key);
         self
     }
 
-    fn without(mut self, key: u64) -> Self {
+    pub(crate) fn without(mut self, key: u64) -> Self {
         self.body.retain(|(other, _)| *other != key);
         self
     }
@@ -80,7 +80,7 @@ impl Draft {
         self
     }
 
-    fn bytes(mut self) -> Bytes {
+    pub(crate) fn bytes(mut self) -> Bytes {
         let body = pairs(&self.body);
         if self.frame.iter().all(|(key, _)| *key != 2) {
             self.frame.insert(2, (2, body));
@@ -94,7 +94,7 @@ impl Draft {
 }
 
 #[track_caller]
-fn refused(what: &str, frame: impl Into<Bytes>, code: Code) {
+pub(crate) fn refused(what: &str, frame: impl Into<Bytes>, code: Code) {
     let (id, error) = Request::read(&frame.into()).expect_err(what);
     assert_eq!((id, error.code), (Some(ID), code), "{what}: {error}");
 }
@@ -106,7 +106,7 @@ fn without_id(what: &str, frame: impl Into<Bytes>) {
 }
 
 #[track_caller]
-fn taken(what: &str, frame: impl Into<Bytes>) -> Request {
+pub(crate) fn taken(what: &str, frame: impl Into<Bytes>) -> Request {
     Request::read(&frame.into()).unwrap_or_else(|(_, error)| panic!("{what}: {error}"))
 }
 
@@ -186,7 +186,7 @@ fn a_body_that_is_not_its_requests_is_malformed() {
 
 #[test]
 fn what_does_not_exist_is_unknown_whatever_it_carries() {
-    for operation in [0, 23, 255, u64::MAX] {
+    for operation in [0, 25, 255, u64::MAX] {
         refused("a request", Draft::with_body(operation, &[]).bytes(), Code::UnknownRequest);
         let newer = Draft::of(operation).set(99, text("newer"));
         refused("a request with a newer field", newer.bytes(), Code::UnknownRequest);

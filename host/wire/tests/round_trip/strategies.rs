@@ -252,7 +252,7 @@ pub(crate) fn operation() -> BoxedStrategy<Operation> {
         write.prop_map(Operation::ConditionalWrite),
         perform().prop_map(Operation::Perform),
         perform().prop_map(Operation::Reconcile),
-        Just(Operation::ShardMap),
+        super::shards::ask_map().prop_map(Operation::ShardMap),
         Just(Operation::Info),
         (id_text(bounds::CLIENT_BYTES_MAX), any::<u128>(), 0..=bounds::TICKET_WAIT_MS_MAX).prop_map(
             |(client, id, wait_ms)| {
@@ -273,6 +273,8 @@ pub(crate) fn operation() -> BoxedStrategy<Operation> {
         upload().prop_map(Operation::UploadComponent),
         change_policy().prop_map(Operation::ChangePolicy),
         read_policies().prop_map(Operation::ReadPolicies),
+        super::shards::change().prop_map(Operation::ChangeShards),
+        super::shards::read().prop_map(Operation::ReadShards),
     ]
     .boxed()
 }

@@ -1,0 +1,201 @@
+//! Migrations: what moves between shards, owners and keys, while everything goes on.
+//!
+//! A migration stands on disk from its first step to its last, and whoever opens the store goes on with it. One thread makes
+//! the steps, a few objects each; the committing thread does each as a batch of its own, and the map's cursor tells all others
+//! where an object stands. After a step it rests several times as long as the step took. What has arrived is held against
+//! what has left, by count and checksum, before the next step.
+
+mod begin;
+mod rekey;
+mod run;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ostrakon_store::{CommitError, Does, NotStepped, Step, Stepped, Upkeep};
+use ostrakon_wire::{Code, MapEpoch, WireError};
+use parking_lot::{Condvar, Mutex};
+
+use crate::answers::overloaded;
+use crate::counters::Counters;
+use crate::owner::{NotWritten, Owner};
+use crate::policies::Policies;
+pub(crate) use begin::Wanted;
+
+/// The thread that makes the steps, and what it shares. Dropping it stops the thread; what runs goes on at the next start.
+pub(crate) struct Rebalancer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+pub(crate) struct Shared {
+    owner: Arc<Owner>,
+    policies: Arc<Policies>,
+    counters: Arc<Counters>,
+    owners: u32,
+    /// The number of the next migration.
+    next: AtomicU64,
+    /// One begins at a time.
+    beginning: tokio::sync::Mutex<()>,
+    /// Nothing moves until somebody lets it.
+    halted: AtomicBool,
+    /// Objects of the next step of each.
+    pace: Mutex<HashMap<u64, usize>>,
+    /// The epoch of the map in force.
+    epochs: tokio::sync::watch::Sender<MapEpoch>,
+    wake: Mutex<Wake>,
+    woken: Condvar,
+}
+
+#[derive(Default)]
+struct Wake {
+    stop: bool,
+    something: bool,
+}
+
+/// Why something is not done to shards.
+#[derive(Debug)]
+pub(crate) enum NotMoved {
+    /// It cannot be; in words.
+    Refused(String),
+    /// No such shard or migration.
+    Unknown(String),
+    /// Not now.
+    Busy(String),
+    /// The store takes nothing.
+    Failed(NotWritten),
+}
+
+impl NotMoved {
+    pub(crate) fn into_wire(self) -> WireError {
+        match self {
+            Self::Refused(words) => WireError::new(Code::ShardRefused, words),
+            Self::Unknown(words) => WireError::new(Code::UnknownShard, words),
+            Self::Busy(words) => overloaded(words),
+            Self::Failed(NotWritten::Commit(error @ (CommitError::Failed | CommitError::Stopped))) => {
+                WireError::new(Code::StoreFailed, error.to_string())
+            }
+            Self::Failed(NotWritten::Read(error)) => WireError::new(Code::ShardUnavailable, error.to_string()),
+            Self::Failed(_) => overloaded("too much is waiting to be committed"),
+        }
+    }
+}
+
+impl From<NotStepped> for NotMoved {
+    fn from(reason: NotStepped) -> Self {
+        match reason {
+            NotStepped::NoMigration(_) => Self::Unknown(reason.to_string()),
+            NotStepped::Held(_) => Self::Busy(reason.to_string()),
+            NotStepped::Map(_) | NotStepped::NoShard(_) | NotStepped::NotThere(_) | NotStepped::Read(_) => {
+                Self::Refused(reason.to_string())
+            }
+        }
+    }
+}
+
+impl Rebalancer {
+    pub(crate) fn new(
+        owner: Arc<Owner>,
+        policies: Arc<Policies>,
+        counters: Arc<Counters>,
+        owners: u32,
+        next: u64,
+    ) -> Self {
+        let shared = Shared {
+            epochs: tokio::sync::watch::Sender::new(owner.map().epoch()),
+            owner,
+            policies,
+            counters,
+            owners,
+            next: AtomicU64::new(next),
+            beginning: tokio::sync::Mutex::default(),
+            halted: AtomicBool::new(false),
+            pace: Mutex::default(),
+            wake: Mutex::default(),
+            woken: Condvar::new(),
+        };
+        Self { shared: Arc::new(shared), thread: None }
+    }
+
+    pub(crate) fn start(&mut self) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let run = move || {
+            ostrakon_store::give_way();
+            shared.run(&runtime);
+        };
+        self.thread = Some(std::thread::Builder::new().name("migrate".into()).spawn(run)?);
+        Ok(())
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Drop for Rebalancer {
+    fn drop(&mut self) {
+        self.shared.wake.lock().stop = true;
+        self.shared.woken.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    /// There is something to do, or something has changed.
+    fn wake(&self) {
+        self.wake.lock().something = true;
+        self.woken.notify_all();
+    }
+
+    /// Rests so long, or until there is something new; `false` once it is to stop.
+    fn rest(&self, most: Duration) -> bool {
+        let mut wake = self.wake.lock();
+        if !wake.stop && !wake.something {
+            self.woken.wait_for(&mut wake, most);
+        }
+        wake.something = false;
+        !wake.stop
+    }
+
+    /// Tells of every new map.
+    pub(crate) fn epochs(&self) -> tokio::sync::watch::Receiver<MapEpoch> {
+        self.epochs.subscribe()
+    }
+
+    /// Whether nothing moves until somebody lets it.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn halt(&self, halted: bool) {
+        self.halted.store(halted, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Has the committing thread make a step.
+    async fn step(&self, does: Does) -> Result<Arc<Step>, NotMoved> {
+        let step = Step::new(does);
+        let pending = self.owner.upkeep(Upkeep::Migrate(Arc::clone(&step))).map_err(NotMoved::Failed)?;
+        let outcome = pending.await.unwrap_or(Err(CommitError::Stopped));
+        match step.done() {
+            Some(Ok(stepped)) => {
+                let epoch = stepped.view.map().epoch();
+                self.epochs.send_if_modified(|known| std::mem::replace(known, epoch) != epoch);
+                Ok(step)
+            }
+            Some(Err(reason)) => Err(reason.clone().into()),
+            None => Err(NotMoved::Failed(NotWritten::Commit(outcome.err().unwrap_or(CommitError::Failed)))),
+        }
+    }
+}
+
+/// What came of a step that was made.
+fn stepped(step: &Step) -> &Stepped {
+    step.done().and_then(|done| done.as_ref().ok()).expect("the step was made")
+}

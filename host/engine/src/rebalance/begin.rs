@@ -1,0 +1,130 @@
+//! Beginning migrations, and steering those that run.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ostrakon_core::{Moving, ShardMap};
+use ostrakon_store::{Course, Does, Migration, NewShard, ReadView, Steer};
+use ostrakon_wire::bounds::MIGRATIONS_RUNNING_MAX;
+use ostrakon_wire::{ShardId, ShardKey};
+
+use super::{NotMoved, Shared};
+use crate::owner::NotWritten;
+
+/// A migration that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The keys of a shard from one on become a shard of their own; without a key: from the middle of its objects on.
+    Split { shard: ShardId, at: Option<ShardKey> },
+    /// A shard and the next one become one.
+    Merge(ShardId),
+    /// A shard goes to another owner.
+    Move { shard: ShardId, owner: u32 },
+    /// The objects whose texts begin so come under the keys that the policy wants.
+    Rekey(String),
+}
+
+impl Shared {
+    /// Begins a migration; answers its number.
+    pub(crate) async fn begin(&self, wanted: &Wanted, why: &str, by: &str) -> Result<u64, NotMoved> {
+        let _alone = self.beginning.lock().await;
+        let view = self.owner.views().latest();
+        if view.migrations().len() >= MIGRATIONS_RUNNING_MAX {
+            return Err(NotMoved::Busy(format!("{MIGRATIONS_RUNNING_MAX} migrations are running, as many as may")));
+        }
+        let (course, new) = match wanted {
+            Wanted::Split { shard, at } => self.split(&view, *shard, *at).await?,
+            Wanted::Merge(left) => (merge(&view, *left)?, None),
+            Wanted::Move { shard, owner } => (self.to_owner(view.map(), *shard, *owner)?, None),
+            Wanted::Rekey(prefix) => (Course::Rekey { prefix: prefix.clone(), after: String::new() }, None),
+        };
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut migration = Migration::new(number, course, why, by, self.owner.clock().now());
+        if let Wanted::Move { .. } = wanted {
+            migration.ended = Some(ostrakon_store::Ended::Done);
+            migration.ended_at = migration.begun_at;
+        }
+        let made = new.as_ref().map(NewShard::shard);
+        let begun = self.step(Does::Begin(migration, new)).await;
+        if let (Err(_), Some(shard)) = (&begun, made)
+            && let Err(error) = self.owner.making().remove(shard)
+        {
+            tracing::warn!(%error, %shard, "a shard that was made for nothing stays until the next start");
+        }
+        begun?;
+        tracing::info!(number, ?wanted, why, by, "a migration has begun");
+        self.wake();
+        Ok(number)
+    }
+
+    async fn split(
+        &self,
+        view: &Arc<ReadView>,
+        shard: ShardId,
+        at: Option<ShardKey>,
+    ) -> Result<(Course, Option<NewShard>), NotMoved> {
+        let map = view.map();
+        let index = map.index_of(shard).ok_or_else(|| unknown(shard))?;
+        let at = match at {
+            Some(at) => at,
+            None => {
+                let reading = Arc::clone(view);
+                let middle = self.owner.on_reader(move || reading.middle(shard)).await;
+                let middle = middle.map_err(|error| NotMoved::Failed(NotWritten::Read(error)))?;
+                let none = || NotMoved::Refused(format!("shard {shard} holds too little to be cut in its middle"));
+                middle.ok_or_else(none)?
+            }
+        };
+        let (first, last) = (map.ranges()[index].start, map.end_of(index));
+        if at <= first || at > last {
+            let words = format!("shard {shard} has the keys from {first} to {last}: {at} does not cut it");
+            return Err(NotMoved::Refused(words));
+        }
+        // What could not begin is not made.
+        let moving = |to| Moving { from: shard, to, start: at, last, cursor: (at, 0) };
+        map.moving_also(moving(map.next_shard())).map_err(|reason| NotMoved::Refused(reason.to_string()))?;
+        let (owner, map) = (Arc::clone(&self.owner), Arc::clone(map));
+        let made = self.owner.on_reader(move || Ok(owner.making().make(&map))).await;
+        let made = made.map_err(|error| NotMoved::Failed(NotWritten::Read(error)))?;
+        let new = made.map_err(|error| NotMoved::Refused(error.to_string()))?;
+        Ok((Course::Split(moving(new.shard())), Some(new)))
+    }
+
+    fn to_owner(&self, map: &ShardMap, shard: ShardId, owner: u32) -> Result<Course, NotMoved> {
+        let index = map.index_of(shard).ok_or_else(|| unknown(shard))?;
+        let from = map.ranges()[index].owner;
+        if owner >= self.owners {
+            return Err(NotMoved::Refused(format!("there are {} owners, numbered from 0: no {owner}", self.owners)));
+        }
+        if from == owner {
+            return Err(NotMoved::Refused(format!("owner {owner} has shard {shard} already")));
+        }
+        Ok(Course::Move { shard, from, to: owner })
+    }
+
+    /// Changes how a running migration goes on.
+    pub(crate) async fn steer(&self, number: u64, how: Steer) -> Result<(), NotMoved> {
+        self.step(Does::Steer { number, how }).await?;
+        self.wake();
+        Ok(())
+    }
+}
+
+/// The one that holds less moves.
+fn merge(view: &ReadView, left: ShardId) -> Result<Course, NotMoved> {
+    let map = view.map();
+    let index = map.index_of(left).ok_or_else(|| unknown(left))?;
+    let Some(right) = map.ranges().get(index + 1).map(|range| range.shard) else {
+        return Err(NotMoved::Refused(format!(
+            "shard {left} has the last keys: there is no next one to merge it with"
+        )));
+    };
+    let rows = |shard| view.rows_about(shard).map_err(|error| NotMoved::Failed(NotWritten::Read(error)));
+    let (from, to, index) = if rows(left)? < rows(right)? { (left, right, index) } else { (right, left, index + 1) };
+    let (start, last) = (map.ranges()[index].start, map.end_of(index));
+    Ok(Course::Merge(Moving { from, to, start, last, cursor: (start, 0) }))
+}
+
+fn unknown(shard: ShardId) -> NotMoved {
+    NotMoved::Unknown(format!("there is no shard {shard}"))
+}

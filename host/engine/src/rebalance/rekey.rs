@@ -1,0 +1,86 @@
+//! Bringing objects under the keys that the policy wants now, one by one.
+
+use std::time::Duration;
+
+use ostrakon_core::keys;
+use ostrakon_store::{Does, ListItem, Moved, ReadError, Steer};
+use ostrakon_wire::bounds::REKEY_STEP_OBJECTS;
+use ostrakon_wire::{ObjectId, ShardKey, TimestampMs};
+
+use super::{NotMoved, Shared};
+use crate::owner::{NotWritten, durable};
+use crate::policies::placing;
+
+impl Shared {
+    /// Brings one object under a key, or under the one that the policy wants; answers the key that it has then, and whether it
+    /// had another before. `None`: there is no such object.
+    pub(crate) async fn rekey_object(
+        &self,
+        object: &ObjectId,
+        wanted: Option<ShardKey>,
+    ) -> Result<Option<(ShardKey, bool)>, NotMoved> {
+        let known = self.owner.head(object, true).await.map_err(read_failed)?;
+        let Some(recorded) = known.shard_key() else { return Ok(None) };
+        let wanted = match (wanted, known.live()) {
+            (Some(key), _) => key,
+            (None, Some(live)) => {
+                let failed = || NotMoved::Refused("the shard-key policy gave no usable answer".into());
+                self.wanted_key(object, live.timestamp, recorded).ok_or_else(failed)?
+            }
+            (None, None) => return Ok(None),
+        };
+        match self.owner.rekey(object, wanted).await.map_err(NotMoved::Failed)? {
+            None => Ok(Some((wanted, false))),
+            Some(pending) => {
+                durable(pending).await.map_err(NotMoved::Failed)?;
+                Ok(Some((wanted, true)))
+            }
+        }
+    }
+
+    /// The key that the policy wants for an object which has one.
+    fn wanted_key(&self, object: &ObjectId, timestamp: TimestampMs, recorded: ShardKey) -> Option<ShardKey> {
+        let decision = self.policies.shard_key.place(&placing(object, timestamp, recorded.get()));
+        match decision.result {
+            Ok(placement) => Some(keys::fill(placement, object.name())),
+            Err(fault) => {
+                tracing::warn!(%fault, "the key of an object stays, since the policy failed");
+                self.counters.shard_key_faults.add();
+                None
+            }
+        }
+    }
+
+    /// The next objects of a re-key; answers how long that took of others.
+    pub(super) async fn rekey_some(&self, number: u64, prefix: &str, after: &str) -> Result<Duration, NotMoved> {
+        let started = self.owner.clock().instant();
+        let behind = (!after.is_empty()).then(|| ObjectId::from_text(after)).transpose();
+        let behind = behind.map_err(|error| NotMoved::Refused(error.to_string()))?;
+        let (view, prefix) = (self.owner.views().latest(), prefix.to_owned());
+        let read = move || view.list(&prefix, behind.as_ref()).take(REKEY_STEP_OBJECTS).collect::<Result<Vec<_>, _>>();
+        let found: Vec<ListItem> = self.owner.on_reader(read).await.map_err(read_failed)?;
+        let Some(last) = found.last().map(|item| item.object.as_text().to_owned()) else {
+            self.end_rekey(number).await?;
+            return Ok(Duration::ZERO);
+        };
+        let mut moved = Moved::default();
+        for item in found.iter().filter(|item| item.head.row.payload.is_some()) {
+            let wanted = self.wanted_key(&item.object, item.head.row.timestamp, item.shard_key);
+            let Some(wanted) = wanted.filter(|wanted| *wanted != item.shard_key) else { continue };
+            match self.rekey_object(&item.object, Some(wanted)).await {
+                Ok(Some((_, true))) => moved.objects += 1,
+                Ok(_) => {}
+                // One that cannot be read now stays where it is.
+                Err(NotMoved::Failed(NotWritten::Read(error))) => tracing::warn!(%error, "an object keeps its key"),
+                Err(reason) => return Err(reason),
+            }
+        }
+        self.step(Does::Steer { number, how: Steer::Past(last, moved) }).await?;
+        // Most of it is waiting for commits that others have part in.
+        Ok(self.owner.clock().instant().duration_since(started) / 4)
+    }
+}
+
+fn read_failed(error: ReadError) -> NotMoved {
+    NotMoved::Failed(NotWritten::Read(error))
+}

@@ -1,0 +1,138 @@
+//! Making the steps of those that run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ostrakon_store::{Chunk, Course, Does, Ended, Migration, Steer};
+use ostrakon_wire::bounds::{
+    COMMIT_QUEUE_CHANGES_MAX, MIGRATION_RESTS, MIGRATION_STEP_BYTES_MAX, MIGRATION_STEP_OBJECTS_MAX,
+    MIGRATION_STEP_US_AIM,
+};
+
+use super::{NotMoved, Shared, stepped};
+
+/// While nothing runs it is looked so often whether something does.
+const IDLE: Duration = Duration::from_millis(500);
+/// How long is waited after what could not be done now.
+const AGAIN: Duration = Duration::from_millis(50);
+/// The objects of a first step.
+const FIRST_STEP_OBJECTS: usize = 32;
+const STEP_OBJECTS_MIN: usize = 4;
+
+impl Shared {
+    pub(super) fn run(&self, runtime: &tokio::runtime::Runtime) {
+        loop {
+            // What panics has said so; what runs stands where it stood.
+            let work = || runtime.block_on(self.work_once());
+            let rest = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(AGAIN);
+            if !self.rest(rest) {
+                return;
+            }
+        }
+    }
+
+    /// Makes a step of each migration that runs; answers how long to rest then.
+    pub(crate) async fn work_once(&self) -> Duration {
+        if self.is_halted() || self.owner.has_failed() {
+            return IDLE;
+        }
+        let running = Arc::clone(&self.owner.views().latest());
+        let mut rest = None;
+        for migration in running.migrations().values().filter(|migration| !migration.paused) {
+            let took = match &migration.course {
+                Course::Split(_) | Course::Merge(_) => self.advance(migration).await,
+                Course::Rekey { prefix, after } => self.rekey_some(migration.number, prefix, after).await,
+                Course::Move { .. } => Ok(Duration::ZERO),
+            };
+            let wait = match took {
+                Ok(took) => self.rest_after(took),
+                Err(NotMoved::Busy(_) | NotMoved::Failed(_)) => AGAIN,
+                Err(reason) => {
+                    self.stop(migration.number, &reason).await;
+                    AGAIN
+                }
+            };
+            rest = Some(rest.unwrap_or(Duration::ZERO) + wait);
+        }
+        rest.unwrap_or(IDLE)
+    }
+
+    /// Most of the time is for others, all the more where much waits to be committed.
+    fn rest_after(&self, took: Duration) -> Duration {
+        let crowded = self.owner.waiting() * 4 > COMMIT_QUEUE_CHANGES_MAX;
+        took * MIGRATION_RESTS * if crowded { 4 } else { 1 }
+    }
+
+    async fn stop(&self, number: u64, reason: &NotMoved) {
+        let words = match reason {
+            NotMoved::Refused(words) | NotMoved::Unknown(words) | NotMoved::Busy(words) => words.clone(),
+            NotMoved::Failed(_) => return,
+        };
+        tracing::error!(number, %words, "a migration stops until somebody resumes it or calls it off");
+        let _ = self.steer(number, Steer::Stop(words)).await;
+    }
+
+    /// Moves the next objects, and holds what has arrived against what has left.
+    async fn advance(&self, migration: &Migration) -> Result<Duration, NotMoved> {
+        let number = migration.number;
+        // What is simulated takes no time: there steps are as small as they can be.
+        let simulated = self.owner.clock().is_simulated();
+        let first = if simulated { 1 } else { FIRST_STEP_OBJECTS };
+        let objects_max = self.pace.lock().get(&number).copied().unwrap_or(first);
+        let does = Does::Advance { number, objects_max, bytes_max: MIGRATION_STEP_BYTES_MAX };
+        let step = self.step(does).await?;
+        let stepped = stepped(&step);
+        let (took, chunk) = (stepped.took, stepped.chunk.expect("what moves tells what"));
+        let next = match took.as_micros() as u64 {
+            us if us > MIGRATION_STEP_US_AIM => objects_max / 2,
+            us if us < MIGRATION_STEP_US_AIM / 2 => objects_max * 2,
+            _ => objects_max,
+        };
+        if !simulated {
+            self.pace.lock().insert(number, next.clamp(STEP_OBJECTS_MIN, MIGRATION_STEP_OBJECTS_MAX));
+        }
+        self.hold(&stepped.view, chunk)?;
+        if chunk.last {
+            // It may have been called off since, and then it goes back from where it is.
+            let back = self.owner.views().latest().migrations().get(&number).is_some_and(|migration| migration.back);
+            if back == migration.back {
+                self.end(migration).await?;
+            }
+        }
+        Ok(took)
+    }
+
+    /// What stands in the new place is what left the old one: as many rows, with the same sum of digests.
+    fn hold(&self, view: &ostrakon_store::ReadView, chunk: Chunk) -> Result<(), NotMoved> {
+        let arrived = view.standing(chunk.to, chunk.first, chunk.end);
+        let arrived = arrived.map_err(|error| NotMoved::Refused(error.to_string()))?;
+        if arrived == chunk.moved {
+            return Ok(());
+        }
+        let words = format!(
+            "{} rows left with checksum {:016x}, and {} arrived with {:016x}",
+            chunk.moved.rows, chunk.moved.checksum, arrived.rows, arrived.checksum
+        );
+        Err(NotMoved::Refused(words))
+    }
+
+    async fn end(&self, migration: &Migration) -> Result<(), NotMoved> {
+        let number = migration.number;
+        let ended = if migration.back { Ended::Undone } else { Ended::Done };
+        self.step(Does::End { number, ended }).await?;
+        self.pace.lock().remove(&number);
+        tracing::info!(number, ?ended, "a migration has ended");
+        let map = self.owner.map();
+        for shard in migration.shards().filter(|shard| map.index_of(*shard).is_none()) {
+            if let Err(error) = self.owner.making().remove(shard) {
+                tracing::warn!(%error, %shard, "the files of a shard that is empty stay until the next start");
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a re-key that has come to its end.
+    pub(super) async fn end_rekey(&self, number: u64) -> Result<(), NotMoved> {
+        self.step(Does::End { number, ended: Ended::Done }).await.map(drop)
+    }
+}

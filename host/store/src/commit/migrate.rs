@@ -1,0 +1,386 @@
+//! The steps of migrations, as the committing thread makes them: between two groups, each one batch with its own sync, so that
+//! whatever the next group writes finds rows, map and cursor where they are.
+
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ostrakon_core::{Moving, ShardMap, Spot, behind};
+use ostrakon_wire::bounds::MIGRATIONS_KEPT;
+use ostrakon_wire::{ShardKey, Version};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Rekey, Sink, Thread, Writing, durability};
+use crate::disk::{Batch, Table};
+use crate::error::ReadError;
+use crate::migrate::{Chunk, Does, NewShard, NotStepped, Steer, Step, Stepped};
+use crate::planted::{self, Fault};
+use crate::record::locator::ObjectNumber;
+use crate::record::migration::{Course, ENDED_PREFIX, Ended, Migration, Moved, key_of, words};
+use crate::record::{locator, meta, row};
+use crate::view::ReadView;
+
+/// Rows that are to move.
+struct Rows {
+    rows: Vec<(fjall::Slice, fjall::Slice)>,
+    moved: Moved,
+    /// The cursor behind them.
+    cursor: Spot,
+    last: bool,
+}
+
+impl<S: Sink> Thread<S> {
+    /// Makes a step, and says what came of it.
+    pub(super) fn step(&mut self, step: &Step) {
+        let started = self.store.clock.instant();
+        let done = match &step.does {
+            Does::Begin(migration, new) => self.begin(migration, new.as_ref()).map(|()| None),
+            Does::Advance { number, objects_max, bytes_max } => {
+                self.advance(*number, *objects_max, *bytes_max, started).map(Some)
+            }
+            Does::Steer { number, how } => self.steer(*number, how).map(|()| None),
+            Does::End { number, ended } => self.end(*number, *ended).map(|()| None),
+        };
+        let took = self.store.clock.instant().duration_since(started);
+        step.end(done.map(|chunk| Stepped { view: self.store.views.latest(), chunk, took }));
+    }
+
+    fn begin(&mut self, migration: &Migration, new: Option<&NewShard>) -> Result<(), NotStepped> {
+        let map = match &migration.course {
+            Course::Split(moving) | Course::Merge(moving) => {
+                self.served(moving, new)?;
+                self.store.map.moving_also(*moving)?.of_next_epoch()
+            }
+            Course::Move { shard, to, .. } => self.store.map.owned_by(*shard, *to)?,
+            Course::Rekey { .. } => ShardMap::clone(&self.store.map),
+        };
+        if let Some(NewShard { shard, table }) = new {
+            self.put_keyspaces(self.store.keyspaces.with(*shard, table.clone()));
+        }
+        self.keep(migration.clone(), map)
+    }
+
+    /// Holds that both shards are there, or one of them is made now.
+    fn served(&self, moving: &Moving, new: Option<&NewShard>) -> Result<(), NotStepped> {
+        let there =
+            |shard| self.store.keyspaces.shards.contains_key(&shard) || new.is_some_and(|new| new.shard == shard);
+        match [moving.from, moving.to].into_iter().find(|shard| !there(*shard)) {
+            Some(shard) => Err(NotStepped::NoShard(shard)),
+            None => Ok(()),
+        }
+    }
+
+    fn put_keyspaces(&mut self, keyspaces: crate::keyspaces::Keyspaces) {
+        self.store.keyspaces = Arc::new(keyspaces);
+        if let Some(flusher) = &self.flusher {
+            flusher.look_at(Arc::clone(&self.store.keyspaces));
+        }
+    }
+
+    fn running(&self, number: u64) -> Result<Migration, NotStepped> {
+        self.store.migrations.get(&number).cloned().ok_or(NotStepped::NoMigration(number))
+    }
+
+    /// Writes a migration as it stands now, with a map where that is another, and publishes both.
+    fn keep(&mut self, migration: Migration, map: ShardMap) -> Result<(), NotStepped> {
+        let batch = self.store.disk.batch(4, durability());
+        self.write_kept(batch, migration, map)
+    }
+
+    fn write_kept(&mut self, mut batch: Batch, migration: Migration, map: ShardMap) -> Result<(), NotStepped> {
+        let table = &self.store.keyspaces.meta;
+        if map.epoch() != self.store.map.epoch() {
+            batch.insert(table, meta::MAP_KEY, meta::encode_map(&map));
+        }
+        if migration.ended.is_some() {
+            let running = Migration { ended: None, ..migration.clone() };
+            batch.remove(table, running.key());
+            if let Some(oldest) = migration.number.checked_sub(MIGRATIONS_KEPT) {
+                batch.remove(table, key_of(ENDED_PREFIX, oldest));
+            }
+        }
+        batch.insert(table, migration.key(), migration.encode());
+        if let Err(error) = batch.commit() {
+            self.fail(&error);
+            return Err(NotStepped::Read(error.to_string()));
+        }
+        let mut migrations = std::collections::BTreeMap::clone(&self.store.migrations);
+        self.store.migrations_next = self.store.migrations_next.max(migration.number + 1);
+        match migration.ended {
+            Some(_) => drop(migrations.remove(&migration.number)),
+            None => drop(migrations.insert(migration.number, migration)),
+        }
+        self.store.migrations = Arc::new(migrations);
+        self.store.map = Arc::new(map);
+        self.store.publish_at(&self.log);
+        Ok(())
+    }
+
+    /// Moves the next objects, whole: inserts here, removes there, and the cursor, in one batch.
+    fn advance(
+        &mut self,
+        number: u64,
+        objects_max: usize,
+        bytes_max: usize,
+        started: Instant,
+    ) -> Result<Chunk, NotStepped> {
+        let mut migration = self.running(number)?;
+        let moving = *migration.moving().ok_or(NotStepped::NotThere(number))?;
+        let (source, target) = match migration.back {
+            false => (moving.from, moving.to),
+            true => (moving.to, moving.from),
+        };
+        let table = |shard| self.store.keyspaces.shards.get(&shard).cloned().ok_or(NotStepped::NoShard(shard));
+        let (from, to) = (table(source)?, table(target)?);
+        let held = |shard: &_| self.flusher.as_ref().is_some_and(|flusher| flusher.is_held(*shard));
+        if let Some(shard) = [source, target].into_iter().find(held) {
+            return Err(NotStepped::Held(shard));
+        }
+        let view = self.store.views.latest();
+        let read = match migration.back {
+            false => next_rows(&view, &from, &moving, objects_max, bytes_max),
+            true => rows_before(&view, &from, &moving, objects_max, bytes_max),
+        };
+        let Rows { rows, moved, cursor, last } = read.map_err(|error| NotStepped::Read(error.to_string()))?;
+        let mut batch = self.store.disk.batch(2 * rows.len() + 1, durability());
+        let mut left = rows.len();
+        for (key, value) in rows {
+            left -= 1;
+            let lose = planted::is(Fault::MigrationLosesRow) && left == 0;
+            if !lose {
+                batch.insert(&to, key.clone(), value);
+            }
+            if !planted::is(Fault::MigrationKeepsSource) {
+                batch.remove(&from, key);
+            }
+        }
+        let cursor = if planted::is(Fault::MigrationCursorLags) { moving.cursor } else { cursor };
+        if let Some(moving) = migration.moving_mut() {
+            moving.cursor = cursor;
+        }
+        migration.moved = migration.moved.and(moved);
+        migration.steps = migration.steps.saturating_add(1);
+        let took = self.store.clock.instant().duration_since(started).as_micros();
+        migration.step_us_max = migration.step_us_max.max(took.try_into().unwrap_or(u32::MAX));
+        let map = match planted::is(Fault::MigrationStaleMap) {
+            true => ShardMap::clone(&self.store.map),
+            false => self.store.map.moved_to(moving.from, cursor),
+        };
+        self.write_kept(batch, migration, map)?;
+        let (first, end) = if cursor < moving.cursor { (cursor, moving.cursor) } else { (moving.cursor, cursor) };
+        Ok(Chunk { to: target, first, end, moved, last })
+    }
+
+    fn steer(&mut self, number: u64, how: &Steer) -> Result<(), NotStepped> {
+        let mut migration = self.running(number)?;
+        match how {
+            Steer::Pause => migration.paused = true,
+            Steer::Resume => migration.paused = false,
+            Steer::Back => (migration.back, migration.paused) = (true, false),
+            Steer::Stop(what) => {
+                migration.paused = true;
+                migration.why = words(&format!("stopped: {what}; {}", migration.why));
+            }
+            Steer::Past(object, moved) => match &mut migration.course {
+                Course::Rekey { after, .. } => {
+                    after.clone_from(object);
+                    migration.moved = migration.moved.and(*moved);
+                    migration.steps = migration.steps.saturating_add(1);
+                }
+                _ => return Err(NotStepped::NotThere(number)),
+            },
+        }
+        self.keep(migration, ShardMap::clone(&self.store.map))
+    }
+
+    /// The range belongs to who took it; or all is back. A shard that has no range left is no longer served, and nothing of it
+    /// is there.
+    fn end(&mut self, number: u64, ended: Ended) -> Result<(), NotStepped> {
+        let mut migration = self.running(number)?;
+        let mut without = None;
+        let map = match (migration.moving().copied(), ended) {
+            (None, _) => ShardMap::clone(&self.store.map),
+            (Some(moving), ended) => {
+                let (map, there, emptied) = match ended {
+                    Ended::Done => (self.store.map.finished(moving.from)?, behind(moving.last), moving.from),
+                    Ended::Undone => (self.store.map.undone(moving.from)?, (moving.start, 0), moving.to),
+                };
+                if moving.cursor != there {
+                    return Err(NotStepped::NotThere(number));
+                }
+                if map.index_of(emptied).is_none() {
+                    self.holds_nothing(emptied)?;
+                    without = Some(emptied);
+                }
+                map
+            }
+        };
+        migration.ended = Some(ended);
+        migration.ended_at = self.store.clock.now();
+        let before = Arc::clone(&self.store.keyspaces);
+        if let Some(emptied) = without {
+            self.put_keyspaces(before.without(emptied));
+        }
+        self.keep(migration, map)
+    }
+
+    fn holds_nothing(&self, shard: ostrakon_wire::ShardId) -> Result<(), NotStepped> {
+        let Some(table) = self.store.keyspaces.shards.get(&shard) else { return Err(NotStepped::NoShard(shard)) };
+        match self.store.views.latest().snapshot.iter(table).next() {
+            None => Ok(()),
+            Some(Ok(_)) => Err(NotStepped::Read(format!("shard {shard} has given all away and still holds rows"))),
+            Some(Err(error)) => Err(NotStepped::Read(error.to_string())),
+        }
+    }
+
+    /// The versions of an object that is to stand elsewhere, and its first one.
+    pub(super) fn rows_to_rekey(
+        &self,
+        rekey: &Rekey,
+    ) -> Result<(Vec<(fjall::Slice, fjall::Slice)>, Version), ReadError> {
+        let view = self.store.views.latest();
+        let rows =
+            view.snapshot.prefix(view.table_of(rekey.from)?, row::prefix(rekey.from)).collect::<Result<_, _>>()?;
+        let first = view.locate_first(&rekey.object)?.map(|(_, first)| first);
+        Ok((rows, first.unwrap_or_default()))
+    }
+
+    /// Moves all versions of an object to its new key. It is the last of its group, and nothing of the object is under way.
+    pub(super) fn write_rekey(&self, rekey: &Rekey, writing: &mut Writing) {
+        let Rekey { object, from, to, .. } = rekey;
+        let Ok((rows, first)) = self.rows_to_rekey(rekey) else { return };
+        let (Some(source), Some(target)) = (self.table_of(*from), self.table_of(*to)) else { return };
+        for (key, value) in rows {
+            let Ok((_, version)) = row::parse_key(&key) else { continue };
+            writing.batch.remove(source, key);
+            if planted::is(Fault::RekeyLosesHistory) && version != rekey.version {
+                continue;
+            }
+            writing.batch.insert(target, row::key(*to, version), value);
+        }
+        if !planted::is(Fault::RekeyKeepsLocator) {
+            let value = locator::encode(*to, first);
+            writing.batch.insert(&self.store.keyspaces.locator, locator::key(object), value);
+        }
+    }
+}
+
+/// The lowest key that a row may have which stands at a spot or behind it.
+fn lower(spot: Spot) -> Vec<u8> {
+    match ObjectNumber::new(spot.1) {
+        Some(number) => row::prefix(locator::Place { shard_key: spot.0, number }).to_vec(),
+        // Beyond the last number there is: behind all of that key.
+        None => [&spot.0.get().to_be_bytes()[..], &[u8::MAX; row::KEY_BYTES]].concat(),
+    }
+}
+
+/// The spot behind an object.
+fn behind_object(spot: Spot) -> Spot {
+    (spot.0, spot.1 + 1)
+}
+
+fn spot_of(key: &[u8]) -> Result<Spot, ReadError> {
+    Ok(row::parse_key(key)?.0.spot())
+}
+
+pub(crate) fn digest(key: &[u8], value: &[u8]) -> u64 {
+    xxh3_64(key) ^ xxh3_64(value).rotate_left(17)
+}
+
+fn moved_of(rows: &[(fjall::Slice, fjall::Slice)], objects: usize) -> Moved {
+    rows.iter().fold(Moved { objects: objects as u64, ..Moved::default() }, |sum, (key, value)| {
+        let bytes = (key.len() + value.len()) as u64;
+        sum.and(Moved { objects: 0, rows: 1, bytes, checksum: digest(key, value) })
+    })
+}
+
+/// Collects whole objects from rows in order, as many as may be; `None` as cursor where there are no more.
+fn collect(
+    pairs: impl Iterator<Item = fjall::Result<(fjall::Slice, fjall::Slice)>>,
+    objects_max: usize,
+    bytes_max: usize,
+) -> Result<(Vec<(fjall::Slice, fjall::Slice)>, usize, Option<Spot>), ReadError> {
+    let (mut rows, mut objects, mut bytes) = (Vec::new(), 0, 0);
+    let mut at: Option<Spot> = None;
+    for pair in pairs {
+        let (key, value) = pair?;
+        let spot = spot_of(&key)?;
+        if at != Some(spot) {
+            if objects > 0 && (objects >= objects_max || bytes >= bytes_max) {
+                return Ok((rows, objects, at));
+            }
+            objects += 1;
+            at = Some(spot);
+        }
+        bytes += key.len() + value.len();
+        rows.push((key, value));
+    }
+    Ok((rows, objects, None))
+}
+
+/// The rows from the cursor on.
+fn next_rows(
+    view: &ReadView,
+    from: &Table,
+    moving: &Moving,
+    objects_max: usize,
+    bytes_max: usize,
+) -> Result<Rows, ReadError> {
+    let end = behind(moving.last);
+    let range = (Bound::Included(lower(moving.cursor)), Bound::Excluded(lower(end)));
+    let (rows, objects, stopped) = collect(view.snapshot.range(from, range), objects_max, bytes_max)?;
+    let moved = moved_of(&rows, objects);
+    Ok(Rows { rows, moved, cursor: stopped.map_or(end, behind_object), last: stopped.is_none() })
+}
+
+/// The rows before the cursor, the nearest first.
+fn rows_before(
+    view: &ReadView,
+    from: &Table,
+    moving: &Moving,
+    objects_max: usize,
+    bytes_max: usize,
+) -> Result<Rows, ReadError> {
+    let start: Spot = (moving.start, 0);
+    let range = (Bound::Included(lower(start)), Bound::Excluded(lower(moving.cursor)));
+    let (rows, objects, stopped) = collect(view.snapshot.range(from, range).rev(), objects_max, bytes_max)?;
+    let moved = moved_of(&rows, objects);
+    Ok(Rows { rows, moved, cursor: stopped.unwrap_or(start), last: stopped.is_none() })
+}
+
+/// What stands in a shard between two spots, for those who hold it against what was to stand there.
+pub(crate) fn standing(view: &ReadView, table: &Table, first: Spot, end: Spot) -> Result<Moved, ReadError> {
+    let range = (Bound::Included(lower(first)), Bound::Excluded(lower(end)));
+    let (rows, objects, _) = collect(view.snapshot.range(table, range), usize::MAX, usize::MAX)?;
+    Ok(moved_of(&rows, objects))
+}
+
+/// The middle key of the objects of a shard; `None` where all stand under one key, or nothing does.
+pub(crate) fn middle(view: &ReadView, table: &Table) -> Result<Option<ShardKey>, ReadError> {
+    const KEYS_MAX: usize = 4_096;
+    let (mut keys, mut every, mut objects): (Vec<ShardKey>, u64, u64) = (Vec::new(), 1, 0);
+    let mut at = None;
+    for pair in view.snapshot.iter(table) {
+        let spot = spot_of(&pair?.0)?;
+        if at == Some(spot) {
+            continue;
+        }
+        at = Some(spot);
+        if objects.is_multiple_of(every) {
+            keys.push(spot.0);
+        }
+        objects += 1;
+        if keys.len() == KEYS_MAX {
+            let mut even = false;
+            keys.retain(|_| {
+                even = !even;
+                even
+            });
+            every *= 2;
+        }
+    }
+    let Some(first) = keys.first().copied() else { return Ok(None) };
+    let behind_first = |key: &&ShardKey| **key != first;
+    let middle = keys.get(keys.len() / 2).filter(behind_first).or_else(|| keys.iter().find(behind_first));
+    Ok(middle.copied())
+}
