@@ -51,6 +51,11 @@ const OPERATIONS: [&str; 22] = [
     "read-policies",
 ];
 
+/// What a request is called.
+pub(crate) fn name_of(operation: &Operation) -> &'static str {
+    OPERATIONS[operation.number() as usize - 1]
+}
+
 /// The counters of one engine, since it started.
 #[derive(Default)]
 pub(crate) struct Counters {
