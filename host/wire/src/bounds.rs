@@ -286,6 +286,10 @@ pub const HEAD_CACHE_BYTES: usize = 64 << 20;
 pub const HEAD_PAYLOAD_BYTES_MAX: usize = 4 << 10;
 /// Objects that a front end remembers the last seen version of.
 pub const OBSERVED_OBJECTS: usize = 1 << 16;
+/// Spans that wait to be exported; what comes beyond is dropped.
+pub const SPANS_QUEUED_MAX: usize = 4_096;
+/// Spans that are exported together.
+pub const SPANS_A_BATCH_MAX: usize = 512;
 /// Bytes of unflushed changes, all shards together, above which the largest are flushed. Every flush makes commits wait
 /// for a handful of syncs, so few large ones are better than many small ones.
 pub const MEMTABLE_BYTES_MAX: u64 = 512 << 20;
@@ -328,3 +332,4 @@ const _: () = assert!((BOOKMARK_MS_DEFAULT as u64) < IDLE_TIMEOUT_MS);
 const _: () =
     assert!(RETENTION_AGE_MS_MIN <= RETENTION_AGE_MS_DEFAULT && RETENTION_AGE_MS_DEFAULT <= RETENTION_AGE_MS_MAX);
 const _: () = assert!(OBSERVED_OBJECTS.is_power_of_two());
+const _: () = assert!(SPANS_A_BATCH_MAX <= SPANS_QUEUED_MAX);
