@@ -117,6 +117,10 @@ pub const GROUP_BYTES_MAX: usize = 8 << 20;
 pub const RETRY_AFTER_MS: u32 = 20;
 /// The same where it is requests that wait, not changes: about as long as what waits will take.
 pub const WAIT_RETRY_AFTER_MS: u32 = WAIT_MAX_MS as u32;
+/// Spans that wait to be exported; what comes beyond is dropped.
+pub const SPANS_QUEUED_MAX: usize = 4_096;
+/// Spans that are exported together.
+pub const SPANS_A_BATCH_MAX: usize = 512;
 /// Disagreements that a check of a folder tells one by one; the others are counted.
 pub const CHECK_FINDINGS_MAX: usize = 100;
 /// Threads that read what is not in memory.
@@ -286,10 +290,6 @@ pub const HEAD_CACHE_BYTES: usize = 64 << 20;
 pub const HEAD_PAYLOAD_BYTES_MAX: usize = 4 << 10;
 /// Objects that a front end remembers the last seen version of.
 pub const OBSERVED_OBJECTS: usize = 1 << 16;
-/// Spans that wait to be exported; what comes beyond is dropped.
-pub const SPANS_QUEUED_MAX: usize = 4_096;
-/// Spans that are exported together.
-pub const SPANS_A_BATCH_MAX: usize = 512;
 /// Bytes of unflushed changes, all shards together, above which the largest are flushed. Every flush makes commits wait
 /// for a handful of syncs, so few large ones are better than many small ones.
 pub const MEMTABLE_BYTES_MAX: u64 = 512 << 20;
@@ -316,6 +316,7 @@ const _: () = assert!(WAIT_MAX_MS >= 2 * WAIT_TICK_MS && ACTIVE_MS >= 2 * WAIT_T
 const _: () = assert!(GROUP_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX && COMMIT_QUEUE_BYTES_MAX >= GROUP_BYTES_MAX);
 const _: () = assert!(GROUP_CHANGES_MAX <= COMMIT_QUEUE_CHANGES_MAX);
 const _: () = assert!(PAGE_ITEMS_DEFAULT <= PAGE_ITEMS_MAX);
+const _: () = assert!(SPANS_A_BATCH_MAX <= SPANS_QUEUED_MAX);
 const _: () = assert!(SHARDS_MIN <= SHARDS_DEFAULT && SHARDS_DEFAULT <= SHARDS_MAX);
 const _: () = assert!(SHARDS_MAX as usize + KEYSPACES_BESIDE_SHARDS <= KEYSPACES_MAX);
 const _: () = assert!(ACTION_IDS_MIN <= ACTION_IDS_DEFAULT && ACTION_IDS_DEFAULT <= ACTION_IDS_MAX);
@@ -332,4 +333,3 @@ const _: () = assert!((BOOKMARK_MS_DEFAULT as u64) < IDLE_TIMEOUT_MS);
 const _: () =
     assert!(RETENTION_AGE_MS_MIN <= RETENTION_AGE_MS_DEFAULT && RETENTION_AGE_MS_DEFAULT <= RETENTION_AGE_MS_MAX);
 const _: () = assert!(OBSERVED_OBJECTS.is_power_of_two());
-const _: () = assert!(SPANS_A_BATCH_MAX <= SPANS_QUEUED_MAX);
