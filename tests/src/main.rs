@@ -34,6 +34,7 @@ mod retention;
 mod serve;
 mod stop;
 mod swap;
+mod traces;
 mod transactions;
 mod watching;
 mod wire_answers;

@@ -9,7 +9,7 @@ use ostrakon_client::HostFile;
 use ostrakon_engine::{Engine, EngineConfig, Opened, StartError};
 use ostrakon_policy::Registry;
 use ostrakon_server::dev::DevCertificates;
-use ostrakon_server::{BindError, Deadlines, Identity, Server, ServerConfig};
+use ostrakon_server::{BindError, Deadlines, Identity, Sampling, Server, ServerConfig};
 use ostrakon_store::{StoreConfig, Verify};
 use ostrakon_wire::LogId;
 use tokio::sync::watch;
@@ -36,6 +36,8 @@ pub(crate) struct HostConfig {
     pub(crate) queued_changes_max: usize,
     pub(crate) verify: Verify,
     pub(crate) policies: PolicyFiles,
+    /// Which requests are traced, where traces are exported.
+    pub(crate) sampling: Option<Sampling>,
 }
 
 /// A host that serves.
@@ -56,7 +58,8 @@ impl Host {
         let (config, built) = built?;
         let Built { engine, identity, policies } = built;
         let (stop, stopping) = watch::channel(false);
-        let listening = ServerConfig { listen: config.listen, identity, deadlines: config.deadlines };
+        let HostConfig { listen, deadlines, sampling, .. } = config;
+        let listening = ServerConfig { listen, identity, deadlines, sampling };
         let server = Server::bind(&listening, engine, stopping).map_err(bind_failure)?;
         let file = host_file(&config, server.address());
         let path = config.data_dir.join(HostFile::NAME);

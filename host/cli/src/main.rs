@@ -35,7 +35,11 @@ mod write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use ostrakon_engine::TRACE;
+use ostrakon_server::Export;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use failure::Failure;
 
@@ -153,10 +157,23 @@ fn main() -> ExitCode {
         Err(error) => return refuse_arguments(&error),
     };
     let json = cli.command.json();
-    match start_logging(&cli.log).and_then(|()| run(cli.command)) {
+    match log_and_run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.in_json(json).report(),
     }
+}
+
+fn log_and_run(cli: Cli) -> Result<(), Failure> {
+    let export = match &cli.command {
+        Command::Serve(args) => args.export()?,
+        _ => None,
+    };
+    start_logging(&cli.log, export.as_ref())?;
+    run(cli.command)?;
+    if let Some(export) = export {
+        export.stop();
+    }
+    Ok(())
 }
 
 /// Arguments that say nothing that can be done; a help text that was asked for comes here too.
@@ -259,8 +276,17 @@ fn available_cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn start_logging(filter: &str) -> Result<(), Failure> {
+fn start_logging(filter: &str, export: Option<&Export>) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter).map_err(|error| Failure::usage(format!("--log: {error}")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match export {
+        None => tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init(),
+        Some(export) => {
+            // Traces are not logged as well.
+            let untraced = format!("{TRACE}=off").parse().expect("the target of traces is one");
+            let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+            let log = log.with_filter(filter.add_directive(untraced));
+            tracing_subscriber::registry().with(log).with(export.layer()).init();
+        }
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use ostrakon_policy::Recording;
-use ostrakon_server::{Deadlines, Identity};
+use ostrakon_server::{Collector, Deadlines, Export, ExportError, Identity, Sampling};
 use ostrakon_store::Verify;
 use ostrakon_wire::bounds::{
     ACTION_IDS_DEFAULT, ACTION_IDS_MAX, ACTION_IDS_MIN, COMMIT_QUEUE_CHANGES_MAX, HISTORY_VERSIONS_MAX,
@@ -73,6 +73,15 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "MIB", default_value_t = RECORD_MIB, requires = "record_decisions",
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     record_mib: u32,
+
+    /// Export traces to this collector, by OTLP over HTTP: http://HOST:PORT, to which /v1/traces is added
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true)]
+    otlp: Option<String>,
+
+    /// Trace this share of the requests that come without a trace parent; one that comes with one is traced if that is
+    /// sampled
+    #[arg(long, value_name = "PERCENT", default_value = "1%", requires = "otlp", value_parser = sampled_share)]
+    otlp_sample: u32,
 
     /// Threads that serve connections [default: the cores but one, which commits]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -144,6 +153,9 @@ A policy that is refused ends the start with exit code 6 and the reason.";
 /// What recorded decisions hold where nothing else is said, in MiB.
 const RECORD_MIB: u32 = 256;
 
+/// What names a collector.
+const OTLP: &str = "--otlp or OTEL_EXPORTER_OTLP_ENDPOINT";
+
 const LISTEN: &str = "127.0.0.1:7400";
 const LISTEN_DEV: &str = "127.0.0.1:0";
 
@@ -151,6 +163,21 @@ impl ServeArgs {
     /// Threads of the runtime. One core is left to the thread that commits: it is the one that must never wait its turn.
     pub(crate) fn runtime_threads(&self) -> usize {
         self.threads.map_or(crate::available_cores().saturating_sub(1).max(1), usize::from)
+    }
+
+    /// Starts the export of traces, where it is asked for.
+    pub(crate) fn export(&self) -> Result<Option<Export>, Failure> {
+        let Some(url) = self.collector() else { return Ok(None) };
+        let collector: Collector = url.parse().map_err(|error| Failure::usage(format!("{OTLP}: {error}")))?;
+        Export::start(&collector).map(Some).map_err(|error| match error {
+            ExportError::Settings(_) => Failure::usage(format!("{OTLP}: {error}")),
+            ExportError::Thread(_) => Failure::failed(error.to_string()),
+        })
+    }
+
+    /// An empty variable says as much as none.
+    fn collector(&self) -> Option<&str> {
+        self.otlp.as_deref().filter(|url| !url.is_empty())
     }
 
     fn config(&self) -> HostConfig {
@@ -172,6 +199,7 @@ impl ServeArgs {
                     .record_decisions
                     .map(|share_ppm| Recording { share_ppm, bytes_max: u64::from(self.record_mib) << 20 }),
             },
+            sampling: self.collector().map(|_| Sampling { share_ppm: self.otlp_sample }),
             ..self.store.config(self.data_dir.clone())
         }
     }
@@ -198,6 +226,7 @@ impl StoreArgs {
                 VerifyArg::Quick => Verify::Quick,
             },
             policies: PolicyFiles::default(),
+            sampling: None,
         }
     }
 }
@@ -232,6 +261,15 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         }
         () = signals.told() => Err(Failure::failed("stopped at once")),
     }
+}
+
+/// A share of the requests, in millionths; none is one too.
+fn sampled_share(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim().parse();
+    if number.is_ok_and(|percent: f64| percent == 0.0) {
+        return Ok(0);
+    }
+    crate::policy::share(text).map_err(|_| format!("{text:?} is no share: 0% to 100%, as in 1% or 0.1%"))
 }
 
 /// Says something to whoever reads along; a host serves on when nobody does.

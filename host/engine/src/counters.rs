@@ -53,6 +53,11 @@ const OPERATIONS: [&str; 24] = [
     "read-shards",
 ];
 
+/// What a request is called.
+pub(crate) fn name_of(operation: &Operation) -> &'static str {
+    OPERATIONS[operation.number() as usize - 1]
+}
+
 /// The counters of one engine, since it started.
 #[derive(Default)]
 pub(crate) struct Counters {

@@ -29,6 +29,7 @@ pub mod simulated;
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod tickets;
+mod trace;
 mod transact;
 mod writes;
 
@@ -54,6 +55,7 @@ use policies::InWork;
 pub use policies::{Policies, PolicyKeeper, Unkept};
 use rebalance::Rebalancer;
 use scoreboard::Scoreboard;
+pub use trace::{TRACE, Trace};
 use transact::Judges;
 
 /// How an engine works. Plain data.
@@ -98,6 +100,8 @@ pub struct Context {
     pub timestamp: Option<TimestampMs>,
     /// Who asks: the name in the client's certificate. It is noted with what is written.
     pub by: Option<Arc<str>>,
+    /// Its trace, where it has one.
+    pub trace: Trace,
 }
 
 /// A front end and the owner of all objects, over one store.
@@ -230,10 +234,11 @@ impl Engine {
     /// Safe to drop at any time: what has reached the commit queue is committed, what has not is not.
     pub async fn handle(&self, operation: &Operation, context: Context) -> Result<Reply, WireError> {
         self.counters.count(operation);
+        let trace = context.trace.clone();
         let outcome = match operation {
             Operation::GetShardKey(target) => self.get_shard_key(target, context).await.map(Reply::ShardKey),
-            Operation::ReadVersion(target) => self.read_version(target).await.map(Reply::Version),
-            Operation::Read(target) => self.read(target).await.map(Reply::Object),
+            Operation::ReadVersion(target) => self.read_version(target, &trace).await.map(Reply::Version),
+            Operation::Read(target) => self.read(target, &trace).await.map(Reply::Object),
             Operation::List(list) => self.list(list).await.map(Reply::Page),
             Operation::ConditionalWrite(write) => self.conditional_write(write, context).await,
             Operation::Perform(perform) => self.perform(perform, context).await,
@@ -258,6 +263,7 @@ impl Engine {
             Operation::ReadShards(read) => self.read_shards(read).await.map(Reply::Shards),
             Operation::Watch(_) => Err(WireError::new(Code::Malformed, "a watch has a stream of its own")),
         };
+        trace.answered(&outcome);
         if let Err(error) = &outcome {
             self.counters.refused(error.code);
         }

@@ -1,5 +1,6 @@
 //! Actions that go to the reconciliation agent, and what their ids are remembered to have come to.
 
+use ostrakon_core::policy::Route;
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{CommitError, Outcome};
 use ostrakon_wire::answer::Committed;
@@ -7,12 +8,14 @@ use ostrakon_wire::{
     Code, Decided as Place, Generations, Payload, Perform, Reply, Revision, ShardKey, Version, WireError,
 };
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use crate::Engine;
 use crate::action_ids::{Claim, Recorded};
 use crate::agent::{CameTo, Case, Decided, Done, Full};
 use crate::answers::overloaded;
 use crate::owner::{By, NotWritten, Owner, durable};
+use crate::trace::{self, Trace};
 
 /// What became of an action that was reconciled.
 pub(crate) struct Reconciled {
@@ -37,12 +40,17 @@ impl Engine {
         &self,
         perform: &Perform,
         by: &By,
+        trace: &Trace,
         claim: &mut Option<Claim>,
         generations: Generations,
     ) -> Reconciled {
         let mut case = Case::new(perform.clone(), by.timestamp, by.name.clone(), claim.take());
         case.generations = generations;
-        self.queued(case).await
+        let span = trace.reconcile();
+        let reconciled = self.queued(case).instrument(span.clone()).await;
+        trace.went(Route::Reconcile);
+        trace::reconciled(&span, &reconciled);
+        reconciled
     }
 
     /// The same for a case of its own sort.

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::time::Duration;
 
+use ostrakon_core::policy::Route;
 use ostrakon_core::reconcile::{self, First, Make, Next};
 use ostrakon_store::{Identity, Note, Outcome};
 use ostrakon_wire::answer::{StepMade, Transacted};
@@ -12,6 +13,7 @@ use ostrakon_wire::{
     Transact, Version, WireError,
 };
 use tokio::sync::{Semaphore, oneshot};
+use tracing::Instrument;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::action_ids::{Begun, Claim, Recorded};
@@ -22,6 +24,7 @@ use crate::owner::{
     TooMany, durable, holds, in_order,
 };
 use crate::reconciled::stored_of;
+use crate::trace;
 use crate::writes::intent_of;
 use crate::{Context, Engine};
 
@@ -74,6 +77,7 @@ struct Run<'a> {
 
 impl Engine {
     pub(crate) async fn transact(&self, transact: &Transact, context: Context) -> Result<Transacted, WireError> {
+        let trace = context.trace.clone();
         let by = self.by(context);
         let mut run = Run { transact, by, generations: Generations::default(), tries: 0 };
         let mut claim = match self.identify_transaction(transact).await? {
@@ -82,12 +86,24 @@ impl Engine {
         };
         let position = self.views.position();
         let doing = vec![Doing::Action; transact.actions.len()];
-        match self.attempt_together(&mut run, &doing, &[], None, &mut claim).await {
-            Ok(done) => self.transacted(&run, done).await,
-            Err(NotTogether::Failed(_)) if transact.on_conflict == OnConflict::Reconcile => {
-                self.judged_again(&mut run, &mut claim).await
+        let write = trace.write();
+        match self.attempt_together(&mut run, &doing, &[], None, &mut claim).instrument(write.clone()).await {
+            Ok(done) => {
+                trace.went(Route::Write);
+                self.transacted(&run, done).instrument(write).await
             }
-            Err(reason) => Err(self.not_together(&run, reason, position).await),
+            Err(NotTogether::Failed(_)) if transact.on_conflict == OnConflict::Reconcile => {
+                trace::failed(&write, Code::Conflict);
+                drop(write);
+                trace.went(Route::Reconcile);
+                self.judged_again(&mut run, &mut claim).instrument(trace.reconcile()).await
+            }
+            Err(reason) => {
+                trace.went(Route::Write);
+                let error = self.not_together(&run, reason, position).await;
+                trace::failed(&write, error.code);
+                Err(error)
+            }
         }
     }
 

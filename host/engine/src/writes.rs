@@ -10,6 +10,7 @@ use ostrakon_wire::{
     Action, ActionId, ActionKind, Code, ConditionalWrite, Generations, ObjectId, OnConflict, Perform, Position, Reply,
     Target, TimestampMs, Version, WireError,
 };
+use tracing::Instrument;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::action_ids::{Begun, Claim, intent};
@@ -17,6 +18,7 @@ use crate::answers::id_refused;
 use crate::observed::OnItsWay;
 use crate::owner::{By, Condition, Intent, NotWritten, Written};
 use crate::reconciled::Reconciled;
+use crate::trace::{self, Trace};
 use crate::{Context, Engine};
 
 /// One write, whichever request it came with.
@@ -27,6 +29,7 @@ struct Write<'a> {
     action_id: Option<ActionId>,
     choice: OnConflict,
     by: By,
+    trace: Trace,
 }
 
 /// What the prediction said of a write.
@@ -61,7 +64,7 @@ impl Foretold {
 }
 
 impl<'a> Write<'a> {
-    fn of(perform: &'a Perform, by: By) -> Self {
+    fn of(perform: &'a Perform, by: By, trace: Trace) -> Self {
         Self {
             target: &perform.target,
             action: &perform.action,
@@ -69,6 +72,7 @@ impl<'a> Write<'a> {
             action_id: perform.action_id,
             choice: perform.on_conflict,
             by,
+            trace,
         }
     }
 }
@@ -82,7 +86,7 @@ impl Engine {
         if write.new_version == Version::ABSENT {
             return Err(WireError::new(Code::InvalidVersion, "a new version is at least 1"));
         }
-        let action = Action::Put(write.payload.clone());
+        let (action, trace) = (Action::Put(write.payload.clone()), context.trace.clone());
         let write = Write {
             target: &write.target,
             action: &action,
@@ -90,25 +94,29 @@ impl Engine {
             action_id: write.action_id,
             choice: OnConflict::Reject,
             by: self.by(context),
+            trace,
         };
         let mut claim = match self.identify(&write).await? {
             Break(answered) => return Ok(answered),
             Continue(claim) => claim,
         };
+        self.look(&write).await;
         self.attempt(&write, &mut claim).await.map(Reply::Committed)
     }
 
     pub(crate) async fn perform(&self, perform: &Perform, context: Context) -> Result<Reply, WireError> {
-        let write = Write::of(perform, self.by(context));
+        let trace = context.trace.clone();
+        let write = Write::of(perform, self.by(context), trace);
         let mut claim = match self.identify(&write).await? {
             Break(answered) => return Ok(answered),
             Continue(claim) => claim,
         };
+        self.look(&write).await;
         let object = &perform.target.object;
         let (custom, reject) = (write.action.kind() == ActionKind::Custom, write.choice == OnConflict::Reject);
         // Boxed: what is reconciled takes more room than a write, and writes need not carry it.
         if custom || !reject && self.agent.is_busy(object) {
-            return Box::pin(self.reconciled_unforeseen(perform, &write.by, &mut claim)).await;
+            return Box::pin(self.reconciled_unforeseen(perform, &write, &mut claim)).await;
         }
         match write.condition.known() {
             Some(known) if !reject => Box::pin(self.write_or_reconcile(perform, &write, known, &mut claim)).await,
@@ -123,24 +131,38 @@ impl Engine {
             choice => choice,
         };
         let perform = &Perform { on_conflict, ..perform.clone() };
-        let write = Write::of(perform, self.by(context));
+        let trace = context.trace.clone();
+        let write = Write::of(perform, self.by(context), trace);
         let mut claim = match self.identify(&write).await? {
             Break(answered) => return Ok(answered),
             Continue(claim) => claim,
         };
-        self.reconciled_unforeseen(perform, &write.by, &mut claim).await
+        self.look(&write).await;
+        self.reconciled_unforeseen(perform, &write, &mut claim).await
     }
 
     /// Reconciles an action without a forecast for it.
     async fn reconciled_unforeseen(
         &self,
         perform: &Perform,
-        by: &By,
+        write: &Write<'_>,
         claim: &mut Option<Claim>,
     ) -> Result<Reply, WireError> {
-        let reconciled = self.reconciled(perform, by, claim, Generations::default()).await;
+        let reconciled = self.reconciled(perform, &write.by, &write.trace, claim, Generations::default()).await;
         self.observe(&perform.target.object, &reconciled);
         reconciled.reply
+    }
+
+    /// Looks for the object of a request that is traced, for its trace to tell how long that takes. Others find theirs where
+    /// they write, under the lock that they hold then; what was read for the one is there for the other.
+    async fn look(&self, write: &Write<'_>) {
+        if write.trace.is_on() {
+            let span = write.trace.locate();
+            let head = Box::pin(self.owner.head(&write.target.object, false)).instrument(span.clone()).await;
+            if let Ok(known) = head {
+                trace::looked(&span, known.shard_key().is_some());
+            }
+        }
     }
 
     /// Remembers what an action met that was reconciled.
@@ -184,12 +206,14 @@ impl Engine {
     async fn attempt(&self, write: &Write<'_>, claim: &mut Option<Claim>) -> Result<Committed, WireError> {
         let Some(known) = write.condition.known() else {
             let tried = self.tried(write, false, Generations::default(), claim).await;
+            write.trace.went(Route::Write);
             let committed = tried.map_err(|failed| failed.error)?;
             self.observed.wrote(write.target.object.digest(), committed.version);
             return Ok(committed);
         };
         let (foretold, on_its_way) = self.foretell(write, known);
         let outcome = self.tried(write, foretold.expects_conflict(), foretold.generations(), claim).await;
+        write.trace.went(Route::Write);
         let conflict = matches!(&outcome, Err(failed) if failed.error.code == Code::Conflict);
         match &outcome {
             Ok(committed) => self.judge(&write.target.object, &foretold, &on_its_way, Ended::tried(committed)),
@@ -215,6 +239,7 @@ impl Engine {
         if !foretold.expects_conflict() {
             match self.tried(write, false, foretold.generations(), claim).await {
                 Ok(committed) => {
+                    write.trace.went(Route::Write);
                     self.judge(&write.target.object, &foretold, &on_its_way, Ended::tried(&committed));
                     return Ok(Reply::Committed(committed));
                 }
@@ -222,15 +247,19 @@ impl Engine {
                     let ended = Ended { met, conflict: true, written: false, tried: true };
                     self.judge(&write.target.object, &foretold, &on_its_way, ended);
                     drop(on_its_way);
-                    let reconciled = self.reconciled(perform, &write.by, claim, foretold.generations()).await;
+                    let reconciled =
+                        self.reconciled(perform, &write.by, &write.trace, claim, foretold.generations()).await;
                     self.scoreboard.judged_by_policy(foretold.decision.generation, reconciled.verdicts);
                     self.observe(&perform.target.object, &reconciled);
                     return reconciled.reply;
                 }
-                Err(failed) => return Err(failed.error),
+                Err(failed) => {
+                    write.trace.went(Route::Write);
+                    return Err(failed.error);
+                }
             }
         }
-        let reconciled = self.reconciled(perform, &write.by, claim, foretold.generations()).await;
+        let reconciled = self.reconciled(perform, &write.by, &write.trace, claim, foretold.generations()).await;
         if let Some((met, conflict)) = reconciled.met {
             let ended = Ended { met, conflict, written: reconciled.wrote, tried: false };
             self.judge(&write.target.object, &foretold, &on_its_way, ended);
@@ -260,7 +289,9 @@ impl Engine {
             payload_bytes: payload_bytes as u32,
             scope,
         };
-        let decision = self.policies.prediction.predict(&write.target.object, &outlook);
+        let span = write.trace.predict();
+        let decision = span.in_scope(|| self.policies.prediction.predict(&write.target.object, &outlook));
+        trace::foretold(&span, &decision);
         if let Err(fault) = &decision.result {
             tracing::warn!(%fault, "a forecast could not be had; the write goes ahead without");
             self.counters.prediction_faults.add();
@@ -312,23 +343,35 @@ impl Engine {
             action: write.action,
             by: &write.by,
         };
-        if conflict_expected && let Err(reason) = self.owner.confirm(&intent).await {
-            return Err(self.failed(reason, position, generations));
+        let span = write.trace.write();
+        let failed = |reason, generations| {
+            let failed = self.failed(reason, position, generations);
+            trace::failed(&span, failed.error.code);
+            failed
+        };
+        if conflict_expected && let Err(reason) = self.owner.confirm(&intent).instrument(span.clone()).await {
+            return Err(failed(reason, generations));
         }
         self.counters.tried.add();
         loop {
-            match self.owner.write(&intent, claim).await {
+            let began = write.trace.is_on().then(|| self.owner.clock().instant());
+            match self.owner.write(&intent, claim).instrument(span.clone()).await {
                 Ok(written) => {
+                    if let Some(began) = began {
+                        trace::wrote(&span, &written, began, self.owner.clock().instant());
+                    }
                     if !written.created {
                         self.used(object, written.shard_key);
                     }
                     return Ok(self.committed(&written, generations));
                 }
                 Err(NotWritten::NoKey) if intent.new_key.is_none() => {
-                    let new_key = self.place(object, write.by.timestamp, &mut generations);
+                    let locate = write.trace.locate();
+                    let new_key = locate.in_scope(|| self.place(object, write.by.timestamp, &mut generations));
+                    trace::asked(&locate);
                     intent.new_key = Some(new_key.map_err(|error| Failed { error, met: None })?);
                 }
-                Err(reason) => return Err(self.failed(reason, position, generations)),
+                Err(reason) => return Err(failed(reason, generations)),
             }
         }
     }

@@ -10,10 +10,12 @@ pub mod dev;
 mod fair;
 mod feed;
 mod line;
+mod otlp;
 mod peer;
 mod room;
 mod stream;
 mod tls;
+mod traced;
 mod unsent;
 
 use std::net::SocketAddr;
@@ -35,7 +37,9 @@ use crate::fair::Fair;
 
 use admission::{Admission, Places};
 pub use deadlines::{Deadlines, InvalidDeadline};
+pub use otlp::{Collector, Export, ExportError, InvalidCollector};
 pub use tls::{Identity, TlsError};
+pub use traced::Sampling;
 
 /// How to listen.
 #[derive(Debug, Clone)]
@@ -46,6 +50,8 @@ pub struct ServerConfig {
     pub identity: Identity,
     /// How long peers may take.
     pub deadlines: Deadlines,
+    /// Which requests are traced, where traces are exported.
+    pub sampling: Option<Sampling>,
 }
 
 /// Why a server does not listen.
@@ -81,6 +87,7 @@ pub(crate) struct Shared {
     /// Turns true once, when the server is to stop.
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) deadlines: Deadlines,
+    pub(crate) sampling: Option<Sampling>,
     /// What part of it all each connection may use.
     pub(crate) fair: Arc<Fair>,
     /// Where those are told who watch: on threads that give way to the others.
@@ -109,7 +116,8 @@ impl Server {
             .build()
             .map_err(BindError::Thread)?;
         let watching_on = watching.handle().clone();
-        let shared = Arc::new(Shared { engine, stopping, deadlines, fair, watching: watching_on, places });
+        let sampling = config.sampling;
+        let shared = Arc::new(Shared { engine, stopping, deadlines, sampling, fair, watching: watching_on, places });
         Ok(Self { endpoint, address, shared, watching })
     }
 

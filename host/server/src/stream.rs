@@ -24,6 +24,7 @@ use crate::feed::{self, Kind};
 use crate::line::{Line, TooLong, refusal};
 use crate::room::{Permit, shares};
 use crate::told_to_stop;
+use crate::traced::trace_of;
 use crate::unsent::Unsent;
 
 /// A stream, and what was read of it already.
@@ -242,7 +243,8 @@ async fn work(frame: Bytes, _room: Permit<'_>, shared: &ConnectionShared) -> Res
     if let Operation::Watch(watch) = request.operation {
         return Ok(Worked::Watch(request.id, Box::new(watch)));
     }
-    let context = Context { timestamp: request.timestamp, by: shared.peer.clone() };
+    let trace = trace_of(&request, shared.host.sampling);
+    let context = Context { timestamp: request.timestamp, by: shared.peer.clone(), trace };
     let handled = shared.host.engine.handle(&request.operation, context);
     let outcome = match request.trace_parent {
         None => handled.await,

@@ -31,6 +31,8 @@ use crate::unit::{Change, Forget, Rekey, Unit, Upkeep};
 pub struct Durable {
     /// The commit unit it was; of what takes no revision the one before.
     pub revision: Revision,
+    /// When the group that it is of was begun.
+    pub taken: Instant,
 }
 
 /// What became of a commit unit.
@@ -243,11 +245,11 @@ impl<S: Sink> Thread<S> {
         let started = self.store.clock.instant();
         #[cfg(feature = "planted-faults")]
         if planted::is(Fault::AnswerEarly) {
-            return self.answer_early(group);
+            return self.answer_early(group, started);
         }
         let outcome = self.commit(group);
         self.measure(started, group);
-        self.settle(group, outcome);
+        self.settle(group, started, outcome);
     }
 
     /// Moves the next group's changes over, in order; those of a shard that is held back stay, all of them.
@@ -302,10 +304,10 @@ impl<S: Sink> Thread<S> {
     }
 
     #[cfg(feature = "planted-faults")]
-    fn answer_early(&mut self, group: &mut Vec<Queued<S::Token>>) {
+    fn answer_early(&mut self, group: &mut Vec<Queued<S::Token>>, started: Instant) {
         let blank = |queued: &Queued<_>| Queued { unit: queued.unit.clone(), bytes: queued.bytes, token: () };
         let changes: Vec<Queued<()>> = group.iter().map(blank).collect();
-        self.settle(group, Ok(self.log.next));
+        self.settle(group, started, Ok(self.log.next));
         let _ = self.commit(&changes);
     }
 
@@ -480,7 +482,7 @@ impl<S: Sink> Thread<S> {
         self.stats.changes.fetch_add(group.len() as u64, Ordering::Relaxed);
     }
 
-    fn settle(&self, group: &mut Vec<Queued<S::Token>>, outcome: Result<Revision, CommitError>) {
+    fn settle(&self, group: &mut Vec<Queued<S::Token>>, taken: Instant, outcome: Result<Revision, CommitError>) {
         let mut revision = outcome.as_ref().map_or(0, |first| first.get());
         self.queue.settle(group.len(), group.iter().map(|queued| queued.bytes).sum());
         let settle = |Queued { unit, token, .. }: Queued<S::Token>| {
@@ -491,7 +493,7 @@ impl<S: Sink> Thread<S> {
                     revision += u64::from(unit.takes_revision());
                     // One that takes none is durable with the one before it.
                     let ahead = !unit.takes_revision() && planted::is(Fault::UpkeepRunsAhead);
-                    Ok(Durable { revision: Revision::new(revision - 1 + u64::from(ahead)) })
+                    Ok(Durable { revision: Revision::new(revision - 1 + u64::from(ahead)), taken })
                 }
             };
             Settled { unit, token, outcome }

@@ -117,6 +117,10 @@ pub const GROUP_BYTES_MAX: usize = 8 << 20;
 pub const RETRY_AFTER_MS: u32 = 20;
 /// The same where it is requests that wait, not changes: about as long as what waits will take.
 pub const WAIT_RETRY_AFTER_MS: u32 = WAIT_MAX_MS as u32;
+/// Spans that wait to be exported; what comes beyond is dropped.
+pub const SPANS_QUEUED_MAX: usize = 4_096;
+/// Spans that are exported together.
+pub const SPANS_A_BATCH_MAX: usize = 512;
 /// Disagreements that a check of a folder tells one by one; the others are counted.
 pub const CHECK_FINDINGS_MAX: usize = 100;
 /// Threads that read what is not in memory.
@@ -343,6 +347,7 @@ const _: () = assert!(WAIT_MAX_MS >= 2 * WAIT_TICK_MS && ACTIVE_MS >= 2 * WAIT_T
 const _: () = assert!(GROUP_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX && COMMIT_QUEUE_BYTES_MAX >= GROUP_BYTES_MAX);
 const _: () = assert!(GROUP_CHANGES_MAX <= COMMIT_QUEUE_CHANGES_MAX);
 const _: () = assert!(PAGE_ITEMS_DEFAULT <= PAGE_ITEMS_MAX);
+const _: () = assert!(SPANS_A_BATCH_MAX <= SPANS_QUEUED_MAX);
 const _: () = assert!(SHARDS_MIN <= SHARDS_DEFAULT && SHARDS_DEFAULT <= SHARDS_MAX);
 const _: () = assert!(SHARDS_MAX as usize + KEYSPACES_BESIDE_SHARDS <= KEYSPACES_MAX);
 const _: () = assert!(1 <= OWNERS_DEFAULT && OWNERS_DEFAULT <= OWNERS_MAX);

@@ -2,6 +2,7 @@
 
 mod authority;
 mod binary;
+mod collector;
 mod components;
 pub(crate) mod history;
 mod host;
@@ -20,6 +21,7 @@ use quinn::ConnectionError;
 
 pub(crate) use authority::{Authority, client as client_certificate, server as server_certificate};
 pub(crate) use binary::ostrakon;
+pub(crate) use collector::{Collector, Manner, attributes, hex};
 pub(crate) use components::{component_file, prediction_of, shard_key_of};
 pub(crate) use host::{Folder, Host, shared};
 pub(crate) use policies::{Pushes, slot, slot_of};

@@ -48,6 +48,7 @@ pub(crate) fn command<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = 
         .args(args)
         .env_remove("OSTRAKON_DATA_DIR")
         .env_remove("OSTRAKON_LOG")
+        .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
