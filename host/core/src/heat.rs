@@ -38,6 +38,9 @@ use table::Table;
 /// Half lives that the ring of recent uses reaches back, so that what it misses is too faded to matter.
 const SPAN_HALF_LIVES: f64 = 4.0;
 
+/// What one use counts at most: an hour.
+const WORK_US_MAX: f32 = 3.6e9;
+
 /// What all tables and rings take, the names and ids that rows point to included.
 const BYTES: usize = Ring::<Sample>::bytes(HEAT_SAMPLES)
     + Ring::<PairSample>::bytes(HEAT_PAIR_SAMPLES)
@@ -103,9 +106,9 @@ pub struct Touch<'a> {
     pub kind: TouchKind,
     /// Bytes that were read or written.
     pub bytes: u32,
-    /// Time that its owner spent on it, in microseconds.
+    /// Time that its owner spent on it, in microseconds; less than none is none.
     pub work_us: f32,
-    /// How many such uses this one stands for; one that is not above 0 counts for nothing.
+    /// How many such uses this one stands for; one that is not a number above 0 counts for nothing.
     pub weight: f32,
 }
 
@@ -173,11 +176,13 @@ impl Heat {
 
     /// An object was used. A time before one that was told earlier counts as that one.
     pub fn touch(&mut self, now_ms: u64, touch: &Touch<'_>) {
-        if touch.weight.is_nan() || touch.weight <= 0.0 {
+        if !counts(touch.weight) {
             return;
         }
         let now_ms = self.advance(now_ms);
         let weight = f64::from(touch.weight) * self.decay.scale();
+        let work_us = if touch.work_us.is_nan() { 0.0 } else { touch.work_us.clamp(0.0, WORK_US_MAX) };
+        let touch = &Touch { work_us, ..*touch };
         let sums = Sums::of(touch, weight);
         self.total.add(&sums);
         let [client, kind, window] = self.digests(touch.client, touch.data_type, touch.timestamp_ms);
@@ -214,7 +219,7 @@ impl Heat {
     /// as well. Where they make more pairs than are counted, a part of the pairs stands for all.
     pub fn together(&mut self, now_ms: u64, weight: f32, used: &[Used]) {
         let count = used.len();
-        if count < 2 || weight.is_nan() || weight <= 0.0 {
+        if count < 2 || !counts(weight) {
             return;
         }
         let now_ms = self.advance(now_ms);
@@ -290,6 +295,11 @@ impl Heat {
         let kind = xxh3_64_with_seed(data_type.as_bytes(), client);
         [client, kind, mixed(kind ^ (timestamp_ms / self.settings.window_ms.max(1)))]
     }
+}
+
+/// Whether a use of this weight is one.
+fn counts(weight: f32) -> bool {
+    weight.is_finite() && weight > 0.0
 }
 
 /// A share in millionths.

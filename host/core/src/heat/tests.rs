@@ -95,7 +95,12 @@ fn what_is_sampled_counts_for_what_it_stands_for() {
     assert!(near(work(&part), work(&all), 0.02), "{} {}", work(&part), work(&all));
     part.touch(START_MS + 10_000, &Touch { weight: 0.0, client: "none", ..write(0) });
     part.touch(START_MS + 10_000, &Touch { weight: f32::NAN, client: "none", ..write(0) });
-    assert!(part.rates(START_MS + 10_000).writes.is_finite());
+    part.touch(START_MS + 10_000, &Touch { weight: f32::INFINITY, client: "none", ..write(0) });
+    for work_us in [f32::NAN, f32::INFINITY, -1e9] {
+        part.touch(START_MS + 10_000, &Touch { work_us, ..write(0) });
+    }
+    let rates = part.rates(START_MS + 10_000);
+    assert!(rates.writes.is_finite() && rates.work.is_finite() && rates.work > 0.0, "{rates:?}");
     assert_eq!(part.hot_clients(START_MS + 10_000, 9).len(), 1);
 }
 
