@@ -113,7 +113,7 @@ fn a_shipped_component_is_not_what_policies_must_be() {
     let component = prebuilt("weighted-shard-key");
     let ran = run(None, ["policy", "test", &component, "--fixtures", text(&recorded), "--json"]).exits(0).json();
     assert_eq!((&ran["kind"], &ran["passed"]), (&json!("shard-key"), &json!(true)));
-    assert_eq!(ran["properties"]["fixtures"]["calls"], 200);
+    assert_eq!(ran["properties"]["fixtures"]["calls"], 400);
     assert!(ran["properties"]["determinism"]["inputs"].as_u64().unwrap() >= 1_000);
     assert!(ran["properties"]["spread"]["p"].as_f64().unwrap() >= 0.001);
     let words = run(None, ["policy", "test", &component, "--skip", "order", "--skip", "spread"]).exits(0).stdout;

@@ -315,6 +315,29 @@ pub const POLICY_EVENTS_MAX: usize = 200;
 /// Requests that change policies or send components, in work at the same time.
 pub const POLICY_REQUESTS_MAX: usize = 8;
 
+/// Recent uses that the heat keeps to tell from where in the key space the load falls.
+pub const HEAT_SAMPLES: usize = 1 << 15;
+/// The same of pairs of objects that were used together.
+pub const HEAT_PAIR_SAMPLES: usize = 1 << 13;
+/// Clients that the heat tells apart; a less busy one makes room.
+pub const HEAT_CLIENTS: usize = 1 << 12;
+/// The same of data types, each of one client.
+pub const HEAT_TYPES: usize = 1 << 12;
+/// The same of time windows, each of one data type.
+pub const HEAT_WINDOWS: usize = 1 << 13;
+/// The same of objects.
+pub const HEAT_OBJECTS: usize = 1 << 11;
+/// The same of pairs of objects that are used together.
+pub const HEAT_PAIRS: usize = 1 << 11;
+/// Objects of a client whose shards are told apart.
+pub const HEAT_KEYS_PER_CLIENT: usize = 16;
+/// Pairs that one use of several objects counts for.
+pub const HEAT_PAIRS_PER_USE: usize = 32;
+/// Samples of a shard that the planner is told.
+pub const HEAT_SAMPLES_PER_SHARD: usize = 256;
+/// Memory of the heat, in bytes, names included, however many clients there are.
+pub const HEAT_BYTES_MAX: usize = 16 << 20;
+
 /// Memory for the heads of objects that were used recently, in bytes.
 pub const HEAD_CACHE_BYTES: usize = 64 << 20;
 /// A payload larger than this is not kept with its head.
@@ -366,3 +389,4 @@ const _: () = assert!((BOOKMARK_MS_DEFAULT as u64) < IDLE_TIMEOUT_MS);
 const _: () =
     assert!(RETENTION_AGE_MS_MIN <= RETENTION_AGE_MS_DEFAULT && RETENTION_AGE_MS_DEFAULT <= RETENTION_AGE_MS_MAX);
 const _: () = assert!(OBSERVED_OBJECTS.is_power_of_two());
+const _: () = assert!(HEAT_SAMPLES_PER_SHARD <= HEAT_SAMPLES && HEAT_PAIRS_PER_USE <= HEAT_PAIR_SAMPLES);

@@ -2,19 +2,22 @@
 //!
 //! Weight is significance. The client fills the high bits, its data type the middle, the time window the low ones, so a
 //! client is contiguous, its types are contiguous inside it, and the windows of a type follow each other in time. What is
-//! hot is therefore cut first between clients, then between types, then between times.
+//! hot is therefore cut first between clients, then between types, then between times. How much of that a key holds
+//! follows the heat, unless the settings say otherwise: see `levels`.
 //!
 //! Always holds: the bits that the policy does not mean are zero, and the key depends on nothing but the request and the
 //! settings. It knows nothing of shards or of the host's part of a key.
 
 mod hash;
+mod levels;
 mod settings;
 
 use ostrakon_policy_sdk::shard_key::{Heat, Placement, Policy, Request};
 use ostrakon_policy_sdk::{About, Invalid};
 
 pub use hash::stable_hash;
-use settings::Settings;
+use levels::Level;
+use settings::{BITS_MAX, Settings};
 
 /// The configured policy.
 #[derive(Debug, Clone)]
@@ -32,19 +35,18 @@ impl Policy for WeightedShardKey {
     }
 
     fn place(&self, ask: &Request<'_>) -> Placement {
-        let Settings { client_bits, type_bits, window_bits, window_ms, .. } = self.settings;
-        let mut key = Key::default();
-        key.push(high(stable_hash(ask.client.as_bytes()), client_bits), client_bits);
-        key.push(high(stable_hash(ask.data_type.as_bytes()), type_bits), type_bits);
-        if !self.keeps_together(&ask.heat) {
-            key.push(low(ask.timestamp_ms / window_ms, window_bits), window_bits);
+        if self.settings.adaptive() {
+            let wanted = Level::of(&ask.heat, &self.settings);
+            return levels::kept(ask, wanted, &self.settings).unwrap_or_else(|| wanted.place(ask, &self.settings));
         }
-        key.placement()
+        let level = if self.keeps_together(&ask.heat) { Level::Type } else { Level::Window };
+        level.place(ask, &self.settings)
     }
 }
 
 impl WeightedShardKey {
-    /// Whether the client is too quiet for its time windows to matter. Nothing known is not quiet.
+    /// Whether the client is too quiet for its time windows to matter, where keys are not adaptive. Nothing known is not
+    /// quiet.
     fn keeps_together(&self, heat: &Heat) -> bool {
         let seen = heat.client_ppm | heat.callers | heat.shards != 0;
         seen && heat.client_ppm < self.settings.quiet_below_ppm

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod adaptive;
+
 const COLD: Heat = Heat { client_ppm: 0, type_ppm: 0, window_ppm: 0, write_ppm: 0, callers: 0, idle_ms: 0, shards: 0 };
 const HOUR_MS: u64 = 3_600_000;
 
@@ -33,13 +35,17 @@ fn refused_settings_name_the_member() {
     check(r#"{"client-bits":0,"type-bits":0,"window-bits":0}"#, "");
     check(r#"{"client_bits":1}"#, "/client_bits");
     check(r#"{"client-bits":0,"type-bits":0,"quiet-below-ppm":5}"#, "/quiet-below-ppm");
+    check(r#"{"shard-ppm":0}"#, "/shard-ppm");
+    check(r#"{"spread-bits":53}"#, "/spread-bits");
+    check(r#"{"adaptive":true,"quiet-below-ppm":5}"#, "/adaptive");
+    check(r#"{"adaptive":true,"client-bits":0}"#, "/adaptive");
 }
 
 #[test]
 fn a_quiet_client_loses_its_windows_only_when_told() {
     let heat = Heat { client_ppm: 10, callers: 1, ..COLD };
     let quiet = |settings: &str, heat| policy(settings).place(&Request { heat, ..ask("c", "t", 7 * HOUR_MS) }).bits;
-    assert_eq!(quiet("{}", heat), 48);
+    assert_eq!(quiet(r#"{"adaptive":false}"#, heat), 48);
     assert_eq!(quiet(r#"{"quiet-below-ppm":11}"#, heat), 36);
     assert_eq!(quiet(r#"{"quiet-below-ppm":10}"#, heat), 48);
     assert_eq!(quiet(r#"{"quiet-below-ppm":11}"#, COLD), 48);
