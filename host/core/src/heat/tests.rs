@@ -57,7 +57,7 @@ fn a_rate_is_told_at_once_and_halves_with_every_half_life() {
     }
     let left = |half_lives: u64| {
         let now_ms = START_MS + 40_000 + half_lives * 10_000;
-        let load: f64 = heat.loads(now_ms, &ShardMap::equal(1)).iter().map(|load| load.work).sum();
+        let load: f64 = heat.loads(now_ms, &ShardMap::equal(1, 1)).iter().map(|load| load.work).sum();
         (heat.rates(now_ms).writes, load)
     };
     let ((now, load), (later, later_load)) = (left(1), left(2));
@@ -90,7 +90,7 @@ fn what_is_sampled_counts_for_what_it_stands_for() {
             part.touch(START_MS + at_ms, &Touch { weight: 16.0, ..write(at_ms % 100) });
         }
     }
-    let map = ShardMap::equal(1);
+    let map = ShardMap::equal(1, 1);
     let work = |heat: &Heat| heat.loads(START_MS + 10_000, &map)[0].work;
     assert!(near(work(&part), work(&all), 0.02), "{} {}", work(&part), work(&all));
     part.touch(START_MS + 10_000, &Touch { weight: 0.0, client: "none", ..write(0) });
@@ -107,7 +107,7 @@ fn what_is_sampled_counts_for_what_it_stands_for() {
 #[test]
 fn a_policy_is_told_shares_of_all_and_nothing_of_what_is_not_known() {
     let mut heat = heat(4);
-    let map = ShardMap::equal(16);
+    let map = ShardMap::equal(16, 1);
     let unknown = Told { idle_ms: u64::MAX, ..Told::default() };
     assert_eq!(heat.for_policy(START_MS, "c", "t", 0, &map), unknown);
     let hour_ms = Settings::default().window_ms;
@@ -137,7 +137,7 @@ fn a_policy_is_told_shares_of_all_and_nothing_of_what_is_not_known() {
 #[test]
 fn objects_that_are_used_together_bind_their_shards() {
     let mut heat = heat(5);
-    let map = ShardMap::equal(4);
+    let map = ShardMap::equal(4, 1);
     let used = |shard: u64, object: u64| Used { object, key: ShardKey::new((u64::MAX >> 2) * shard + object) };
     let touched = |used: Used| Touch { key: used.key, ..write(used.object) };
     for at_ms in 0..30_000 {
@@ -169,7 +169,7 @@ fn a_use_of_many_objects_counts_as_one_of_each() {
         for at_ms in 0..20_000 {
             heat.together(START_MS + at_ms, 1.0, &used);
         }
-        let told = heat.affinity(START_MS + 20_000, &ShardMap::equal(2));
+        let told = heat.affinity(START_MS + 20_000, &ShardMap::equal(2, 1));
         // Of the count - 1 others of an object, so many lie in the other shard.
         let (low, high) = (count.div_ceil(2) as f64, (count / 2) as f64);
         let should = 1_000.0 * low * high / (count - 1) as f64;
@@ -182,7 +182,7 @@ fn a_use_of_many_objects_counts_as_one_of_each() {
 #[ignore = "measures"]
 fn speed() {
     let mut heat = heat(6);
-    let map = ShardMap::equal(900);
+    let map = ShardMap::equal(900, 1);
     let clients: Vec<String> = (0..2_000).map(|client| format!("client-{client}")).collect();
     let wanted: Vec<(usize, u64)> = draws(6)
         .take(1 << 20)
@@ -209,7 +209,7 @@ fn speed() {
         wanted.iter().map(|(client, _)| heat.for_policy(now_ms, &clients[*client], "t", START_MS, &map).shards).sum();
     println!("{} ns a question of a policy ({asked})", begun.elapsed().as_nanos() / (1 << 20));
     for shards in [16, 900, 10_000] {
-        let map = ShardMap::equal(shards);
+        let map = ShardMap::equal(shards, 1);
         let begun = std::time::Instant::now();
         let loads = heat.loads(now_ms, &map);
         let (loads_us, begun) = (begun.elapsed().as_micros(), std::time::Instant::now());

@@ -78,7 +78,7 @@ fn nothing_grows_with_the_number_of_clients_or_the_rate() {
     assert!(heat.pairs.iter().count() <= HEAT_PAIRS);
     assert!(heat.recent.iter().count() <= HEAT_SAMPLES && heat.recent_pairs.iter().count() <= HEAT_PAIR_SAMPLES);
     // Thinned, and right in sum.
-    let load = heat.loads(START_MS + 6_000, &ShardMap::equal(1));
+    let load = heat.loads(START_MS + 6_000, &ShardMap::equal(1, 1));
     assert!(near(load[0].work, 100_000.0 * 20.0, 0.05), "{}", load[0].work);
     assert!(heat.recent.reach_ms(START_MS + 6_000) > 3_000, "it is thinned so that it reaches back");
 }

@@ -52,7 +52,7 @@ proptest! {
         for (index, draw) in draws(seed).take(20_000).enumerate() {
             heat.touch(START_MS + index as u64 / 5, &write(if draw % part == 0 { 1 << 63 } else { draw }));
         }
-        let load = &heat.loads(START_MS + 4_000, &ShardMap::equal(1))[0];
+        let load = &heat.loads(START_MS + 4_000, &ShardMap::equal(1, 1))[0];
         let hot: f64 = load.samples.iter().filter(|one| one.object == 1 << 63).map(|one| one.work).sum();
         // As near as one step of the samples, and as chance has it that the object was used.
         let (is, should) = (hot / load.work, 1.0 / part as f64);
@@ -67,7 +67,7 @@ proptest! {
                 let key = key(index, draw);
                 heat.touch(START_MS + index / 4, &Touch { key: ShardKey::new(key), ..write(draw) });
             }
-            heat.loads(START_MS + 1_000, &ShardMap::equal(1))[0].trend
+            heat.loads(START_MS + 1_000, &ShardMap::equal(1, 1))[0].trend
         };
         let moving = trend(&|index, draw| {
             let moved = step * if up { index } else { 4_000 - index };
@@ -83,7 +83,7 @@ proptest! {
 #[test]
 fn an_operator_sees_who_makes_a_shard_hot() {
     let mut heat = heat(9);
-    let map = ShardMap::equal(2);
+    let map = ShardMap::equal(2, 1);
     let names: Vec<ObjectId> = (0..50).map(|name| ObjectId::new("c", "t", &format!("n{name}")).unwrap()).collect();
     for (index, draw) in (0..40_000).zip(draws(9)) {
         // Half of the uses of the upper shard are of object 0, and all from 200 connections.
@@ -107,7 +107,7 @@ fn an_operator_sees_who_makes_a_shard_hot() {
 #[test]
 fn ten_thousand_shards_are_told_apart() {
     let mut heat = heat(10);
-    let map = ShardMap::equal(10_000);
+    let map = ShardMap::equal(10_000, 1);
     for (index, draw) in (0..60_000).zip(draws(10)) {
         heat.touch(START_MS + index / 6, &write(draw));
     }
