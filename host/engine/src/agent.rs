@@ -218,8 +218,10 @@ impl Shared {
     }
 
     fn place(&self, case: &mut Case) -> Result<ShardKey, WireError> {
-        let Asking { policies, counters, .. } = &self.asking;
-        place(policies, counters, &case.perform.target.object, case.timestamp, &mut case.generations)
+        let Asking { policies, counters, heated, .. } = &self.asking;
+        let object = &case.perform.target.object;
+        let heat = heated.for_policy(object, case.timestamp, &self.owner.map());
+        place(policies, counters, object, case.timestamp, heat, &mut case.generations)
     }
 }
 

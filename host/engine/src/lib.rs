@@ -10,6 +10,7 @@ mod answers;
 mod counters;
 mod escalations;
 mod feed;
+mod heated;
 mod history;
 mod info;
 mod keeper;
@@ -47,6 +48,7 @@ use agent::{Agent, Asking};
 use counters::Counters;
 use feed::Feed;
 pub use feed::Watching;
+use heated::Heated;
 use keeper::Keeper;
 use learner::Learner;
 use observed::Observed;
@@ -100,6 +102,8 @@ pub struct Context {
     pub timestamp: Option<TimestampMs>,
     /// Who asks: the name in the client's certificate. It is noted with what is written.
     pub by: Option<Arc<str>>,
+    /// Which connection asks: a number that no other one has meanwhile.
+    pub caller: u64,
     /// Its trace, where it has one.
     pub trace: Trace,
 }
@@ -111,6 +115,7 @@ pub struct Engine {
     agent: Agent,
     keeper: Keeper,
     rebalancer: Rebalancer,
+    heated: Arc<Heated>,
     feed: Feed,
     judges: Judges,
     owner: Arc<Owner>,
@@ -180,15 +185,19 @@ impl Engine {
     ) -> Self {
         let (policies, counters) = (Arc::new(policies), Arc::new(Counters::default()));
         let learner = Learner::new(Arc::clone(&policies), Arc::clone(&counters));
+        // The log's number was drawn at random when the store was made.
+        let heated = Heated::new(owner.clock().clone(), owner.views().position().log.get());
         let asking = Asking {
             policies: Arc::clone(&policies),
+            heated: Arc::clone(&heated),
             counters: Arc::clone(&counters),
             clock: owner.clock().clone(),
             tries_max: tries_max.max(1),
         };
         let next = recovered.migrations_next;
         let moves = (Arc::clone(&policies), Arc::clone(&counters));
-        let rebalancer = Rebalancer::new(Arc::clone(&owner), moves.0, moves.1, owners.max(1), next);
+        let rebalancer =
+            Rebalancer::new(Arc::clone(&owner), moves.0, moves.1, Arc::clone(&heated), owners.max(1), next);
         let agent = Agent::new(Arc::clone(&owner), asking.clone(), &ids, recovered, owners.max(1));
         let views = owner.views().clone();
         Self {
@@ -196,6 +205,7 @@ impl Engine {
             agent,
             keeper: Keeper::new(Arc::clone(&owner)),
             rebalancer,
+            heated,
             feed: Feed::new(Arc::clone(owner.told())),
             judges: Judges::new(asking),
             log: views.position().log,
@@ -234,7 +244,7 @@ impl Engine {
     /// Safe to drop at any time: what has reached the commit queue is committed, what has not is not.
     pub async fn handle(&self, operation: &Operation, context: Context) -> Result<Reply, WireError> {
         self.counters.count(operation);
-        let trace = context.trace.clone();
+        let (trace, asked, caller) = (context.trace.clone(), context.timestamp, context.caller);
         let outcome = match operation {
             Operation::GetShardKey(target) => self.get_shard_key(target, context).await.map(Reply::ShardKey),
             Operation::ReadVersion(target) => self.read_version(target, &trace).await.map(Reply::Version),
@@ -264,6 +274,7 @@ impl Engine {
             Operation::Watch(_) => Err(WireError::new(Code::Malformed, "a watch has a stream of its own")),
         };
         trace.answered(&outcome);
+        self.warm(operation, &outcome, asked, caller);
         if let Err(error) = &outcome {
             self.counters.refused(error.code);
         }

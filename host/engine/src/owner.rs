@@ -236,6 +236,15 @@ impl Owner {
         self.committer.waiting()
     }
 
+    /// The key of an object that is in memory.
+    pub(crate) fn key_of(&self, object: &ObjectId) -> Option<ShardKey> {
+        match self.stripe(object).lock().look(object) {
+            Look::Known(known) => known.shard_key(),
+            Look::Tip(tip) => tip.durable.shard_key().or(tip.head.shard_key()),
+            Look::Loading | Look::Nothing => None,
+        }
+    }
+
     fn stripe(&self, object: &ObjectId) -> &Mutex<Stripe> {
         &self.stripes[entry::stripe_of(object, STRIPES)]
     }

@@ -71,9 +71,10 @@ pub(crate) fn place(
     counters: &Counters,
     object: &ObjectId,
     timestamp: TimestampMs,
+    heat: Heat,
     generations: &mut Generations,
 ) -> Result<ShardKey, WireError> {
-    let decision = policies.shard_key.place(&placing(object, timestamp, 0));
+    let decision = policies.shard_key.place(&placing(object, timestamp, 0, heat));
     generations.shard_key = Some(decision.generation);
     match decision.result {
         Ok(placement) => Ok(keys::fill(placement, object.name())),
@@ -84,14 +85,14 @@ pub(crate) fn place(
     }
 }
 
-pub(crate) fn placing(object: &ObjectId, timestamp: TimestampMs, current: u64) -> Placing<&str> {
+pub(crate) fn placing(object: &ObjectId, timestamp: TimestampMs, current: u64, heat: Heat) -> Placing<&str> {
     Placing {
         client: object.client(),
         data_type: object.data_type(),
         name: object.name(),
         timestamp_ms: timestamp.get(),
         current,
-        heat: Heat::default(),
+        heat,
     }
 }
 
@@ -112,14 +113,16 @@ impl Engine {
         timestamp: TimestampMs,
         generations: &mut Generations,
     ) -> Result<ShardKey, WireError> {
-        place(&self.policies, &self.counters, object, timestamp, generations)
+        let heat = self.heated.for_policy(object, timestamp, &self.owner.map());
+        place(&self.policies, &self.counters, object, timestamp, heat, generations)
     }
 
     /// An object that exists was used: shown where shard-key policies are compared.
     pub(crate) fn used(&self, object: &ObjectId, recorded: ShardKey) {
         if self.policies.shard_key.compares() {
             let now = self.owner.clock().now();
-            self.policies.shard_key.used(&placing(object, now, recorded.get()));
+            let heat = self.heated.for_policy(object, now, &self.owner.map());
+            self.policies.shard_key.used(&placing(object, now, recorded.get(), heat));
         }
     }
 

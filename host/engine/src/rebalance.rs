@@ -21,6 +21,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::answers::overloaded;
 use crate::counters::Counters;
+use crate::heated::Heated;
 use crate::owner::{NotWritten, Owner};
 use crate::policies::Policies;
 pub(crate) use begin::Wanted;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     owner: Arc<Owner>,
     policies: Arc<Policies>,
     counters: Arc<Counters>,
+    heated: Arc<Heated>,
     owners: u32,
     /// The number of the next migration.
     next: AtomicU64,
@@ -101,6 +103,7 @@ impl Rebalancer {
         owner: Arc<Owner>,
         policies: Arc<Policies>,
         counters: Arc<Counters>,
+        heated: Arc<Heated>,
         owners: u32,
         next: u64,
     ) -> Self {
@@ -109,6 +112,7 @@ impl Rebalancer {
             owner,
             policies,
             counters,
+            heated,
             owners,
             next: AtomicU64::new(next),
             beginning: tokio::sync::Mutex::default(),

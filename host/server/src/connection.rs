@@ -24,6 +24,8 @@ pub(crate) struct ConnectionShared {
     pub(crate) room: Room,
     /// The name in the client's certificate.
     pub(crate) peer: Option<Arc<str>>,
+    /// A number that no other connection has meanwhile.
+    pub(crate) caller: u64,
 }
 
 /// The close code of a connection that is ended for an error: the error's number.
@@ -115,7 +117,8 @@ async fn send_last(send: &mut SendStream, out: &[u8]) {
 async fn serve_streams(connection: &Connection, host: Arc<Shared>, first: StreamParts) {
     let mut stopping = host.stopping.clone();
     let room = Room::new(Arc::clone(&host.fair));
-    let shared = Arc::new(ConnectionShared { host, room, peer: peer::name(connection) });
+    let caller = connection.stable_id() as u64;
+    let shared = Arc::new(ConnectionShared { host, room, peer: peer::name(connection), caller });
     let mut streams = JoinSet::new();
     streams.spawn(stream::serve(first, Arc::clone(&shared)));
     loop {

@@ -244,7 +244,7 @@ async fn work(frame: Bytes, _room: Permit<'_>, shared: &ConnectionShared) -> Res
         return Ok(Worked::Watch(request.id, Box::new(watch)));
     }
     let trace = trace_of(&request, shared.host.sampling);
-    let context = Context { timestamp: request.timestamp, by: shared.peer.clone(), trace };
+    let context = Context { timestamp: request.timestamp, by: shared.peer.clone(), caller: shared.caller, trace };
     let handled = shared.host.engine.handle(&request.operation, context);
     let outcome = match request.trace_parent {
         None => handled.await,

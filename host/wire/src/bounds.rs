@@ -179,6 +179,8 @@ pub const MIGRATION_STEP_OBJECTS_MAX: usize = 512;
 /// Bytes after which a step ends (an object that alone is larger still moves whole, all versions at once).
 pub const MIGRATION_STEP_BYTES_MAX: usize = 512 << 10;
 
+/// Uses of objects a second that the heat is told of; of more a part is, and stands for all.
+pub const HEAT_TOUCHES_PER_S: u64 = 10_000;
 /// How long the answer to a question for a later shard map may wait, in milliseconds.
 pub const MAP_WAIT_MS_MAX: u32 = 60_000;
 /// Requests that may wait for a later shard map; the others are answered at once.

@@ -74,7 +74,7 @@ impl Shared {
         }
         let (before, waiting) = (self.clock().thread_time(), batch.cases.len());
         self.cases(&mut turn, batch);
-        let (done, bytes) = (waiting - batch.cases.len(), turn.written_bytes());
+        let (done, bytes, key) = (waiting - batch.cases.len(), turn.written_bytes(), turn.tip().shard_key());
         let (recent, others_wait) = turn.end();
         batch.recent = recent;
         let now = self.clock().instant();
@@ -82,6 +82,9 @@ impl Shared {
             batch.stall(now, OTHERS_WAIT);
         }
         let cost = self.clock().thread_time().saturating_sub(before) + self.commit_time(bytes);
+        if let Some(key) = key.filter(|_| done > 0) {
+            self.asking.heated.worked(&batch.object, key, done, cost);
+        }
         if cost > DEAR * done.max(1) as u32 {
             batch.stall(now, (cost * DEAR_WAITS).min(Duration::from_millis(RECONCILE_PAUSE_MS_MAX)));
         }

@@ -10,6 +10,7 @@ use ostrakon_wire::{Action, Generation, ObjectId, Payload, Version};
 use super::case;
 use crate::Policies;
 use crate::counters::Counters;
+use crate::heated::Heated;
 use crate::owner::Known;
 
 /// What is said of a policy that does not decide though it has everything.
@@ -18,6 +19,7 @@ pub(crate) const ASKED_FOR_WHAT_IT_HAD: &str = "the policy asked for payloads th
 /// Asks, and counts.
 #[derive(Clone)]
 pub(crate) struct Asking {
+    pub(crate) heated: Arc<Heated>,
     pub(crate) policies: Arc<Policies>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Clock,

@@ -40,7 +40,8 @@ impl Shared {
 
     /// The key that the policy wants for an object which has one.
     fn wanted_key(&self, object: &ObjectId, timestamp: TimestampMs, recorded: ShardKey) -> Option<ShardKey> {
-        let decision = self.policies.shard_key.place(&placing(object, timestamp, recorded.get()));
+        let heat = self.heated.for_policy(object, timestamp, &self.owner.map());
+        let decision = self.policies.shard_key.place(&placing(object, timestamp, recorded.get(), heat));
         match decision.result {
             Ok(placement) => Some(keys::fill(placement, object.name())),
             Err(fault) => {
