@@ -5,6 +5,7 @@
 pub mod action;
 pub mod keys;
 pub mod load;
+pub mod planner;
 pub mod policy;
 pub mod reconcile;
 mod shard_map;
