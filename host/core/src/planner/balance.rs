@@ -187,11 +187,7 @@ fn heaviest(scene: &Scene<'_>, owner: usize) -> Option<usize> {
 }
 
 /// The first few owners in an order of how full they are.
-fn some(
-    scene: &Scene<'_>,
-    order: impl Fn(f64, f64) -> std::cmp::Ordering,
-    may: impl Fn(usize) -> bool,
-) -> Vec<usize> {
+fn some(scene: &Scene<'_>, order: impl Fn(f64, f64) -> std::cmp::Ordering, may: impl Fn(usize) -> bool) -> Vec<usize> {
     let mut first: Vec<usize> = Vec::with_capacity(OTHERS + 1);
     for owner in (0..scene.owners.len()).filter(|owner| may(*owner)) {
         let before = |other: &usize| order(scene.ratio(*other), scene.ratio(owner)).is_le();

@@ -1,8 +1,8 @@
 //! Neighbours that have little work together are made one.
 
+use super::What;
 use super::decision::{Decision, Reason};
 use super::scene::{Scene, told};
-use super::What;
 use crate::load::Health;
 
 pub(super) fn merge_cold(scene: &mut Scene<'_>, paused: bool) {

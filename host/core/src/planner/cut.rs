@@ -25,7 +25,8 @@ impl Cut {
 ///
 /// Only a key of an object that was used can be the first above the cut, so that what is cut apart is what was seen apart.
 pub(super) fn cut(load: &ShardLoad, start: ShardKey, end: ShardKey, limits: &Limits) -> Result<Cut, Why> {
-    let within = |sample: &&KeySample| (start..=end).contains(&sample.key) && sample.work > 0.0 && sample.work.is_finite();
+    let within =
+        |sample: &&KeySample| (start..=end).contains(&sample.key) && sample.work > 0.0 && sample.work.is_finite();
     let mut samples: Vec<KeySample> = load.samples.iter().filter(within).copied().collect();
     if samples.len() < limits.samples_min.max(1) {
         return Err(Why::FewSamples { samples: samples.len(), wanted: limits.samples_min });
@@ -38,9 +39,7 @@ pub(super) fn cut(load: &ShardLoad, start: ShardKey, end: ShardKey, limits: &Lim
     if load.trend.abs() > limits.trend_max {
         return Err(Why::Moving { trend: load.trend });
     }
-    nearest_the_middle(&mut samples, total)
-        .filter(|found| found.relief() >= limits.side_share_min)
-        .ok_or(Why::NoCut)
+    nearest_the_middle(&mut samples, total).filter(|found| found.relief() >= limits.side_share_min).ok_or(Why::NoCut)
 }
 
 /// The object with most work, and that.
@@ -77,8 +76,15 @@ mod tests {
     fn check(samples: &[(u64, u64, f64)], trend: f64) -> Result<(u64, f64), Why> {
         let sample = |&(key, object, work): &(u64, u64, f64)| KeySample { key: ShardKey::new(key), object, work };
         let samples: Vec<_> = samples.iter().map(sample).collect();
-        let load =
-            ShardLoad { shard: ShardId::new(1), work: 1.0, objects: 9, bytes: 9, samples, trend, health: Health::Healthy };
+        let load = ShardLoad {
+            shard: ShardId::new(1),
+            work: 1.0,
+            objects: 9,
+            bytes: 9,
+            samples,
+            trend,
+            health: Health::Healthy,
+        };
         let limits = Limits { samples_min: 3, ..Limits::default() };
         let found = cut(&load, ShardKey::new(0), ShardKey::new(u64::MAX), &limits)?;
         Ok((found.at.get(), found.upper))

@@ -47,7 +47,7 @@ pub fn homes(shards: &[ShardId], owners: &[(u32, f64)], bound: f64) -> Vec<u32> 
     assert!(!owners.is_empty(), "shards live with somebody");
     let weights: f64 = owners.iter().map(|(_, weight)| weight).sum();
     let seat = |&(owner, weight): &(u32, f64)| {
-        let room = (shards.len() as f64 * weight / weights * bound).ceil();
+        let room = (shards.len() as f64 * weight / weights * bound - 1e-9).ceil();
         Seat { owner, weight, load: 0.0, room }
     };
     let mut seats: Vec<Seat> = owners.iter().map(seat).collect();

@@ -144,7 +144,7 @@ proptest! {
         }
         let (mut one, mut other) = (stage.memory.clone(), stage.memory.clone());
         let mut loads = stage.loads();
-        let mut plan = |memory, loads: &[_]| {
+        let plan = |memory, loads: &[_]| {
             crate::planner::plan(&stage.map, loads, &stage.owners, &stage.limits, memory, stage.now_ms + 1_000)
         };
         let first = plan(&mut one, &loads);

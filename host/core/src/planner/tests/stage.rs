@@ -74,7 +74,8 @@ impl Stage {
     pub(super) fn tick(&mut self) -> Vec<Decision> {
         self.now_ms += 1_000;
         let now_ms = self.now_ms;
-        let due: Vec<What> = self.carried.iter().filter(|(due_ms, _)| *due_ms <= now_ms).map(|(_, what)| *what).collect();
+        let due: Vec<What> =
+            self.carried.iter().filter(|(due_ms, _)| *due_ms <= now_ms).map(|(_, what)| *what).collect();
         self.carried.retain(|(due_ms, _)| *due_ms > now_ms);
         if !due.is_empty() {
             self.map = apply(&self.map, &due, ShardId::new(self.next)).expect("what is decided can be carried out");
