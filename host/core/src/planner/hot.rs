@@ -6,6 +6,11 @@ use super::scene::{Scene, told};
 use super::{What, Why};
 use crate::load::Health;
 
+/// How many times its fair part an owner must have that the halves of its shards are spread in spite of their size,
+const SPREAD_FROM: f64 = 2.0;
+/// and what share of that the fuller one may have then.
+const SPREAD_TO: f64 = 0.8;
+
 pub(super) fn split_hot(scene: &mut Scene<'_>, paused: bool) {
     let several = scene.owners.iter().filter(|owner| owner.open).count() > 1 && !scene.is_idle();
     let alone = if several { scene.limits.alone_share * scene.fair } else { f64::INFINITY };
@@ -39,7 +44,7 @@ pub(super) fn split(scene: &mut Scene<'_>, index: usize, reason: Reason) -> Resu
     let Some(owner) = scene.owner[index] else { return Ok(()) };
     let (shard, moved) = (scene.shard(index), scene.work[index] * cut.upper);
     let taker = lightest(scene, owner).filter(|_| !scene.is_idle());
-    let relief = taker.map_or(0.0, |taker| relief(scene, owner, taker, moved));
+    let relief = taker.map_or(0.0, |taker| relief(scene, owner, taker, moved).max(spread(scene, owner, taker, moved)));
     let cost = scene.cost(index, cut.upper);
     let kept = cut.relief() * scene.work[index] / scene.base(owner).max(1.0) / cost;
     let (to, part, score, others) = match taker {
@@ -89,6 +94,18 @@ pub(super) fn relief(scene: &Scene<'_>, from: usize, to: usize, moved: f64) -> f
     let after_to = (scene.owners[to].load + moved) / scene.base(to);
     match after_to <= scene.limits.full {
         true => scene.ratio(from) - after_from.max(after_to),
+        false => 0.0,
+    }
+}
+
+/// The same where the fuller one has several times its part: then the other may get too full, so long as both have much less
+/// than the one had. It will cut on by itself; one owner after the other would take long.
+fn spread(scene: &Scene<'_>, from: usize, to: usize, moved: f64) -> f64 {
+    let before = scene.ratio(from);
+    let after_from = (scene.owners[from].load - moved) / scene.base(from);
+    let after_to = (scene.owners[to].load + moved) / scene.base(to);
+    match before > SPREAD_FROM && after_from.max(after_to) <= SPREAD_TO * before {
+        true => before - after_from.max(after_to),
         false => 0.0,
     }
 }

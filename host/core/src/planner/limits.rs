@@ -106,7 +106,7 @@ impl Limits {
             move_bytes: 256 << 20,
             sustain_ms: 5_000,
             cold_sustain_ms: 120_000,
-            cooldown_ms: 10_000,
+            cooldown_ms: 5_000,
             stay_ms: 60_000,
             pause_ms: 1_000,
             reversal_ms: 600_000,

@@ -16,7 +16,7 @@ const SAMPLES: usize = 32;
 /// Shards with less than this share of an owner's mean have no samples: nothing is decided by them.
 const SAMPLED_SHARE: f64 = 0.08;
 /// What an item stands for.
-const OBJECTS: u64 = 100;
+const OBJECTS: u64 = 10;
 const OBJECT_BYTES: u64 = 4_096;
 
 pub(super) struct Heat {
