@@ -16,8 +16,8 @@ use baseline::Ranked;
 use heat::Heat;
 pub use measure::Measured;
 use measure::{beside, imbalance};
-pub use workload::{Kind, Size};
 use workload::Workload;
+pub use workload::{Kind, Size};
 pub use world::Counts;
 use world::{World, first_map};
 
@@ -34,7 +34,7 @@ pub struct Report {
     pub imbalance: Measured,
     /// The same for what never changes.
     pub baselines: Vec<(&'static str, Measured)>,
-    /// The round from which on a planner that looks at the same 60 rounds never left 1.25 in them; `None` if it never got there.
+    /// The first round in which the fullest owner had 1.25 times the mean (or best possible) at most; `None` if there was none.
     pub settled: Option<u32>,
     /// The owner of a hot object: how many times that object's work it has, in the middle of all rounds.
     pub beside: Option<f64>,

@@ -123,10 +123,16 @@ fn print(arguments: &Arguments, reports: &[Report]) {
     for report in reports {
         if let Some(beside) = report.beside {
             let name = report.kind.name();
-            println!("{name}: held against the best possible, the hot objects' owners left out; they have {beside:.2} times what those objects do");
+            println!(
+                "{name}: held against the best possible, the hot objects' owners left out; they have {beside:.2} times what those objects do"
+            );
         }
         if report.unserved > 0.0 {
-            println!("{}: {:.3} % of the work was with owners that are down", report.kind.name(), report.unserved * 100.0);
+            println!(
+                "{}: {:.3} % of the work was with owners that are down",
+                report.kind.name(),
+                report.unserved * 100.0
+            );
         }
         for (name, measured) in &report.baselines {
             for (which, ours, theirs) in

@@ -40,6 +40,19 @@ impl Heat {
         }
     }
 
+    /// The work of each shard.
+    pub(super) fn by_range(&self, map: &ShardMap, items: &[Item]) -> Vec<f64> {
+        let mut works = vec![0.0; map.ranges().len()];
+        let mut index = 0;
+        for (item, work) in items.iter().zip(&self.work) {
+            while map.end_of(index).get() < item.key {
+                index += 1;
+            }
+            works[index] += work;
+        }
+        works
+    }
+
     /// What the planner is told of each shard.
     pub(super) fn loads(&self, map: &ShardMap, items: &[Item], owners: u32, rng: &mut Rng) -> Vec<ShardLoad> {
         let sampled = self.work.iter().sum::<f64>() / f64::from(owners) * SAMPLED_SHARE;

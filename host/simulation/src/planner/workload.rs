@@ -186,7 +186,7 @@ fn of_type(client: u32, clients: u32, data_type: u64) -> (u64, u64) {
 
 /// Clients that have more items the more they do; each client's types side by side, with room behind each.
 fn spread(rng: &mut Rng, clients: u32, exponent: f64, total: f64, size: Size) -> Vec<Item> {
-    let wanted = f64::from(6 * size.shards.max(400) + 20 * size.owners);
+    let wanted = f64::from(6 * size.shards.max(200) + 20 * size.owners);
     let mut items = Vec::new();
     for (client, part) in (0..).zip(parts(rng, clients, exponent, total)) {
         let count = 4 + (part / total * wanted) as usize;

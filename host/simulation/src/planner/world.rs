@@ -1,6 +1,7 @@
 //! The planner in a world: what it is told, and what becomes of what it decides.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -15,7 +16,9 @@ use super::workload::{Size, Workload};
 /// Bytes that are moved in a round.
 const ROUND_BYTES: u64 = 50 << 20;
 /// A round.
-pub(super) const ROUND_MS: u64 = 1_000;
+const ROUND_MS: u64 = 1_000;
+/// Within what time nothing may be taken back.
+const REVERSAL_MS: u64 = 600_000;
 
 /// What the planner did.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -81,12 +84,8 @@ impl World {
     }
 
     pub(super) fn round(&mut self, workload: &Workload, heat: &Heat, up: &[bool], round: u32) {
+        self.carry_out(workload, heat, up, round);
         let loads = heat.loads(&self.map, &workload.items, up.len() as u32, &mut self.rng);
-        self.carry_out(up, round, &loads.iter().map(|load| (load.shard, load.work)).collect());
-        let loads = match self.map.ranges().len() == loads.len() && self.map.ranges().iter().zip(&loads).all(same) {
-            true => loads,
-            false => heat.loads(&self.map, &workload.items, up.len() as u32, &mut self.rng),
-        };
         let state = |(owner, up): (usize, &bool)| OwnerState { owner: owner as u32, up: *up, weight: 1.0 };
         let owners: Vec<OwnerState> = up.iter().enumerate().map(state).collect();
         let now_ms = u64::from(round) * ROUND_MS;
@@ -116,15 +115,19 @@ impl World {
     }
 
     /// Does what is due. What was for an owner that is down is given up.
-    fn carry_out(&mut self, up: &[bool], round: u32, work: &BTreeMap<ShardId, f64>) {
-        let now_ms = u64::from(round) * ROUND_MS;
+    fn carry_out(&mut self, workload: &Workload, heat: &Heat, up: &[bool], round: u32) {
         let (due, later): (Vec<_>, Vec<_>) = self.carried.drain(..).partition(|carried| carried.due <= round);
         self.carried = later;
-        let total: f64 = work.values().sum();
-        let owners: BTreeMap<ShardId, ShardRange> = match due.is_empty() {
-            true => return,
-            false => self.map.ranges().iter().map(|range| (range.shard, *range)).collect(),
-        };
+        if due.is_empty() {
+            return;
+        }
+        let now_ms = u64::from(round) * ROUND_MS;
+        let work = heat.by_range(&self.map, &workload.items);
+        let total: f64 = work.iter().sum();
+        let places = self.map.ranges().iter().enumerate().zip(work);
+        let places: BTreeMap<ShardId, Place> = places
+            .map(|((index, range), work)| (range.shard, Place { range: *range, end: self.map.end_of(index), work }))
+            .collect();
         let mut whats = Vec::new();
         for carried in due {
             if let What::Move { to, .. } | What::Split { owner: to, .. } = carried.what
@@ -134,8 +137,8 @@ impl World {
                 self.counts.failed += 1;
                 continue;
             }
-            self.count(&carried, &owners, now_ms);
-            self.moved += changes_owner(&carried.what, &owners, work) / total.max(1.0);
+            self.count(&carried, &places, now_ms);
+            self.moved += changes_owner(&carried.what, &places) / total.max(1.0);
             whats.push(carried.what);
         }
         let splits = whats.iter().filter(|what| matches!(what, What::Split { .. })).count();
@@ -143,25 +146,24 @@ impl World {
         self.next += splits as u32;
     }
 
-    fn count(&mut self, carried: &Carried, ranges: &BTreeMap<ShardId, ShardRange>, now_ms: u64) {
-        let recent = |at: Option<&u64>| at.is_some_and(|at_ms| now_ms - at_ms < self.limits.reversal_ms);
+    fn count(&mut self, carried: &Carried, places: &BTreeMap<ShardId, Place>, now_ms: u64) {
+        let recent = |at_ms: u64| now_ms - at_ms < REVERSAL_MS;
         let counts = &mut self.counts;
         match carried.what {
             What::Refuse { .. } => {}
             What::Split { shard, at, .. } => {
                 counts.splits += 1;
-                let end = ranges.range(shard..=shard).next().map(|(_, range)| self.map.range_of(at).start == range.start);
-                assert_eq!(end, Some(true), "a shard is cut inside");
-                let index = self.map.ranges().partition_point(|range| range.start <= at) - 1;
-                let range = self.merges.range(self.map.ranges()[index].start..=self.map.end_of(index));
-                counts.reversals += u64::from(range.skip_while(|(key, _)| **key == self.map.ranges()[index].start).any(|(_, at_ms)| recent(Some(at_ms))));
+                let Place { range, end, .. } = places[&shard];
+                let mut merged = self.merges.range((Excluded(range.start), Included(end)));
+                counts.reversals += u64::from(merged.any(|(_, at_ms)| recent(*at_ms)));
                 self.splits.insert(at, now_ms);
             }
-            What::Merge { right, .. } => {
+            What::Merge { left, right } => {
                 counts.merges += 1;
-                let boundary = ranges[&right].start;
-                counts.reversals += u64::from(recent(self.splits.get(&boundary)));
-                self.merges.insert(boundary, now_ms);
+                let made = [places[&left].range.start, places[&right].range.start];
+                let made = made.iter().any(|key| self.splits.get(key).is_some_and(|at_ms| recent(*at_ms)));
+                counts.reversals += u64::from(made);
+                self.merges.insert(places[&right].range.start, now_ms);
             }
             What::Move { shard, .. } if carried.evacuates => {
                 counts.evacuations += 1;
@@ -169,29 +171,29 @@ impl World {
             }
             What::Move { shard, to } => {
                 counts.moves += 1;
-                let before = self.moves.insert(shard, (ranges[&shard].owner, now_ms));
-                let back = before.is_some_and(|(from, at_ms)| from == to && recent(Some(&at_ms)));
-                counts.reversals += u64::from(back);
+                let before = self.moves.insert(shard, (places[&shard].range.owner, now_ms));
+                counts.reversals += u64::from(before.is_some_and(|(from, at_ms)| from == to && recent(at_ms)));
             }
         }
     }
 }
 
-fn same((range, load): (&ShardRange, &ostrakon_core::load::ShardLoad)) -> bool {
-    range.shard == load.shard
+/// A shard when something is done to it.
+#[derive(Clone, Copy)]
+struct Place {
+    range: ShardRange,
+    end: ShardKey,
+    work: f64,
 }
 
 /// The work that gets another owner by this; of a split, half.
-fn changes_owner(what: &What, ranges: &BTreeMap<ShardId, ShardRange>, work: &BTreeMap<ShardId, f64>) -> f64 {
-    let of = |shard: &ShardId| work.get(shard).copied().unwrap_or_default();
-    let owner = |shard: &ShardId| ranges.get(shard).map(|range| range.owner);
+fn changes_owner(what: &What, places: &BTreeMap<ShardId, Place>) -> f64 {
+    let (work, owner) = (|shard: &ShardId| places[shard].work, |shard: &ShardId| places[shard].range.owner);
     match what {
-        What::Refuse { .. } => 0.0,
-        What::Move { shard, .. } => of(shard),
-        What::Split { shard, owner: to, .. } if owner(shard) != Some(*to) => of(shard) / 2.0,
-        What::Split { .. } => 0.0,
-        What::Merge { left, right } if owner(left) != owner(right) => of(right),
-        What::Merge { .. } => 0.0,
+        What::Move { shard, .. } => work(shard),
+        What::Split { shard, owner: to, .. } if owner(shard) != *to => work(shard) / 2.0,
+        What::Merge { left, right } if owner(left) != owner(right) => work(right),
+        What::Refuse { .. } | What::Split { .. } | What::Merge { .. } => 0.0,
     }
 }
 
@@ -202,5 +204,6 @@ pub(super) fn first_map(size: Size) -> ShardMap {
     let owners: Vec<(u32, f64)> = (0..size.owners).map(|owner| (owner, 1.0)).collect();
     let homes = ostrakon_core::planner::homes(&shards, &owners, 1.25);
     let range = |(range, owner): (&ShardRange, u32)| ShardRange { owner, ..*range };
-    ShardMap::new(MapEpoch::new(1), equal.ranges().iter().zip(homes).map(range).collect()).expect("equal ranges make a map")
+    ShardMap::new(MapEpoch::new(1), equal.ranges().iter().zip(homes).map(range).collect())
+        .expect("equal ranges make a map")
 }
