@@ -7,6 +7,7 @@
 mod baseline;
 mod heat;
 mod measure;
+mod trail;
 mod workload;
 mod world;
 
@@ -16,6 +17,7 @@ use baseline::Ranked;
 use heat::Heat;
 pub use measure::Measured;
 use measure::{beside, imbalance};
+pub use trail::Trail;
 use workload::Workload;
 pub use workload::{Kind, Size};
 pub use world::Counts;
@@ -52,10 +54,11 @@ pub struct Report {
     pub digest: u128,
 }
 
-/// Runs a workload. `step` is called after each round.
-pub fn run(kind: Kind, size: Size, seed: u64, step: impl Fn()) -> Report {
+/// Runs a workload. `step` is called after each round. The trail is for [`Kind::Trail`] alone.
+pub fn run(kind: Kind, size: Size, seed: u64, trail: Option<&Trail>, step: impl Fn()) -> Report {
     assert!(size.shards > 0 && size.owners > 0 && size.rounds > FIRST_ROUNDS, "a world has a size");
-    let workload = Workload::new(kind, size, seed);
+    assert!(kind != Kind::Trail || trail.is_some(), "who follows a trail has one");
+    let workload = Workload::new(kind, size, seed, trail);
     let map = first_map(size);
     let fixed = baseline::all(&map, &workload, size);
     let ranked = Ranked::of(&map, size.owners);

@@ -1,10 +1,10 @@
 //! The planner in small worlds.
 #![allow(missing_docs)]
 
-use ostrakon_simulation::planner::{Kind, Report, Size, run};
+use ostrakon_simulation::planner::{Kind, Report, Size, Trail, run};
 
 fn host(kind: Kind, seed: u64) -> Report {
-    run(kind, Size { shards: 16, owners: 8, rounds: 260 }, seed, || ())
+    run(kind, Size { shards: 16, owners: 8, rounds: 260 }, seed, None, || ())
 }
 
 #[test]
@@ -18,6 +18,14 @@ fn something_is_taken_back_or_shards_that_never_change_are_as_even() {
             assert!(better, "{}, seed {seed}: {name}: {report:?}", kind.name());
         }
     }
+}
+
+#[test]
+fn accounts_like_a_real_one_are_less_even_than_without_a_planner() {
+    let trail = Trail::of(&ostrakon_cloudtrail::sample(1, 400)).expect("they name objects");
+    let report = run(Kind::Trail, Size { shards: 16, owners: 8, rounds: 260 }, 1, Some(&trail), || ());
+    assert_eq!(report.counts.reversals, 0);
+    assert!(report.imbalance.p50 <= 1.25 && report.imbalance.p50 < report.baselines[0].1.p50, "{report:?}");
 }
 
 #[test]
@@ -48,7 +56,7 @@ fn the_same_seed_gives_other_decisions() {
 
 #[test]
 fn many_owners_are_less_even_than_few() {
-    let report = run(Kind::Zipf, Size { shards: 320, owners: 32, rounds: 120 }, 1, || ());
+    let report = run(Kind::Zipf, Size { shards: 320, owners: 32, rounds: 120 }, 1, None, || ());
     let best = report.baselines.iter().map(|(_, of)| of.p50).fold(f64::MAX, f64::min);
     assert!(report.imbalance.p50 <= 1.2 && report.imbalance.p50 < best, "{report:?}");
 }

@@ -1,15 +1,16 @@
 //! Runs the planner in worlds made from a seed, and says how even it kept the owners, at what cost, and what shards that never
 //! change would have done.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use ostrakon_simulation::planner::{FIRST_ROUNDS, Kind, Measured, Report, Size, run};
+use ostrakon_simulation::planner::{FIRST_ROUNDS, Kind, Measured, Report, Size, Trail, run};
 use serde_json::{Value, json};
 
 /// Runs the planner against loads, failures and hot objects made from a seed, a round a second, and beside it shards that never
@@ -40,6 +41,9 @@ struct Arguments {
     /// Runs only this workload.
     #[arg(long, value_name = "NAME", value_parser = kind)]
     workload: Option<Kind>,
+    /// Runs one workload more: many accounts that each do what these CloudTrail files and folders tell of one.
+    #[arg(long, value_name = "PATH", conflicts_with = "workload")]
+    cloudtrail: Vec<PathBuf>,
     /// Prints one JSON object at the end.
     #[arg(long)]
     json: bool,
@@ -57,7 +61,14 @@ fn main() -> anyhow::Result<ExitCode> {
         bail!("--rounds is more than {FIRST_ROUNDS}, which are not measured");
     }
     let started = Instant::now();
-    let reports = run_all(&arguments);
+    let trail = match arguments.cloudtrail.is_empty() {
+        true => None,
+        false => {
+            let events = ostrakon_cloudtrail::load(&arguments.cloudtrail)?;
+            Some(Trail::of(&events).context("none of the calls names an object")?)
+        }
+    };
+    let reports = run_all(&arguments, trail.as_ref());
     if arguments.json {
         println!("{}", told(&arguments, &reports));
     } else {
@@ -69,15 +80,16 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 /// Runs all workloads, as many at a time as there are cores.
-fn run_all(arguments: &Arguments) -> Vec<Report> {
+fn run_all(arguments: &Arguments, trail: Option<&Trail>) -> Vec<Report> {
     let Arguments { shards, owners, rounds, seed, .. } = *arguments;
-    let kinds: Vec<Kind> = arguments.workload.map_or(Kind::ALL.to_vec(), |kind| vec![kind]);
+    let mut kinds: Vec<Kind> = arguments.workload.map_or(Kind::ALL.to_vec(), |kind| vec![kind]);
+    kinds.extend(trail.map(|_| Kind::Trail));
     let bar = ProgressBar::new(u64::from(rounds) * kinds.len() as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} rounds {msg}").expect("the template is good"));
     let (next, reports) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(kind) = kinds.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let report = run(*kind, Size { shards, owners, rounds }, seed, || bar.inc(1));
+            let report = run(*kind, Size { shards, owners, rounds }, seed, trail, || bar.inc(1));
             reports.lock().expect("nobody panics with it").push(report);
         }
     };

@@ -67,7 +67,7 @@ impl Ranked {
 
 /// Static hashing of the same ranges; static hashing of every object by itself; and the ranges given to owners, the heaviest
 /// first, each to the one with least, by the work that they will turn out to have over the whole run.
-pub(super) fn all(map: &ShardMap, workload: &Workload, size: Size) -> [Fixed; 3] {
+pub(super) fn all(map: &ShardMap, workload: &Workload<'_>, size: Size) -> [Fixed; 3] {
     let place = |key: u64| map.ranges().partition_point(|range| range.start.get() <= key) - 1;
     let by_range: Vec<u32> = workload.items.iter().map(|item| place(item.key) as u32).collect();
     let hashed = |object: u64| (xxh3_64(&object.to_le_bytes()) % map.ranges().len() as u64) as u32;
@@ -81,7 +81,7 @@ pub(super) fn all(map: &ShardMap, workload: &Workload, size: Size) -> [Fixed; 3]
     ]
 }
 
-fn hindsight(shards: usize, shard_of: &[u32], workload: &Workload, size: Size) -> Vec<u32> {
+fn hindsight(shards: usize, shard_of: &[u32], workload: &Workload<'_>, size: Size) -> Vec<u32> {
     let mut totals = vec![0.0; shards];
     let mut work = Vec::new();
     for round in 0..size.rounds {

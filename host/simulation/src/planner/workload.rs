@@ -4,6 +4,8 @@
 
 use fastrand::Rng;
 
+use super::trail::Trail;
+
 /// What the world does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -23,10 +25,12 @@ pub enum Kind {
     Days,
     /// All that is new lands at the end of its type's range.
     Windows,
+    /// Many accounts that each do what a real one did, each at another place of its trace. Not among [`Kind::ALL`].
+    Trail,
 }
 
 impl Kind {
-    /// All of them.
+    /// All that need nothing but a seed.
     pub const ALL: [Self; 8] = [
         Self::Zipf,
         Self::Failures,
@@ -49,6 +53,7 @@ impl Kind {
             Self::Drift => "drifting-hot-set",
             Self::Days => "daily-waves",
             Self::Windows => "time-windows",
+            Self::Trail => "cloudtrail",
         }
     }
 }
@@ -79,11 +84,20 @@ pub(super) struct Item {
     base: f64,
     /// The round that its window begins at.
     begins: Option<f64>,
+    /// What it is in the trace.
+    traced: Option<usize>,
+}
+
+impl Item {
+    fn new(rng: &mut Rng, key: u64, client: u32, base: f64) -> Self {
+        Self { key, object: rng.u64(..), client, base, begins: None, traced: None }
+    }
 }
 
 #[derive(Debug)]
-pub(super) struct Workload {
+pub(super) struct Workload<'a> {
     kind: Kind,
+    trail: Option<&'a Trail>,
     pub items: Vec<Item>,
     /// The hot objects, by place in `items`.
     pub hot: Vec<usize>,
@@ -94,17 +108,19 @@ pub(super) struct Workload {
     turns: Vec<Vec<u32>>,
 }
 
-impl Workload {
-    pub(super) fn new(kind: Kind, size: Size, seed: u64) -> Self {
+impl<'a> Workload<'a> {
+    pub(super) fn new(kind: Kind, size: Size, seed: u64, trail: Option<&'a Trail>) -> Self {
         let mut rng = Rng::with_seed(seed ^ (kind as u64) << 56);
         let total = f64::from(size.owners) * OWNER_WORK;
         let (clients, exponent) = match kind {
             Kind::Zipf => ((2 * size.owners).max(64), 1.1),
             Kind::Windows => ((size.owners / 2).max(64), 0.2),
+            Kind::Trail => ((size.owners / 4).max(64), 0.4),
             _ => ((2 * size.owners).max(64), 0.8),
         };
-        let mut items = match kind {
-            Kind::Windows => windows(&mut rng, clients, exponent, total, size),
+        let mut items = match (kind, trail) {
+            (Kind::Windows, _) => windows(&mut rng, clients, exponent, total, size),
+            (Kind::Trail, Some(trail)) => traced(&mut rng, clients, exponent, total, trail),
             _ => spread(&mut rng, clients, exponent, total, size),
         };
         let hot = match kind {
@@ -117,12 +133,13 @@ impl Workload {
         }
         for _ in 0..hot {
             let base = total * 0.5 / f64::from(hot);
-            items.push(Item { key: rng.u64(..), object: rng.u64(..), client: clients, base, begins: None });
+            let key = rng.u64(..);
+            items.push(Item::new(&mut rng, key, clients, base));
         }
         items.sort_by_key(|item| (item.key, item.object));
         let hot = (0..items.len()).filter(|index| items[*index].client == clients).collect();
         let turns = (0..size.owners).map(|owner| turns(&mut rng, kind, owner, size)).collect();
-        Self { kind, items, hot, clients, rounds: size.rounds, seed, turns }
+        Self { kind, trail, items, hot, clients, rounds: size.rounds, seed, turns }
     }
 
     pub(super) fn is_up(&self, owner: u32, round: u32) -> bool {
@@ -136,8 +153,13 @@ impl Workload {
         let now = f64::from(round);
         let of_item = |item: &Item| {
             let window = item.begins.map_or(1.0, |begins| of_window((now - begins) / f64::from(WINDOW_ROUNDS)));
+            let traced = item.traced.zip(self.trail).map_or(1.0, |(traced, trail)| {
+                // Two times through the trace, each account from another place of it.
+                let from = f64::from(item.client) * 0.618_034;
+                trail.objects[traced].used(from + 2.0 * now / f64::from(self.rounds))
+            });
             let noise = 0.8 + 0.4 * noise.f64();
-            item.base * clients[item.client as usize] * window * noise
+            item.base * clients[item.client as usize] * window * traced * noise
         };
         work.clear();
         work.extend(self.items.iter().map(of_item));
@@ -195,7 +217,7 @@ fn spread(rng: &mut Rng, clients: u32, exponent: f64, total: f64, size: Size) ->
         for weight in weights {
             let (first, width) = of_type(client, clients, rng.u64(..TYPES).min(rng.u64(..TYPES)));
             let key = first + rng.u64(..width / 4);
-            items.push(Item { key, object: rng.u64(..), client, base: part * weight / all, begins: None });
+            items.push(Item::new(rng, key, client, part * weight / all));
         }
     }
     items
@@ -218,9 +240,23 @@ fn windows(rng: &mut Rng, clients: u32, exponent: f64, total: f64, size: Size) -
                     let key = first + width / count * window + rng.u64(..width / count);
                     // What all windows of a type do together, once they are there.
                     let base = part / TYPES as f64 / in_window as f64 / 1.58;
-                    items.push(Item { key, object: rng.u64(..), client, base, begins: Some(begins) });
+                    items.push(Item { begins: Some(begins), ..Item::new(rng, key, client, base) });
                 }
             }
+        }
+    }
+    items
+}
+
+/// Accounts that each have all objects of the trace: their types side by side, the names in no order in them.
+fn traced(rng: &mut Rng, clients: u32, exponent: f64, total: f64, trail: &Trail) -> Vec<Item> {
+    let mut items = Vec::new();
+    for (client, part) in (0..).zip(parts(rng, clients, exponent, total)) {
+        let width = u64::MAX / u64::from(clients) / trail.types;
+        let first = width * trail.types * u64::from(client);
+        for (index, object) in trail.objects.iter().enumerate() {
+            let key = first + width * object.data_type + object.name % width;
+            items.push(Item { traced: Some(index), ..Item::new(rng, key, client, part) });
         }
     }
     items

@@ -83,7 +83,7 @@ impl World {
         }
     }
 
-    pub(super) fn round(&mut self, workload: &Workload, heat: &Heat, up: &[bool], round: u32) {
+    pub(super) fn round(&mut self, workload: &Workload<'_>, heat: &Heat, up: &[bool], round: u32) {
         self.carry_out(workload, heat, up, round);
         let loads = heat.loads(&self.map, &workload.items, up.len() as u32, &mut self.rng);
         let state = |(owner, up): (usize, &bool)| OwnerState { owner: owner as u32, up: *up, weight: 1.0 };
@@ -115,7 +115,7 @@ impl World {
     }
 
     /// Does what is due. What was for an owner that is down is given up.
-    fn carry_out(&mut self, workload: &Workload, heat: &Heat, up: &[bool], round: u32) {
+    fn carry_out(&mut self, workload: &Workload<'_>, heat: &Heat, up: &[bool], round: u32) {
         let (due, later): (Vec<_>, Vec<_>) = self.carried.drain(..).partition(|carried| carried.due <= round);
         self.carried = later;
         if due.is_empty() {
