@@ -59,6 +59,7 @@ impl OwnerState {
 
 /// What is to be done now. Call it about every second, with loads as new; `now_ms` never goes back.
 ///
+/// Whoever carries the decisions out gives up what is for an owner that has gone down meanwhile, and calls [`Memory::failed`].
 /// The decisions of one call are about different shards, and all fit the map that was given ([`apply`]). A refusal is told once
 /// in [`Limits::refusal_ms`].
 pub fn plan(

@@ -158,6 +158,24 @@ pub enum Why {
     NoRelief,
 }
 
+impl Why {
+    /// Its name, in kebab case.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::OneObject { .. } => "one-object",
+            Self::Moving { .. } => "moving",
+            Self::FewSamples { .. } => "few-samples",
+            Self::NoCut => "no-cut",
+            Self::ShardsMax { .. } => "shards-max",
+            Self::JustMerged { .. } => "just-merged",
+            Self::Pinned => "pinned",
+            Self::Unavailable => "unavailable",
+            Self::NoOwner => "no-owner",
+            Self::NoRelief => "no-relief",
+        }
+    }
+}
+
 /// Something else that could have been done.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Alternative {

@@ -4,7 +4,7 @@
 //! numbers, a boundary neither goes soon after it came nor comes soon after it went.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem::{Discriminant, discriminant, take};
+use std::mem::take;
 use std::ops::Bound::{Excluded, Included};
 
 use ostrakon_wire::{ShardId, ShardKey};
@@ -25,7 +25,7 @@ pub struct Memory {
     merged_at: BTreeMap<ShardKey, u64>,
     moved: BTreeMap<ShardId, Moved>,
     rests: BTreeMap<ShardId, u64>,
-    refused: BTreeMap<ShardId, (Discriminant<Why>, u64)>,
+    refused: BTreeMap<(ShardId, &'static str), u64>,
     owners: BTreeMap<u32, Seen>,
     met: bool,
     pub(super) decided_ms: Option<u64>,
@@ -145,7 +145,7 @@ impl Memory {
         self.merged_at.retain(|_, at_ms| !old(*at_ms, limits.reversal_ms));
         self.moved.retain(|_, moved| !old(moved.at_ms, limits.reversal_ms.max(limits.stay_ms)));
         self.rests.retain(|_, at_ms| !old(*at_ms, limits.cooldown_ms));
-        self.refused.retain(|_, (_, at_ms)| !old(*at_ms, limits.refusal_ms));
+        self.refused.retain(|_, at_ms| !old(*at_ms, limits.refusal_ms));
     }
 
     /// Remembers what was decided.
@@ -178,7 +178,7 @@ impl Memory {
     /// Whether an owner has been up long enough to be given shards.
     pub(super) fn settled(&self, owner: u32, limits: &Limits, now_ms: u64) -> bool {
         let Some(seen) = self.owners.get(&owner) else { return false };
-        let wait_ms = limits.settle_ms << seen.flaps;
+        let wait_ms = limits.settle_ms.saturating_mul(1 << seen.flaps);
         seen.up && seen.since_ms.is_none_or(|since_ms| now_ms.saturating_sub(since_ms) >= wait_ms)
     }
 
@@ -208,11 +208,9 @@ impl Memory {
 
     /// Whether this refusal is news.
     pub(super) fn refuses(&mut self, shard: ShardId, why: &Why, now_ms: u64) -> bool {
-        let kind = discriminant(why);
-        let news = self.refused.get(&shard).is_none_or(|(before, _)| *before != kind);
-        if news {
-            self.refused.insert(shard, (kind, now_ms));
-        }
+        let key = (shard, why.name());
+        let news = !self.refused.contains_key(&key);
+        self.refused.entry(key).or_insert(now_ms);
         news
     }
 }

@@ -72,6 +72,23 @@ fn a_shard_is_split_for_one_object() {
 }
 
 #[test]
+fn a_refusal_is_told_every_second() {
+    let mut stage = Stage::new(16, 8, zipf(40, 1.1, 40, WORK));
+    let mut told = std::collections::BTreeMap::new();
+    for second in 0..590 {
+        // What is in the way changes to and fro.
+        stage.trend = if second % 2 == 0 { 0.9 } else { 0.0 };
+        stage.limits.samples_min = if second % 2 == 0 { 16 } else { 1_000_000 };
+        for decision in stage.tick() {
+            if let What::Refuse { shard, why } = decision.what {
+                *told.entry((shard, why.name())).or_insert(0) += 1;
+            }
+        }
+    }
+    assert!(told.len() > 2 && told.values().all(|times| *times == 1), "{told:?}");
+}
+
+#[test]
 fn two_hot_objects_stay_with_one_owner() {
     let mut objects = even(400, WORK / 2.0);
     objects.extend([77, 78].map(|key| Object { key, work: WORK / 4.0 }));
