@@ -16,7 +16,7 @@ use std::time::Duration;
 use baseline::Ranked;
 use heat::Heat;
 pub use measure::Measured;
-use measure::{beside, imbalance};
+use measure::{beside, imbalance, large};
 pub use trail::Trail;
 use workload::Workload;
 pub use workload::{Kind, Size};
@@ -38,7 +38,8 @@ pub struct Report {
     pub baselines: Vec<(&'static str, Measured)>,
     /// The first round in which the fullest owner had 1.25 times the mean (or best possible) at most; `None` if there was none.
     pub settled: Option<u32>,
-    /// The owner of a hot object: how many times that object's work it has, in the middle of all rounds.
+    /// The owners of objects that are more than an owner's part: how many times that object's work the worst of them has, in
+    /// the middle of all rounds with such objects.
     pub beside: Option<f64>,
     /// The share of all work that changed its owner, a round.
     pub churn: f64,
@@ -84,19 +85,20 @@ pub fn run(kind: Kind, size: Size, seed: u64, trail: Option<&Trail>, step: impl 
                 item += 1;
             }
         }
+        let large = large(&work, &up);
         let owner_of = |key| world.map.range_of(ostrakon_wire::ShardKey::new(key)).owner as usize;
-        let hot: Vec<_> = workload.hot.iter().map(|hot| (owner_of(workload.items[*hot].key), work[*hot])).collect();
+        let hot: Vec<_> = large.iter().map(|item| (owner_of(workload.items[*item].key), work[*item])).collect();
         let now = imbalance(&owned, &up, &hot);
         settled = settled.or((now <= 1.25).then_some(round));
         if round >= FIRST_ROUNDS {
             measured[0].push(now);
-            besides.push(beside(&owned, &hot));
+            besides.extend(beside(&owned, &hot));
             unserved += (0..owned.len()).filter(|owner| !up[*owner]).map(|owner| owned[owner]).sum::<f64>()
                 / owned.iter().sum::<f64>();
             for (fixed, measured) in fixed.iter().zip(&mut measured[1..]) {
                 fixed.owned(&work, &up, &ranked, &mut owned);
-                let owner = |hot: usize| fixed.owner_of_item(hot, &up, &ranked);
-                let hot: Vec<_> = workload.hot.iter().map(|hot| (owner(*hot), work[*hot])).collect();
+                let owner = |item: usize| fixed.owner_of_item(item, &up, &ranked);
+                let hot: Vec<_> = large.iter().map(|item| (owner(*item), work[*item])).collect();
                 measured.push(imbalance(&owned, &up, &hot));
             }
         }
@@ -109,7 +111,7 @@ pub fn run(kind: Kind, size: Size, seed: u64, trail: Option<&Trail>, step: impl 
         imbalance: measured.next().unwrap_or_default(),
         baselines: fixed.iter().map(|fixed| fixed.name).zip(measured).collect(),
         settled,
-        beside: (!workload.hot.is_empty()).then(|| Measured::of(besides).p50),
+        beside: (!besides.is_empty()).then(|| Measured::of(besides).p50),
         churn: world.moved / rounds,
         unserved: unserved / (rounds - f64::from(FIRST_ROUNDS)),
         counts: world.counts,

@@ -136,7 +136,7 @@ fn print(arguments: &Arguments, reports: &[Report]) {
         if let Some(beside) = report.beside {
             let name = report.kind.name();
             println!(
-                "{name}: held against the best possible, the hot objects' owners left out; they have {beside:.2} times what those objects do"
+                "{name}: held against the best possible, the owners of objects that are more than an owner's part left out; the worst of these has {beside:.2} times what its object does"
             );
         }
         if report.unserved > 0.0 {

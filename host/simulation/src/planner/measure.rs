@@ -22,9 +22,24 @@ pub(super) fn imbalance(owned: &[f64], up: &[bool], hot: &[Hot]) -> f64 {
     most / (total / count as f64)
 }
 
+/// The items that are more than an owner's part of what is left without the larger ones, the largest first.
+pub(super) fn large(work: &[f64], up: &[bool]) -> Vec<usize> {
+    let (mut total, mut count): (f64, usize) = (work.iter().sum(), up.iter().filter(|up| **up).count());
+    let mut large: Vec<usize> = (0..work.len()).filter(|item| work[*item] * count as f64 > total).collect();
+    large.sort_by(|one, other| work[*other].total_cmp(&work[*one]));
+    let over = |item: &usize| {
+        let over = count > 1 && work[*item] * count as f64 > total;
+        (total, count) = (total - work[*item], count.saturating_sub(1));
+        over
+    };
+    let kept = large.iter().copied().take_while(over).count();
+    large.truncate(kept);
+    large
+}
+
 /// How many times the work of its hot object an owner has, at most.
-pub(super) fn beside(owned: &[f64], hot: &[Hot]) -> f64 {
-    hot.iter().map(|(owner, work)| owned[*owner] / work).fold(0.0, f64::max)
+pub(super) fn beside(owned: &[f64], hot: &[Hot]) -> Option<f64> {
+    hot.iter().map(|(owner, work)| owned[*owner] / work).reduce(f64::max)
 }
 
 /// What was measured over the rounds.

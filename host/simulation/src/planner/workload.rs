@@ -99,8 +99,6 @@ pub(super) struct Workload<'a> {
     kind: Kind,
     trail: Option<&'a Trail>,
     pub items: Vec<Item>,
-    /// The hot objects, by place in `items`.
-    pub hot: Vec<usize>,
     clients: u32,
     rounds: u32,
     seed: u64,
@@ -115,7 +113,7 @@ impl<'a> Workload<'a> {
         let (clients, exponent) = match kind {
             Kind::Zipf => ((2 * size.owners).max(64), 1.1),
             Kind::Windows => ((size.owners / 2).max(64), 0.2),
-            Kind::Trail => ((size.owners / 4).max(64), 0.4),
+            Kind::Trail => (size.owners.max(64), 0.4),
             _ => ((2 * size.owners).max(64), 0.8),
         };
         let mut items = match (kind, trail) {
@@ -137,9 +135,8 @@ impl<'a> Workload<'a> {
             items.push(Item::new(&mut rng, key, clients, base));
         }
         items.sort_by_key(|item| (item.key, item.object));
-        let hot = (0..items.len()).filter(|index| items[*index].client == clients).collect();
         let turns = (0..size.owners).map(|owner| turns(&mut rng, kind, owner, size)).collect();
-        Self { kind, trail, items, hot, clients, rounds: size.rounds, seed, turns }
+        Self { kind, trail, items, clients, rounds: size.rounds, seed, turns }
     }
 
     pub(super) fn is_up(&self, owner: u32, round: u32) -> bool {
