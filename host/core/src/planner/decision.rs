@@ -181,9 +181,10 @@ impl Why {
 pub struct Alternative {
     /// What.
     pub what: Instead,
-    /// By how many fair parts the fuller of the two owners would get emptier, divided by the cost: 1 for the change of the
-    /// map, and 1 for as many bytes as the setting says. A split's, while both halves stay with their owner, by how much more
-    /// can be moved in one piece.
+    /// By how many fair parts the fuller of the two owners would get emptier, or the emptier fuller where that is the cause,
+    /// divided by the cost: 1 for the change of the map, and 1 for as many bytes as the setting says. A split's whose halves
+    /// stay together: how much more can be moved by itself, for the cost. A merge's: one shard fewer, for the cost. Off an
+    /// owner that is down: the work that is served again, in fair parts, for the cost.
     pub score: f64,
 }
 

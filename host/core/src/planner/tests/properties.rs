@@ -120,7 +120,7 @@ impl Boundaries {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn a_bound_is_exceeded(mut stage in stage(), events in prop::collection::vec(event(), 1..20)) {
