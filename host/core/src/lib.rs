@@ -6,6 +6,7 @@ pub mod action;
 pub mod heat;
 pub mod keys;
 pub mod load;
+pub mod planner;
 pub mod policy;
 pub mod reconcile;
 mod shard_map;

@@ -4,12 +4,15 @@
 //!
 //! What the host does is held against what it may do, step by step: see `oracle.rs`, `together.rs`, `answers.rs` and `watchers.rs`. A fault
 //! can be planted into the host at run time; a simulation that does not find it proves nothing.
+//!
+//! [`planner`] is another one: the planner of core, at ten thousand shards and a thousand owners.
 
 mod actions;
 mod answers;
 mod client;
 mod mover;
 mod oracle;
+pub mod planner;
 mod policies;
 mod run;
 mod together;
