@@ -202,6 +202,14 @@ impl ShardMap {
         Ok(Self { epoch: self.epoch.next(), ranges: ranges.into(), ..self.clone() })
     }
 
+    /// The same map with a shard under another owner, in an epoch that nobody has seen yet.
+    #[must_use]
+    pub fn given_to(self, shard: ShardId, owner: u32) -> Self {
+        let mut ranges = self.ranges.to_vec();
+        ranges.iter_mut().filter(|range| range.shard == shard).for_each(|range| range.owner = owner);
+        Self { ranges: ranges.into(), ..self }
+    }
+
     /// The same map, of the next epoch.
     pub fn of_next_epoch(self) -> Self {
         Self { epoch: self.epoch.next(), ..self }

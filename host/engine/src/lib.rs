@@ -194,7 +194,7 @@ impl Engine {
             clock: owner.clock().clone(),
             tries_max: tries_max.max(1),
         };
-        let next = recovered.migrations_next;
+        let next = (recovered.migrations_next, recovered.planning.clone());
         let moves = (Arc::clone(&policies), Arc::clone(&counters));
         let rebalancer =
             Rebalancer::new(Arc::clone(&owner), moves.0, moves.1, Arc::clone(&heated), owners.max(1), next);

@@ -24,7 +24,7 @@ use ostrakon_store::{
     Beside, Change, Clock, CommitError, CommitStats, Committer, Durable, Note, Numbers, Place, ReadError, ReadView,
     ShardMaking, Store, Unit, Views,
 };
-use ostrakon_wire::{Action, ActionKind, ObjectId, Payload, ShardKey, TimestampMs, Version};
+use ostrakon_wire::{Action, ActionKind, ObjectId, Payload, ShardId, ShardKey, TimestampMs, Version};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -44,6 +44,8 @@ pub(crate) use together::{Doing, NotTogether, Planned, StepDone, Together, holds
 pub(crate) use turn::{Recent, Turn, Writing};
 
 const STRIPES: usize = 64;
+/// Commits that take longer on average make every shard degraded, in microseconds.
+const SLOW_COMMIT_US: u32 = 500_000;
 
 /// What is to be done to an object.
 pub(crate) struct Intent<'a> {
@@ -224,6 +226,16 @@ impl Owner {
     /// Whether a persist has failed: nothing is written any more.
     pub(crate) fn has_failed(&self) -> bool {
         self.committer.stats().failed.load(Ordering::Relaxed)
+    }
+
+    /// Whether a shard's changes wait, since its flushes cannot keep up.
+    pub(crate) fn is_held(&self, shard: ShardId) -> bool {
+        self.committer.is_held(shard)
+    }
+
+    /// Whether commits take so long that all shards are late.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.commit_stats().commit_us.load(Ordering::Relaxed) > SLOW_COMMIT_US
     }
 
     /// Who makes shards.

@@ -6,6 +6,8 @@
 //! what has left, by count and checksum, before the next step.
 
 mod begin;
+mod limits;
+mod plan;
 mod rekey;
 mod run;
 
@@ -18,18 +20,23 @@ use std::time::Duration;
 use ostrakon_store::{CommitError, Does, NotStepped, Step, Stepped, Upkeep};
 use ostrakon_wire::{Code, MapEpoch, WireError};
 use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Runtime;
 
 use crate::answers::overloaded;
 use crate::counters::Counters;
 use crate::heated::Heated;
-use crate::owner::{NotWritten, Owner};
+use crate::owner::{NotWritten, Owner, durable};
 use crate::policies::Policies;
 pub(crate) use begin::Wanted;
+use plan::Planning;
 
-/// The thread that makes the steps, and what it shares. Dropping it stops the thread; what runs goes on at the next start.
+/// How often the planner is asked.
+const PLAN_EVERY: Duration = Duration::from_secs(1);
+
+/// The threads that plan and make the steps, and what they share. Dropping it stops them; what runs goes on at the next start.
 pub(crate) struct Rebalancer {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 pub(crate) struct Shared {
@@ -44,6 +51,7 @@ pub(crate) struct Shared {
     beginning: tokio::sync::Mutex<()>,
     /// Nothing moves until somebody lets it.
     halted: AtomicBool,
+    planning: Mutex<Planning>,
     /// Objects of the next step of each.
     pace: Mutex<HashMap<u64, usize>>,
     /// The epoch of the map in force.
@@ -105,7 +113,7 @@ impl Rebalancer {
         counters: Arc<Counters>,
         heated: Arc<Heated>,
         owners: u32,
-        next: u64,
+        (next, planning): (u64, Option<Vec<u8>>),
     ) -> Self {
         let shared = Shared {
             epochs: tokio::sync::watch::Sender::new(owner.map().epoch()),
@@ -117,21 +125,28 @@ impl Rebalancer {
             next: AtomicU64::new(next),
             beginning: tokio::sync::Mutex::default(),
             halted: AtomicBool::new(false),
+            planning: Mutex::new(Planning::new(owners)),
             pace: Mutex::default(),
             wake: Mutex::default(),
             woken: Condvar::new(),
         };
-        Self { shared: Arc::new(shared), thread: None }
+        if let Some(planning) = planning {
+            shared.take_up(&planning);
+        }
+        Self { shared: Arc::new(shared), threads: Vec::new() }
     }
 
     pub(crate) fn start(&mut self) -> std::io::Result<()> {
-        let shared = Arc::clone(&self.shared);
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let run = move || {
-            ostrakon_store::give_way();
-            shared.run(&runtime);
-        };
-        self.thread = Some(std::thread::Builder::new().name("migrate".into()).spawn(run)?);
+        let works: [(&str, fn(&Shared, &Runtime)); 2] = [("migrate", Shared::run), ("plan", Shared::plan)];
+        for (name, work) in works {
+            let shared = Arc::clone(&self.shared);
+            let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+            let run = move || {
+                ostrakon_store::give_way();
+                work(&shared, &runtime);
+            };
+            self.threads.push(std::thread::Builder::new().name(name.into()).spawn(run)?);
+        }
         Ok(())
     }
 
@@ -144,7 +159,7 @@ impl Drop for Rebalancer {
     fn drop(&mut self) {
         self.shared.wake.lock().stop = true;
         self.shared.woken.notify_all();
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
@@ -177,9 +192,36 @@ impl Shared {
         self.halted.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn halt(&self, halted: bool) {
+    fn set_halted(&self, halted: bool) {
         self.halted.store(halted, Ordering::Relaxed);
         self.wake();
+    }
+
+    /// Keeps on disk what the planner goes by.
+    async fn keep_planning(&self, planning: Vec<u8>) -> Result<(), NotMoved> {
+        let pending = self.owner.upkeep(Upkeep::Planning(planning.into())).map_err(NotMoved::Failed)?;
+        durable(pending).await.map(drop).map_err(NotMoved::Failed)
+    }
+
+    /// Looks every second what is to be done.
+    fn plan(&self, runtime: &Runtime) {
+        while self.rest_until_stop(PLAN_EVERY) {
+            // What panics has said so; the next look is taken all the same.
+            let look = || runtime.block_on(self.plan_once());
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
+        }
+    }
+
+    /// Rests so long; `false` once it is to stop.
+    fn rest_until_stop(&self, most: Duration) -> bool {
+        let until = std::time::Instant::now() + most;
+        let mut wake = self.wake.lock();
+        while !wake.stop {
+            if self.woken.wait_until(&mut wake, until).timed_out() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Has the committing thread make a step.

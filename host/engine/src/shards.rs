@@ -1,10 +1,16 @@
 //! Requests about shards: changes of the map and of migrations, and what is told of them.
 
-use ostrakon_store::{Course, Ended, Migration, ReadError, Steer};
+mod load;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ostrakon_core::load::Health;
+use ostrakon_store::{Course, Ended, Migration, ReadError, ReadView, Steer};
 use ostrakon_wire::answer::{ShardMap, ShardRange, ShardReport};
 use ostrakon_wire::value::{Map, Value};
 use ostrakon_wire::{
-    AskMap, ChangeShards, Decided, Generations, ObjectId, ReadShards, ShardChange, ShardId, WireError,
+    AskMap, ChangeShards, Decided, Generations, ObjectId, ReadShards, ShardChange, ShardId, TimestampMs, WireError,
 };
 
 use crate::rebalance::{NotMoved, Wanted};
@@ -70,8 +76,8 @@ impl Engine {
     async fn changed_shards(&self, change: &ShardChange, why: &str, by: &str) -> Result<Map, NotMoved> {
         let moves = self.rebalancer.shared();
         let wanted = match change {
-            ShardChange::Split { shard, at } => Wanted::Split { shard: *shard, at: *at },
-            ShardChange::Merge(left) => Wanted::Merge(*left),
+            ShardChange::Split { shard, at } => Wanted::Split { shard: *shard, at: *at, owner: None },
+            ShardChange::Merge(left) => Wanted::Merge { left: *left, into_left: false },
             ShardChange::Move { shard, owner } => Wanted::Move { shard: *shard, owner: *owner },
             ShardChange::Rekey { client, data_type } => {
                 Wanted::Rekey(ObjectId::text_prefix(client, data_type.as_deref(), None))
@@ -84,20 +90,23 @@ impl Engine {
                 return Ok(Map::from([("shard-key".into(), key(now)), ("moved".into(), Value::Bool(moved))]));
             }
             ShardChange::Pause(None) | ShardChange::Resume(None) => {
-                moves.halt(matches!(change, ShardChange::Pause(_)));
+                moves.halt(matches!(change, ShardChange::Pause(_))).await?;
                 return Ok(Map::from([("paused".into(), Value::Bool(moves.is_halted()))]));
             }
             ShardChange::Pause(Some(running)) => return self.steered(*running, Steer::Pause).await,
             ShardChange::Resume(Some(running)) => return self.steered(*running, Steer::Resume).await,
             ShardChange::Abort(running) => return self.steered(*running, Steer::Back).await,
-            ShardChange::Pin(_) | ShardChange::Unpin(_) | ShardChange::SetLimits(_) => {
-                return Err(NotMoved::Refused("this host has no planner".into()));
+            ShardChange::Pin(shard) | ShardChange::Unpin(shard) => {
+                let pinned = matches!(change, ShardChange::Pin(_));
+                moves.pin(*shard, pinned).await?;
+                return Ok(Map::from([("shard".into(), number(shard.get())), ("pinned".into(), Value::Bool(pinned))]));
             }
+            ShardChange::SetLimits(text) => return moves.set_limits(text).await,
         };
         let begun = moves.begin(&wanted, why, by).await?;
         let view = self.views.latest();
         match view.migrations().get(&begun) {
-            Some(migration) => Ok(facts_of(migration)),
+            Some(migration) => Ok(facts_of(migration, self.owner.clock().now())),
             None => Ok(Map::from([("migration".into(), number(begun)), ("state".into(), text("done"))])),
         }
     }
@@ -107,38 +116,55 @@ impl Engine {
         let view = self.views.latest();
         let migration = view.migrations().get(&running);
         let gone = || NotMoved::Unknown(format!("no migration {running} is running"));
-        migration.map(facts_of).ok_or_else(gone)
+        migration.map(|migration| facts_of(migration, self.owner.clock().now())).ok_or_else(gone)
     }
 
     pub(crate) async fn read_shards(&self, read: &ReadShards) -> Result<ShardReport, WireError> {
         let facts = match read {
             ReadShards::Shards => self.shards().await?,
             ReadShards::Migrations { limit } => self.migrations(*limit).await?,
-            ReadShards::Decisions { .. } | ReadShards::Plan | ReadShards::Limits | ReadShards::Heat => {
-                return Err(NotMoved::Refused("this host has no planner".into()).into_wire());
+            ReadShards::Decisions { limit } => self.rebalancer.shared().decisions(*limit),
+            ReadShards::Limits => self.rebalancer.shared().limits(),
+            ReadShards::Plan => {
+                let moves = Arc::clone(self.rebalancer.shared());
+                let plan = self.owner.on_reader(move || Ok(moves.plan_dry())).await;
+                plan.map_err(|error| self.unreadable(&error))?
+            }
+            ReadShards::Heat => {
+                let heated = Arc::clone(&self.heated);
+                let heat = self.owner.on_reader(move || Ok(load::hottest(&heated))).await;
+                heat.map_err(|error| self.unreadable(&error))?
             }
         };
         Ok(self.shard_report(facts))
     }
 
     async fn shards(&self) -> Result<Map, WireError> {
-        let (view, unserved) = (self.views.latest(), self.views.unserved());
+        let (view, heated) = (self.views.latest(), Arc::clone(&self.heated));
+        let moves = Arc::clone(self.rebalancer.shared());
         let read = move || {
             let map = view.map();
+            let mut loads = load::by_shard(&heated, map);
+            let splits = last_splits(&view)?;
             let of = |(index, range): (usize, &ostrakon_core::ShardRange)| -> Result<Value, ReadError> {
-                let served = !unserved.contains(&range.shard);
-                let mut facts = Map::from([
-                    ("shard".into(), number(range.shard.get())),
+                let (shard, health) = (range.shard, moves.health(&view, range.shard));
+                let mut facts = loads.remove(&shard).unwrap_or_default();
+                facts.extend([
+                    ("shard".into(), number(shard.get())),
                     ("start".into(), key(range.start)),
                     ("end".into(), key(map.end_of(index))),
                     ("owner".into(), number(range.owner)),
-                    ("health".into(), text(if served { "healthy" } else { "unavailable" })),
+                    ("health".into(), text(health.name())),
+                    ("pinned".into(), Value::Bool(moves.is_pinned(shard))),
                 ]);
-                if served {
-                    facts.insert("rows".into(), number(view.rows_about(range.shard)?));
-                    facts.insert("bytes".into(), number(view.bytes(range.shard)?));
+                if health != Health::Unavailable {
+                    facts.insert("rows".into(), number(view.rows_about(shard)?));
+                    facts.insert("bytes".into(), number(view.bytes(shard)?));
                 }
-                let busy = view.migrations().values().find(|it| it.shards().any(|shard| shard == range.shard));
+                if let Some(why) = splits.get(&shard) {
+                    facts.insert("last-split-why".into(), text(why));
+                }
+                let busy = view.migrations().values().find(|it| it.shards().any(|other| other == shard));
                 if let Some(migration) = busy {
                     facts.insert("migration".into(), number(migration.number));
                 }
@@ -152,11 +178,12 @@ impl Engine {
 
     async fn migrations(&self, limit: usize) -> Result<Map, WireError> {
         let view = self.views.latest();
-        let halted = self.rebalancer.shared().is_halted();
+        let (halted, now) = (self.rebalancer.shared().is_halted(), self.owner.clock().now());
         let read = move || {
-            let mut all: Vec<Value> = view.migrations().values().rev().map(|it| Value::Map(facts_of(it))).collect();
+            let mut all: Vec<Value> =
+                view.migrations().values().rev().map(|it| Value::Map(facts_of(it, now))).collect();
             for migration in view.migrated().take(limit) {
-                all.push(Value::Map(facts_of(&migration?)));
+                all.push(Value::Map(facts_of(&migration?, now)));
             }
             Ok(Map::from([("paused".into(), Value::Bool(halted)), ("migrations".into(), Value::Array(all))]))
         };
@@ -164,8 +191,23 @@ impl Engine {
     }
 }
 
+/// Why shards were split last, of those splits that are remembered.
+fn last_splits(view: &ReadView) -> Result<HashMap<ShardId, String>, ReadError> {
+    let mut splits = HashMap::new();
+    let running = view.migrations().values().rev().cloned().map(Ok);
+    for migration in running.chain(view.migrated()) {
+        let migration = migration?;
+        if matches!(migration.course, Course::Split { .. }) {
+            for shard in migration.shards() {
+                splits.entry(shard).or_insert_with(|| migration.why.clone());
+            }
+        }
+    }
+    Ok(splits)
+}
+
 /// A migration as it is told.
-fn facts_of(migration: &Migration) -> Map {
+fn facts_of(migration: &Migration, now: TimestampMs) -> Map {
     let Migration { course, moved, .. } = migration;
     let state = match (migration.ended, migration.paused, migration.back) {
         (Some(Ended::Done), ..) => "done",
@@ -191,12 +233,12 @@ fn facts_of(migration: &Migration) -> Map {
     }
     let shard = |shard: ShardId| number(shard.get());
     let more: Vec<(&str, Value)> = match course {
-        Course::Split(moving) | Course::Merge(moving) => {
-            let kind = if matches!(course, Course::Split(_)) { "split" } else { "merge" };
+        Course::Split { moving, .. } | Course::Merge(moving) => {
+            let kind = if matches!(course, Course::Split { .. }) { "split" } else { "merge" };
             // How far the cursor is through its range of keys; an estimate of what is done where keys are spread evenly.
             let (start, last) = (moving.start.get() as f64, moving.last.get() as f64);
             let done = (moving.cursor.0.get() as f64 - start) / (last - start).max(1.0);
-            vec![
+            let mut facts = vec![
                 ("kind", text(kind)),
                 ("from", shard(moving.from)),
                 ("to", shard(moving.to)),
@@ -204,7 +246,12 @@ fn facts_of(migration: &Migration) -> Map {
                 ("end", key(moving.last)),
                 ("cursor", key(moving.cursor.0)),
                 ("done-ppm", number((done.clamp(0.0, 1.0) * 1e6) as i64)),
-            ]
+            ];
+            let passed_ms = now.get().saturating_sub(migration.begun_at.get()) as f64;
+            if migration.ended.is_none() && !migration.back && done > 0.0 {
+                facts.push(("left-ms", number((passed_ms / done * (1.0 - done)) as i64)));
+            }
+            facts
         }
         Course::Move { shard: moved, from, to } => vec![
             ("kind", text("move")),

@@ -11,13 +11,13 @@ use std::time::Instant;
 
 use fjall::PersistMode;
 use ostrakon_wire::bounds::{GROUP_BYTES_MAX, GROUP_CHANGES_MAX};
-use ostrakon_wire::{ActionId, ObjectId, Revision, TimestampMs, Version};
+use ostrakon_wire::{ActionId, ObjectId, Revision, ShardId, TimestampMs, Version};
 
 use crate::acknowledged::Acknowledged;
 use crate::disk::{Batch, Disk, Table};
 use crate::error::CommitError;
 use crate::floors::Floors;
-use crate::flush::Flusher;
+use crate::flush::{Flusher, Held};
 use crate::open::{LogWindow, Store};
 use crate::planted::{self, Fault};
 use crate::queue::{Queue, QueueFull};
@@ -88,6 +88,7 @@ struct Queued<T> {
 pub struct Committer<S: Sink> {
     queue: Arc<Queue<Queued<S::Token>>>,
     stats: Arc<CommitStats>,
+    held: Option<Held>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -122,7 +123,8 @@ impl<S: Sink> Committer<S> {
             sink,
             group_max: GROUP_CHANGES_MAX,
         };
-        Ok((Self { queue, stats, thread: None }, thread))
+        let held = thread.flusher.as_ref().map(Flusher::held);
+        Ok((Self { queue, stats, held, thread: None }, thread))
     }
 
     /// Queues a unit. Calls for one object must come in the order of its versions.
@@ -134,6 +136,11 @@ impl<S: Sink> Committer<S> {
     /// Changes that are queued or in the open group.
     pub fn waiting(&self) -> usize {
         self.queue.waiting()
+    }
+
+    /// Whether a shard's changes wait, since its flushes cannot keep up.
+    pub fn is_held(&self, shard: ShardId) -> bool {
+        self.held.as_ref().is_some_and(|held| held.is_held(shard))
     }
 
     /// The thread's counters.
@@ -446,6 +453,9 @@ impl<S: Sink> Thread<S> {
             Upkeep::Retain(retention) => {
                 writing.batch.insert(&self.store.keyspaces.meta, meta::RETENTION_KEY, retention.encode());
                 writing.retention = Some(Arc::clone(retention));
+            }
+            Upkeep::Planning(planning) => {
+                writing.batch.insert(&self.store.keyspaces.meta, meta::PLANNING_KEY, &planning[..]);
             }
             // It was made ahead of the group.
             Upkeep::Migrate(_) => {}

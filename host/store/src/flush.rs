@@ -40,10 +40,20 @@ pub(crate) struct Flusher {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Which shards are held back, for others than the committing thread.
+#[derive(Clone)]
+pub(crate) struct Held(Arc<RwLock<HashSet<ShardId>>>);
+
+impl Held {
+    pub(crate) fn is_held(&self, shard: ShardId) -> bool {
+        self.0.read().contains(&shard)
+    }
+}
+
 struct Shared {
     database: Database,
     keyspaces: ArcSwap<Keyspaces>,
-    held: RwLock<HashSet<ShardId>>,
+    held: Arc<RwLock<HashSet<ShardId>>>,
     held_count: AtomicUsize,
     /// What every group writes to cannot keep up: all shards are held back.
     all_held: AtomicBool,
@@ -55,7 +65,7 @@ impl Flusher {
         let shared = Arc::new(Shared {
             database,
             keyspaces: ArcSwap::new(keyspaces),
-            held: RwLock::default(),
+            held: Arc::default(),
             held_count: AtomicUsize::new(0),
             all_held: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -92,6 +102,11 @@ impl Flusher {
     /// Flushes nothing any more.
     pub(crate) fn give_up(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Which are held back, for others.
+    pub(crate) fn held(&self) -> Held {
+        Held(Arc::clone(&self.shared.held))
     }
 
     /// Whether any shard is held back.

@@ -170,6 +170,8 @@ pub struct Recovered {
     pub escalations_settled: VecDeque<Revision>,
     /// The number of the next migration.
     pub migrations_next: u64,
+    /// What the planner goes by, where it was told.
+    pub planning: Option<Vec<u8>>,
 }
 
 impl Store {
@@ -353,6 +355,7 @@ impl Store {
             remembered,
             floors: self.log.start.floors.clone(),
             migrations_next: self.migrations_next,
+            planning: fact(meta::PLANNING_KEY)?.map(|value| value.to_vec()),
             ..Recovered::default()
         };
         self.recover_cases(&mut recovered).map_err(|error| read_error(path, error))?;

@@ -105,6 +105,8 @@ pub enum Upkeep {
     Retain(Arc<Retention>),
     /// A step of a migration.
     Migrate(Arc<Step>),
+    /// From now on the planner goes by this; the bytes are its own.
+    Planning(Arc<[u8]>),
 }
 
 /// How a case is changed.
@@ -180,7 +182,7 @@ impl Unit {
             Self::Rekey(rekey) => (&rekey.object, 0, &[][..]),
             Self::Together(parts, _) => return parts.iter().map(Self::bytes).sum(),
             Self::Upkeep(Upkeep::Drop(versions)) => return versions.len() * DROPPED_BYTES,
-            Self::Upkeep(Upkeep::Retain(_) | Upkeep::Migrate(_)) => return CHANGE_OVERHEAD_BYTES,
+            Self::Upkeep(Upkeep::Retain(_) | Upkeep::Migrate(_) | Upkeep::Planning(_)) => return CHANGE_OVERHEAD_BYTES,
         };
         payload + cases.iter().map(CaseWrite::bytes).sum::<usize>() + 2 * object.as_text().len() + CHANGE_OVERHEAD_BYTES
     }

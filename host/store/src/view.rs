@@ -16,7 +16,7 @@ use crate::keyspaces::Keyspaces;
 use crate::record::case::{self, Escalation, Ticket};
 use crate::record::locator::Place;
 use crate::record::meta::{Forgotten, Retention};
-use crate::record::migration::{ENDED_PREFIX, Migration, Moved, RUNNING_PREFIX};
+use crate::record::migration::{ENDED_PREFIX, Migration, Moved, RUNNING_PREFIX, key_of};
 use crate::record::row::Row;
 use crate::record::{locator, log, row};
 
@@ -151,6 +151,13 @@ impl ReadView {
             let (key, value) = pair?;
             Ok(Migration::decode(&key, &value)?)
         })
+    }
+
+    /// One that has ended, if it is remembered.
+    pub fn migrated_as(&self, number: u64) -> Result<Option<Migration>, ReadError> {
+        let key = key_of(ENDED_PREFIX, number);
+        let value = self.snapshot.get(&self.keyspaces.meta, &key)?;
+        value.map(|value| Ok(Migration::decode(&key, &value)?)).transpose()
     }
 
     /// What stands in a shard between two spots.

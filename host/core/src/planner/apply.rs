@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_was_decided_is_not_done() {
-        let (map, id, half) = (ShardMap::equal(2), ShardId::new, ShardKey::new(1 << 62));
+        let (map, id, half) = (ShardMap::equal(2, 1), ShardId::new, ShardKey::new(1 << 62));
         let split = What::Split { shard: id(0), at: half, owner: 7 };
         let cut = apply(&map, [&split, &What::Move { shard: id(1), to: 3 }], id(9)).unwrap();
         let told: Vec<_> = cut.ranges().iter().map(|range| (range.shard.get(), range.owner)).collect();
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_was_decided_on_another_map_is_done() {
-        let (map, id) = (ShardMap::equal(2), ShardId::new);
+        let (map, id) = (ShardMap::equal(2, 1), ShardId::new);
         let refused = |what| apply(&map, [&what], id(9)).unwrap_err();
         assert_eq!(refused(What::Move { shard: id(4), to: 1 }), Stale::NoShard(id(4)));
         assert_eq!(refused(What::Merge { left: id(1), right: id(0) }), Stale::NotNeighbours(id(1), id(0)));

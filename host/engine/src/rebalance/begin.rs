@@ -14,10 +14,11 @@ use crate::owner::NotWritten;
 /// A migration that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// The keys of a shard from one on become a shard of their own; without a key: from the middle of its objects on.
-    Split { shard: ShardId, at: Option<ShardKey> },
-    /// A shard and the next one become one.
-    Merge(ShardId),
+    /// The keys of a shard from one on become a shard of their own; without a key: from the middle of its objects on. Without
+    /// an owner it stays with the one that it has.
+    Split { shard: ShardId, at: Option<ShardKey>, owner: Option<u32> },
+    /// A shard and the next one become one: this one, or the one that holds more.
+    Merge { left: ShardId, into_left: bool },
     /// A shard goes to another owner.
     Move { shard: ShardId, owner: u32 },
     /// The objects whose texts begin so come under the keys that the policy wants.
@@ -33,8 +34,8 @@ impl Shared {
             return Err(NotMoved::Busy(format!("{MIGRATIONS_RUNNING_MAX} migrations are running, as many as may")));
         }
         let (course, new) = match wanted {
-            Wanted::Split { shard, at } => self.split(&view, *shard, *at).await?,
-            Wanted::Merge(left) => (merge(&view, *left)?, None),
+            Wanted::Split { shard, at, owner } => self.split(&view, *shard, *at, *owner).await?,
+            Wanted::Merge { left, into_left } => (merge(&view, *left, *into_left)?, None),
             Wanted::Move { shard, owner } => (self.to_owner(view.map(), *shard, *owner)?, None),
             Wanted::Rekey(prefix) => (Course::Rekey { prefix: prefix.clone(), after: String::new() }, None),
         };
@@ -62,6 +63,7 @@ impl Shared {
         view: &Arc<ReadView>,
         shard: ShardId,
         at: Option<ShardKey>,
+        owner: Option<u32>,
     ) -> Result<(Course, Option<NewShard>), NotMoved> {
         let map = view.map();
         let index = map.index_of(shard).ok_or_else(|| unknown(shard))?;
@@ -80,14 +82,15 @@ impl Shared {
             let words = format!("shard {shard} has the keys from {first} to {last}: {at} does not cut it");
             return Err(NotMoved::Refused(words));
         }
+        let owner = owner.unwrap_or(map.ranges()[index].owner);
         // What could not begin is not made.
         let moving = |to| Moving { from: shard, to, start: at, last, cursor: (at, 0) };
         map.moving_also(moving(map.next_shard())).map_err(|reason| NotMoved::Refused(reason.to_string()))?;
-        let (owner, map) = (Arc::clone(&self.owner), Arc::clone(map));
-        let made = self.owner.on_reader(move || Ok(owner.making().make(&map))).await;
+        let (of, map) = (Arc::clone(&self.owner), Arc::clone(map));
+        let made = self.owner.on_reader(move || Ok(of.making().make(&map))).await;
         let made = made.map_err(|error| NotMoved::Failed(NotWritten::Read(error)))?;
         let new = made.map_err(|error| NotMoved::Refused(error.to_string()))?;
-        Ok((Course::Split(moving(new.shard())), Some(new)))
+        Ok((Course::Split { moving: moving(new.shard()), owner }, Some(new)))
     }
 
     fn to_owner(&self, map: &ShardMap, shard: ShardId, owner: u32) -> Result<Course, NotMoved> {
@@ -110,8 +113,8 @@ impl Shared {
     }
 }
 
-/// The one that holds less moves.
-fn merge(view: &ReadView, left: ShardId) -> Result<Course, NotMoved> {
+/// The right one moves, or the one that holds less.
+fn merge(view: &ReadView, left: ShardId, into_left: bool) -> Result<Course, NotMoved> {
     let map = view.map();
     let index = map.index_of(left).ok_or_else(|| unknown(left))?;
     let Some(right) = map.ranges().get(index + 1).map(|range| range.shard) else {
@@ -120,7 +123,8 @@ fn merge(view: &ReadView, left: ShardId) -> Result<Course, NotMoved> {
         )));
     };
     let rows = |shard| view.rows_about(shard).map_err(|error| NotMoved::Failed(NotWritten::Read(error)));
-    let (from, to, index) = if rows(left)? < rows(right)? { (left, right, index) } else { (right, left, index + 1) };
+    let (from, to, index) =
+        if !into_left && rows(left)? < rows(right)? { (left, right, index) } else { (right, left, index + 1) };
     let (start, last) = (map.ranges()[index].start, map.end_of(index));
     Ok(Course::Merge(Moving { from, to, start, last, cursor: (start, 0) }))
 }

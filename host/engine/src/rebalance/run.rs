@@ -40,7 +40,7 @@ impl Shared {
         let mut rest = None;
         for migration in running.migrations().values().filter(|migration| !migration.paused) {
             let took = match &migration.course {
-                Course::Split(_) | Course::Merge(_) => self.advance(migration).await,
+                Course::Split { .. } | Course::Merge(_) => self.advance(migration).await,
                 Course::Rekey { prefix, after } => self.rekey_some(migration.number, prefix, after).await,
                 Course::Move { .. } => Ok(Duration::ZERO),
             };

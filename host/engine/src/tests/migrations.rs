@@ -180,6 +180,8 @@ async fn a_migration_that_a_restart_cuts_in_two_goes_on_or_back() {
             let go = if back { ShardChange::Abort(number as u64) } else { ShardChange::Resume(Some(number as u64)) };
             change(&bed.engine, go).await.unwrap();
         }
+        // That nothing moves has outlived the restart, too.
+        change(&bed.engine, ShardChange::Resume(None)).await.unwrap();
         wait_for(&bed.engine, number, if back && paused.is_ok() { "undone" } else { "done" }).await;
         let more = usize::from(!(back && paused.is_ok()));
         assert_eq!(shards(&bed.engine).await.len(), before.len() + more);

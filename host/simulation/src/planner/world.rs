@@ -199,7 +199,7 @@ fn changes_owner(what: &What, places: &BTreeMap<ShardId, Place>) -> f64 {
 
 /// Equal ranges, each at home.
 pub(super) fn first_map(size: Size) -> ShardMap {
-    let equal = ShardMap::equal(size.shards);
+    let equal = ShardMap::equal(size.shards, 1);
     let shards: Vec<ShardId> = equal.ranges().iter().map(|range| range.shard).collect();
     let owners: Vec<(u32, f64)> = (0..size.owners).map(|owner| (owner, 1.0)).collect();
     let homes = ostrakon_core::planner::homes(&shards, &owners, 1.25);

@@ -47,7 +47,7 @@ impl<S: Sink> Thread<S> {
 
     fn begin(&mut self, migration: &Migration, new: Option<&NewShard>) -> Result<(), NotStepped> {
         let map = match &migration.course {
-            Course::Split(moving) | Course::Merge(moving) => {
+            Course::Split { moving, .. } | Course::Merge(moving) => {
                 self.served(moving, new)?;
                 self.store.map.moving_also(*moving)?.of_next_epoch()
             }
@@ -214,6 +214,10 @@ impl<S: Sink> Thread<S> {
                 }
                 map
             }
+        };
+        let map = match (&migration.course, ended) {
+            (Course::Split { moving, owner }, Ended::Done) => map.given_to(moving.to, *owner),
+            _ => map,
         };
         migration.ended = Some(ended);
         migration.ended_at = self.store.clock.now();

@@ -9,6 +9,7 @@
 //! remembered (8; not there where it is the first).
 //! `retention`: tag, versions (4) and age (8) of all types, number of types (4), then for each its versions (4), age (8), the
 //! length of its name (2) and the name, in order.
+//! `planning`: what the planner goes by, as it was told: CBOR that means nothing here.
 //! `forgotten`: tag, highest version of a deleted object that was forgotten (8), newest revision of one (8).
 
 use std::collections::{BTreeMap, HashMap};
@@ -34,6 +35,9 @@ pub const FLOORS_KEY: &str = "floors";
 pub const RETENTION_KEY: &str = "retention";
 /// Key of [`Forgotten`].
 pub const FORGOTTEN_KEY: &str = "forgotten";
+
+/// Key of what the planner goes by.
+pub const PLANNING_KEY: &str = "planning";
 
 /// What was settled when the store was made, or last opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

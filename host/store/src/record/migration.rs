@@ -3,7 +3,7 @@
 //! Key: `migration/` number (8, big-endian) while it runs, `migrated/` number once it has ended.
 //! Value: tag, course (1), flags (1: it goes back, 2: paused), how it ended (1, 0 while it runs), begun (8), ended (8), steps
 //! (4), longest step (4), objects, rows, bytes and checksum of what has moved (8 each); then of a split or merge its two
-//! shards (4 each), first and last key (8 each) and cursor (16); of a move its shard and the two owners (4 each); of a re-key
+//! shards (4 each), first and last key (8 each) and cursor (16), and of a split the new owner (4); of a move its shard and the two owners (4 each); of a re-key
 //! the text that its objects begin with and the one it has come to, each behind its length (2). Then why and by whom, each
 //! behind its length (2).
 
@@ -27,7 +27,12 @@ pub const WORDS_BYTES_MAX: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Course {
     /// A part of a shard becomes one of its own.
-    Split(Moving),
+    Split {
+        /// What moves.
+        moving: Moving,
+        /// Who owns it once it is one of its own.
+        owner: u32,
+    },
     /// A shard joins its neighbour, or gives it a part.
     Merge(Moving),
     /// A shard goes to another owner; no row moves.
@@ -134,14 +139,14 @@ impl Migration {
     /// What moves of the shard map, if rows do.
     pub fn moving(&self) -> Option<&Moving> {
         match &self.course {
-            Course::Split(moving) | Course::Merge(moving) => Some(moving),
+            Course::Split { moving, .. } | Course::Merge(moving) => Some(moving),
             Course::Move { .. } | Course::Rekey { .. } => None,
         }
     }
 
     pub(crate) fn moving_mut(&mut self) -> Option<&mut Moving> {
         match &mut self.course {
-            Course::Split(moving) | Course::Merge(moving) => Some(moving),
+            Course::Split { moving, .. } | Course::Merge(moving) => Some(moving),
             Course::Move { .. } | Course::Rekey { .. } => None,
         }
     }
@@ -149,7 +154,7 @@ impl Migration {
     /// The shards that have part in it.
     pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
         let [one, other] = match &self.course {
-            Course::Split(moving) | Course::Merge(moving) => [Some(moving.from), Some(moving.to)],
+            Course::Split { moving, .. } | Course::Merge(moving) => [Some(moving.from), Some(moving.to)],
             Course::Move { shard, .. } => [Some(*shard), None],
             Course::Rekey { .. } => [None, None],
         };
@@ -165,7 +170,7 @@ impl Migration {
     /// Encodes the value.
     pub fn encode(&self) -> Vec<u8> {
         let number = match &self.course {
-            Course::Split(_) => 1,
+            Course::Split { .. } => 1,
             Course::Merge(_) => 2,
             Course::Move { .. } => 3,
             Course::Rekey { .. } => 4,
@@ -185,12 +190,15 @@ impl Migration {
             value.extend_from_slice(text.as_bytes());
         };
         match &self.course {
-            Course::Split(moving) | Course::Merge(moving) => {
+            Course::Split { moving, .. } | Course::Merge(moving) => {
                 let Moving { from, to, start, last, cursor } = moving;
                 value.extend_from_slice(&from.get().to_be_bytes());
                 value.extend_from_slice(&to.get().to_be_bytes());
                 for number in [start.get(), last.get(), cursor.0.get(), cursor.1] {
                     value.extend_from_slice(&number.to_be_bytes());
+                }
+                if let Course::Split { owner, .. } = &self.course {
+                    value.extend_from_slice(&owner.to_be_bytes());
                 }
             }
             Course::Move { shard, from, to } => {
@@ -228,7 +236,7 @@ impl Migration {
         let (steps, step_us_max) = (cut.u32()?, cut.u32()?);
         let moved = Moved { objects: cut.u64()?, rows: cut.u64()?, bytes: cut.u64()?, checksum: cut.u64()? };
         let course = match course {
-            1 => Course::Split(moving(&mut cut)?),
+            1 => Course::Split { moving: moving(&mut cut)?, owner: cut.u32()? },
             2 => Course::Merge(moving(&mut cut)?),
             3 => Course::Move { shard: ShardId::new(cut.u32()?), from: cut.u32()?, to: cut.u32()? },
             4 => Course::Rekey { prefix: text(&mut cut)?, after: text(&mut cut)? },
@@ -277,7 +285,7 @@ mod tests {
             cursor: (ShardKey::new(cursor.0), cursor.1),
         });
         prop_oneof![
-            moving.clone().prop_map(Course::Split),
+            (moving.clone(), any::<u32>()).prop_map(|(moving, owner)| Course::Split { moving, owner }),
             moving.prop_map(Course::Merge),
             any::<(u32, u32, u32)>().prop_map(|(shard, from, to)| Course::Move {
                 shard: ShardId::new(shard),

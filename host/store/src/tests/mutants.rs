@@ -115,7 +115,7 @@ fn a_mutant_of_a_record_is_read_as_something_that_it_is_not() {
         cursor: (ShardKey::new(3 << 59), 7),
     };
     let courses = [
-        Course::Split(part),
+        Course::Split { moving: part, owner: 2 },
         Course::Merge(part),
         Course::Move { shard: part.from, from: 0, to: 3 },
         Course::Rekey { prefix: "acme\0".into(), after: "acme\0volume\0a".into() },

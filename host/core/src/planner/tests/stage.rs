@@ -115,7 +115,7 @@ impl Stage {
 
 /// Equal ranges, each at home.
 pub(super) fn placed(shards: u32, owners: u32) -> ShardMap {
-    let equal = ShardMap::equal(shards);
+    let equal = ShardMap::equal(shards, 1);
     let ids: Vec<ShardId> = equal.ranges().iter().map(|range| range.shard).collect();
     let weights: Vec<(u32, f64)> = (0..owners).map(|owner| (owner, 1.0)).collect();
     let homes = homes(&ids, &weights, 1.25);

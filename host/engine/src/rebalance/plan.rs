@@ -1,0 +1,314 @@
+//! Asking the planner every second, carrying out what it decides, and remembering what it decided and refused.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ostrakon_core::load::{Health, ShardLoad};
+use ostrakon_core::planner::{Decision, Limits, Memory, OwnerState, What, plan};
+use ostrakon_store::{Ended, ReadView};
+use ostrakon_wire::bounds::SHARD_EVENTS_MAX;
+use ostrakon_wire::value::{Map, Value};
+use ostrakon_wire::{ShardId, TimestampMs};
+
+use super::{NotMoved, Shared, Wanted, limits};
+
+/// Who asks for what the planner decides.
+const PLANNER: &str = "planner";
+/// What is decided while the planner is paused stands so long, and is then decided anew.
+const STANDS_MS: u64 = 30_000;
+
+/// What the planner knows and has decided.
+pub(super) struct Planning {
+    limits: Limits,
+    memory: Memory,
+    /// What it has begun, by the shard that the planner knows it by.
+    begun: BTreeMap<u64, ShardId>,
+    /// What it has decided and may not do yet, and since when.
+    standing: Vec<(u64, Decision)>,
+    told: VecDeque<Told>,
+}
+
+/// A decision, and what became of it.
+#[derive(Debug, Clone)]
+struct Told {
+    at: TimestampMs,
+    decision: Decision,
+    became: Option<String>,
+}
+
+impl Planning {
+    pub(super) fn new(owners: u32) -> Self {
+        Self {
+            limits: limits::usual(owners),
+            memory: Memory::default(),
+            begun: BTreeMap::new(),
+            standing: Vec::new(),
+            told: VecDeque::new(),
+        }
+    }
+
+    fn tell(&mut self, at: TimestampMs, decision: Decision, became: Option<String>) {
+        self.told.push_front(Told { at, decision, became });
+        self.told.truncate(SHARD_EVENTS_MAX);
+    }
+}
+
+impl Shared {
+    /// One look of the planner, and what follows from it.
+    pub(crate) async fn plan_once(&self) {
+        if self.owner.has_failed() {
+            return;
+        }
+        let view = self.owner.views().latest();
+        let now_ms = self.heated.now_ms();
+        let loads = self.loads(&view);
+        let decided = {
+            let mut planning = self.planning.lock();
+            planning.learn_what_ended(&view, now_ms);
+            let limits = planning.limits_now(&view);
+            let Planning { memory, .. } = &mut *planning;
+            plan(view.map(), &loads, &self.owner_states(), &limits, memory, now_ms)
+        };
+        for decision in decided {
+            match decision.what {
+                What::Refuse { .. } => self.planning.lock().tell(self.owner.clock().now(), decision, None),
+                _ => self.planning.lock().standing.push((now_ms, decision)),
+            }
+        }
+        if self.is_halted() {
+            self.planning.lock().drop_old(now_ms);
+        } else {
+            self.carry_out(now_ms).await;
+        }
+    }
+
+    /// Begins what stands decided.
+    async fn carry_out(&self, now_ms: u64) {
+        let standing = std::mem::take(&mut self.planning.lock().standing);
+        for (_, decision) in standing {
+            let (shard, wanted) = (decision.what.shard(), wanted(&decision.what));
+            let Some(wanted) = wanted else { continue };
+            let begun = self.begin(&wanted, &decision.reason.to_string(), PLANNER).await;
+            let (at, mut planning) = (self.owner.clock().now(), self.planning.lock());
+            let became = match begun {
+                Ok(number) => {
+                    planning.begun.insert(number, shard);
+                    format!("migration {number}")
+                }
+                Err(reason) => {
+                    planning.memory.failed(shard, now_ms);
+                    format!("not done: {}", words(&reason))
+                }
+            };
+            planning.tell(at, decision, Some(became));
+        }
+    }
+
+    /// The load of every shard.
+    pub(super) fn loads(&self, view: &ReadView) -> Vec<ShardLoad> {
+        let (heat, now_ms) = self.heated.taken();
+        let mut loads = heat.loads(now_ms, view.map());
+        for load in &mut loads {
+            load.objects = view.rows_about(load.shard).unwrap_or_default();
+            load.bytes = view.bytes(load.shard).unwrap_or_default();
+            load.health = self.health(view, load.shard);
+        }
+        loads
+    }
+
+    /// How a shard is.
+    pub(crate) fn health(&self, view: &ReadView, shard: ShardId) -> Health {
+        let stopped = || {
+            let mut migrations = view.migrations().values();
+            migrations.any(|it| it.why.starts_with("stopped") && it.shards().any(|other| other == shard))
+        };
+        match view.rows_about(shard) {
+            Err(_) => Health::Unavailable,
+            Ok(_) if self.owner.is_held(shard) || self.owner.is_slow() || stopped() => Health::Degraded,
+            Ok(_) => Health::Healthy,
+        }
+    }
+
+    fn owner_states(&self) -> Vec<OwnerState> {
+        (0..self.owners).map(OwnerState::up).collect()
+    }
+
+    /// What the planner would do now; while it is paused, what it will do when it goes on.
+    pub(crate) fn plan_dry(&self) -> Map {
+        let view = self.owner.views().latest();
+        let (loads, now_ms) = (self.loads(&view), self.heated.now_ms());
+        let planning = self.planning.lock();
+        let mut would: Vec<Decision> = planning.standing.iter().map(|(_, decision)| decision.clone()).collect();
+        let limits = planning.limits_now(&view);
+        let mut memory = planning.memory.clone();
+        drop(planning);
+        would.extend(plan(view.map(), &loads, &self.owner_states(), &limits, &mut memory, now_ms));
+        let told = would.iter().map(|decision| facts_of(decision, None, None)).collect();
+        self.with_state(Map::from([("decisions".into(), Value::Array(told))]))
+    }
+
+    /// What was decided and refused, newest first.
+    pub(crate) fn decisions(&self, limit: usize) -> Map {
+        let planning = self.planning.lock();
+        let told = planning.told.iter().take(limit);
+        let told = told.map(|Told { at, decision, became }| facts_of(decision, Some(*at), became.as_deref())).collect();
+        drop(planning);
+        self.with_state(Map::from([("decisions".into(), Value::Array(told))]))
+    }
+
+    fn with_state(&self, mut facts: Map) -> Map {
+        facts.insert("paused".into(), Value::Bool(self.is_halted()));
+        facts
+    }
+
+    /// What the planner goes by.
+    pub(crate) fn limits(&self) -> Map {
+        limits::told(&self.planning.lock().limits)
+    }
+
+    pub(crate) fn is_pinned(&self, shard: ShardId) -> bool {
+        self.planning.lock().limits.pinned.contains(&shard)
+    }
+
+    /// Keeps the planner from a shard, or no longer.
+    pub(crate) async fn pin(&self, shard: ShardId, pinned: bool) -> Result<(), NotMoved> {
+        if self.owner.map().index_of(shard).is_none() {
+            return Err(NotMoved::Unknown(format!("there is no shard {shard}")));
+        }
+        let mut wanted = self.planning.lock().limits.clone();
+        if pinned {
+            wanted.pinned.insert(shard)
+        } else {
+            wanted.pinned.remove(&shard)
+        };
+        self.keep(wanted, self.is_halted()).await
+    }
+
+    /// Sets some of what the planner goes by: the text of a JSON object.
+    pub(crate) async fn set_limits(&self, text: &str) -> Result<Map, NotMoved> {
+        let changes = serde_json::from_str(text).map_err(|error| NotMoved::Refused(format!("limits: {error}")))?;
+        let Ok(Value::Map(changes)) = ostrakon_wire::json::from_json(&changes) else {
+            return Err(NotMoved::Refused("limits are a JSON object of numbers".into()));
+        };
+        let limits = limits::set(&self.planning.lock().limits, &changes).map_err(NotMoved::Refused)?;
+        self.keep(limits, self.is_halted()).await?;
+        Ok(self.limits())
+    }
+
+    /// Lets the planner and all migrations rest, or go on.
+    pub(crate) async fn halt(&self, halted: bool) -> Result<(), NotMoved> {
+        let limits = self.planning.lock().limits.clone();
+        self.keep(limits, halted).await
+    }
+
+    /// Keeps on disk what the planner goes by, and then goes by it.
+    async fn keep(&self, wanted: Limits, halted: bool) -> Result<(), NotMoved> {
+        let pinned = wanted.pinned.iter().map(|shard| Value::Integer(shard.get().into())).collect();
+        let facts = Map::from([
+            ("limits".into(), Value::Map(limits::told(&wanted))),
+            ("pinned".into(), Value::Array(pinned)),
+            ("paused".into(), Value::Bool(halted)),
+        ]);
+        let mut bytes = Vec::new();
+        Value::Map(facts).write(&mut bytes);
+        self.keep_planning(bytes).await?;
+        self.planning.lock().limits = wanted;
+        self.set_halted(halted);
+        Ok(())
+    }
+
+    /// Takes up what was kept; what cannot be read is said and left.
+    pub(super) fn take_up(&self, kept: &[u8]) {
+        let Ok(Value::Map(facts)) = Value::from_cbor(kept) else {
+            tracing::error!("what the planner went by cannot be read: it goes by what is usual");
+            return;
+        };
+        let mut planning = self.planning.lock();
+        if let Some(Value::Map(kept)) = facts.get("limits") {
+            match limits::set(&planning.limits, kept) {
+                Ok(limits) => planning.limits = limits,
+                Err(error) => tracing::error!(%error, "the planner goes by what is usual"),
+            }
+        }
+        if let Some(Value::Array(pinned)) = facts.get("pinned") {
+            let number = |value: &Value| match value {
+                Value::Integer(number) => u32::try_from(*number).ok().map(ShardId::new),
+                _ => None,
+            };
+            planning.limits.pinned = pinned.iter().filter_map(number).collect();
+        }
+        drop(planning);
+        self.set_halted(facts.get("paused") == Some(&Value::Bool(true)));
+    }
+}
+
+impl Planning {
+    /// What the planner has begun and somebody has called off is as it was.
+    fn learn_what_ended(&mut self, view: &ReadView, now_ms: u64) {
+        let ended: Vec<u64> =
+            self.begun.keys().filter(|number| !view.migrations().contains_key(number)).copied().collect();
+        for number in ended {
+            let Some(shard) = self.begun.remove(&number) else { continue };
+            let undone = view.migrated_as(number).ok().flatten().is_some_and(|it| it.ended == Some(Ended::Undone));
+            if undone {
+                self.memory.failed(shard, now_ms);
+            }
+        }
+    }
+
+    /// The limits, with the shards pinned that somebody else moves.
+    fn limits_now(&self, view: &ReadView) -> Limits {
+        let mine = |number: &u64| self.begun.contains_key(number);
+        let others = view.migrations().iter().filter(|(number, _)| !mine(number));
+        let busy: BTreeSet<ShardId> = others.flat_map(|(_, migration)| migration.shards()).collect();
+        let mut limits = self.limits.clone();
+        limits.pinned.extend(busy);
+        limits
+    }
+
+    /// What has stood for too long is decided anew.
+    fn drop_old(&mut self, now_ms: u64) {
+        let (standing, memory) = (&mut self.standing, &mut self.memory);
+        standing.retain(|(at_ms, decision)| {
+            let stands = now_ms < at_ms + STANDS_MS;
+            if !stands {
+                memory.failed(decision.what.shard(), now_ms);
+            }
+            stands
+        });
+    }
+}
+
+fn wanted(what: &What) -> Option<Wanted> {
+    match *what {
+        What::Split { shard, at, owner } => Some(Wanted::Split { shard, at: Some(at), owner: Some(owner) }),
+        What::Merge { left, .. } => Some(Wanted::Merge { left, into_left: true }),
+        What::Move { shard, to } => Some(Wanted::Move { shard, owner: to }),
+        What::Refuse { .. } => None,
+    }
+}
+
+fn words(reason: &NotMoved) -> String {
+    match reason {
+        NotMoved::Refused(words) | NotMoved::Unknown(words) | NotMoved::Busy(words) => words.clone(),
+        NotMoved::Failed(_) => "the store does not take it".to_owned(),
+    }
+}
+
+fn facts_of(decision: &Decision, at: Option<TimestampMs>, became: Option<&str>) -> Value {
+    let text = |words: String| Value::Text(words);
+    let other =
+        |other: &ostrakon_core::planner::Alternative| text(format!("{} (score {:.3})", other.what, other.score));
+    let mut facts = Map::from([
+        ("decision".to_owned(), text(decision.what.name().to_owned())),
+        ("what".to_owned(), text(decision.what.to_string())),
+        ("why".to_owned(), text(decision.reason.to_string())),
+        ("score".to_owned(), Value::Float(decision.score)),
+        ("alternatives".to_owned(), Value::Array(decision.alternatives.iter().map(other).collect())),
+    ]);
+    if let What::Refuse { why, .. } = &decision.what {
+        facts.insert("refused".to_owned(), text(why.name().to_owned()));
+    }
+    facts.extend(at.map(|at| ("at-ms".to_owned(), Value::Integer(at.get() as i64))));
+    facts.extend(became.map(|became| ("became".to_owned(), text(became.to_owned()))));
+    Value::Map(facts)
+}
