@@ -191,6 +191,34 @@ fn what_was_merged_is_cut_again() {
 }
 
 #[test]
+fn a_shard_goes_back_where_it_came_from() {
+    let mut stage = Stage::new(32, 3, even(512, WORK / 4.0));
+    stage.limits.split_work = f64::INFINITY;
+    let mut left = std::collections::BTreeMap::new();
+    let mut moves = 0;
+    for turn in 0..12 {
+        let calm = stage.objects.clone();
+        // Each owner's shards in turn do most, as they were given out at first.
+        let first = stage::placed(32, 3);
+        let hot = |object: &&mut Object| first.range_of(ostrakon_wire::ShardKey::new(object.key)).owner == turn % 3;
+        stage.objects.iter_mut().filter(hot).for_each(|object| object.work *= 6.0);
+        for _ in 0..120 {
+            for decision in stage.tick() {
+                if let What::Move { shard, to } = decision.what {
+                    let from = stage.map.ranges().iter().find(|range| range.shard == shard).unwrap().owner;
+                    let before = left.insert(shard, (from, stage.now_ms));
+                    let back = before.is_some_and(|(from, at_ms)| from == to && stage.now_ms - at_ms < 600_000);
+                    assert!(!back, "{decision}");
+                    moves += 1;
+                }
+            }
+        }
+        stage.objects = calm;
+    }
+    assert!(moves > 20, "{moves}");
+}
+
+#[test]
 fn something_is_done_to_a_pinned_shard() {
     let mut stage = Stage::new(16, 8, zipf(500, 1.1, 40, WORK));
     stage.limits.pinned = (0..16).map(ShardId::new).collect();

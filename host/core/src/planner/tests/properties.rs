@@ -35,12 +35,16 @@ fn event() -> impl Strategy<Value = Event> {
 
 fn stage() -> impl Strategy<Value = Stage> {
     let object = (any::<u64>(), 1.0..60_000.0).prop_map(|(key, work)| Object { key, work });
-    (1..40_u32, 1..6_u32, prop::collection::vec(object, 1..120)).prop_map(|(shards, owners, objects)| {
-        let mut stage = Stage::new(shards, owners, objects);
-        stage.limits.shards_max = 60;
-        stage.limits.pinned = [ShardId::new(2)].into();
-        stage
-    })
+    let limits = (1..6_usize, prop_oneof![Just(0.09), Just(0.9)]);
+    (1..40_u32, 1..6_u32, prop::collection::vec(object, 1..120), limits).prop_map(
+        |(shards, owners, objects, limits)| {
+            let mut stage = Stage::new(shards, owners, objects);
+            (stage.limits.moves_at_a_time, stage.limits.motion_max) = limits;
+            stage.limits.shards_max = 60;
+            stage.limits.pinned = [ShardId::new(2)].into();
+            stage
+        },
+    )
 }
 
 fn happens(stage: &mut Stage, event: &Event) -> u32 {
