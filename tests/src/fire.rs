@@ -1,5 +1,6 @@
 //! Linearizability under fire: concurrent clients on few objects, transactions over several of them, reads of what was, kill -9
-//! and power cuts, full queues, outcomes that nobody learns, and policies that are swapped meanwhile.
+//! and power cuts, full queues, outcomes that nobody learns, and policies that are swapped and shards that are split, merged,
+//! moved and re-keyed meanwhile.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 use ostrakon_bench::crash::shim::{EXIT_CUT, Shim};
 use ostrakon_client::value::Value;
 use ostrakon_client::{
-    Action, Client, ClientConfig, Code, Committed, Condition, Error, Expect, List, Must, Object, ObjectId, OnConflict,
-    Outcome, Perform, Position, Revision, Step, Transact, Version,
+    Action, ChangeShards, Client, ClientConfig, Code, Committed, Condition, Error, Expect, List, Must, Object,
+    ObjectId, OnConflict, Outcome, Perform, Position, ReadShards, Revision, ShardChange, ShardKey, Step, Transact,
+    Version,
 };
 use ostrakon_policy::shipped;
 use ostrakon_policy::testing::{Recipe, snippets};
@@ -20,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::crash::can_cut;
 use crate::harness::history::{Effect, Event, State, Together, What, check, check_together};
-use crate::harness::{Draws, Folder, Host, as_json, component_file, list_of, object, structured, target};
+use crate::harness::{Draws, Folder, Host, as_json, component_file, list_of, object, run, structured, target};
 
 const CLIENTS: u64 = 6;
 const OBJECTS: u64 = 3;
@@ -273,6 +275,44 @@ fn components(folder: &Folder) -> Vec<(&'static str, PathBuf)> {
     ]
 }
 
+/// Splits, merges, moves, re-keys, calls off: whatever comes next. What cannot be done is refused.
+async fn shake(client: &Client, draws: &mut Draws) -> Result<(), Error> {
+    let map = client.shard_map().await?;
+    let home = client.shard_key(&name(draws.below(OBJECTS))).await?;
+    let at = map.shards.iter().position(|range| range.start <= home.shard_key && home.shard_key <= range.end).unwrap();
+    let (shard, before) = (map.shards[at].shard, map.shards[at.saturating_sub(1)].shard);
+    let key = Some(ShardKey::new(draws.below(u64::MAX)));
+    let number = draws.below(40);
+    let change = match draws.below(10) {
+        0 | 1 => ShardChange::Split { shard, at: None },
+        2 => ShardChange::Split { shard, at: Some(home.shard_key) },
+        3 | 4 => ShardChange::Merge(shard),
+        5 => ShardChange::Merge(before),
+        6 => ShardChange::Move { shard, owner: draws.below(4) as u32 },
+        7 | 8 => ShardChange::RekeyObject { object: name(draws.below(OBJECTS)), shard_key: key },
+        _ => ShardChange::Abort(number),
+    };
+    match client.change_shards(ChangeShards { change, reason: None }).await {
+        Err(Error::Refused(error)) if error.code.retryable() => Ok(()),
+        Err(Error::Refused(error)) if matches!(error.code, Code::ShardRefused | Code::UnknownShard) => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
+/// How much has moved, there and back: migrations that have ended, and objects.
+async fn moved(client: &Client) -> (usize, i64) {
+    let facts = client.shards(ReadShards::Migrations { limit: 256 }).await.unwrap().facts;
+    let Some(Value::Array(all)) = facts.get("migrations") else { panic!("{facts:?}") };
+    let objects = |it: &Value| match it {
+        Value::Map(it) => match it.get("objects") {
+            Some(Value::Integer(objects)) => *objects,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    (all.len(), all.iter().map(objects).sum())
+}
+
 /// How a host ends.
 #[derive(Debug, Clone, Copy)]
 enum End {
@@ -287,6 +327,8 @@ const SMALL_QUEUE: u64 = 2;
 fn serve(folder: &Folder, shim: Option<&Shim>) -> Host {
     let mut variables = shim.map_or(Vec::new(), |shim| shim.variables().unwrap());
     variables.push(("OSTRAKON_TEST_QUEUE", SMALL_QUEUE.to_string().into()));
+    // Kills come between the steps of a migration.
+    variables.push(("OSTRAKON_TEST_STEP", "1".into()));
     folder.serve_under(&["--history", "100000", "--tries", "2"], &variables)
 }
 
@@ -321,10 +363,13 @@ async fn under_fire(seed: u64, end: End) -> usize {
     for kill in 1..=KILLS {
         // So much is done between two ends, whatever the machine is busy with.
         let until = u64::from(kill) * CLIENTS * ROUNDS / u64::from(2 * KILLS);
-        let wait = Instant::now();
+        let (wait, shaker) = (Instant::now(), host.client().await);
         while done.load(Ordering::Relaxed) < until && living.iter().any(|client| !client.is_finished()) {
             let (kind, component) = &components[draws.below(components.len() as u64) as usize];
             host.swap(kind, component);
+            for _ in 0..4 {
+                shake(&shaker, &mut draws).await.unwrap();
+            }
             tokio::time::sleep(Duration::from_millis(draws.below(20))).await;
             assert!(wait.elapsed() < Duration::from_secs(60), "seed {seed}: the clients stand still");
         }
@@ -354,6 +399,9 @@ async fn under_fire(seed: u64, end: End) -> usize {
     );
     assert!(refused > 0, "seed {seed}: no queue was full");
     let client = host.client().await;
+    let (migrations, objects) = moved(&client).await;
+    println!("seed {seed}, {end:?}: {migrations} migrations, {objects} objects moved");
+    assert!(migrations > 5 && objects > 0, "seed {seed}: too little has moved to tell");
     for number in 0..OBJECTS {
         let begun = Instant::now();
         let read = client.read(&name(number)).await.unwrap();
@@ -368,6 +416,7 @@ async fn under_fire(seed: u64, end: End) -> usize {
     check(&first(), &events).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
     check_together(&transactions, &places).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
     host.stop();
+    run(None, ["check", "--data-dir", folder.data().to_str().unwrap()]).exits(0);
     unknown
 }
 

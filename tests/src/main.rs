@@ -32,6 +32,7 @@ mod policy_trials;
 mod reconcile;
 mod retention;
 mod serve;
+mod shards;
 mod stop;
 mod swap;
 mod traces;

@@ -179,9 +179,12 @@ fn failed_json(failed: &FailedCondition) -> Value {
 fn exit_of(code: Code) -> u8 {
     match code {
         Code::Conflict => CONFLICT,
-        Code::NotFound | Code::NotRetained | Code::UnknownTicket | Code::UnknownEscalation | Code::UnknownPolicy => {
-            NOT_FOUND
-        }
+        Code::NotFound
+        | Code::NotRetained
+        | Code::UnknownTicket
+        | Code::UnknownEscalation
+        | Code::UnknownPolicy
+        | Code::UnknownShard => NOT_FOUND,
         Code::Overloaded | Code::Draining | Code::TooSlow => UNREACHABLE,
         Code::PolicyFailed | Code::StoreFailed | Code::ShardUnavailable => FAILED,
         // `version-gap` too: there is no winner to act upon, what was asked for is wrong. And `position-expired`: what

@@ -34,6 +34,8 @@ pub(crate) struct HostConfig {
     pub(crate) tries_max: u32,
     pub(crate) observe_lag: Duration,
     pub(crate) queued_changes_max: usize,
+    /// `None`: as many as take about as long as they may.
+    pub(crate) migration_step_objects: Option<usize>,
     pub(crate) verify: Verify,
     pub(crate) policies: PolicyFiles,
     /// Which requests are traced, where traces are exported.
@@ -122,6 +124,7 @@ fn build(config: &HostConfig) -> Result<Built, Failure> {
         tries_max: config.tries_max,
         observe_lag: config.observe_lag,
         queued_changes_max: config.queued_changes_max,
+        migration_step_objects: config.migration_step_objects,
     };
     let failed = |error: StartError| Failure::failed(error.to_string());
     // The folder is this process's before anything is written beside the store.

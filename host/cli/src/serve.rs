@@ -221,6 +221,7 @@ impl StoreArgs {
             tries_max: self.tries,
             observe_lag: Duration::from_millis(self.observe_lag_ms),
             queued_changes_max: COMMIT_QUEUE_CHANGES_MAX,
+            migration_step_objects: None,
             verify: match self.verify {
                 VerifyArg::Full => Verify::Full,
                 VerifyArg::Quick => Verify::Quick,

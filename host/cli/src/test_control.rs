@@ -7,7 +7,8 @@
 //! | anything that cannot be done | `{"error": WHY}`, and nothing has changed |
 //!
 //! What it must know before it serves stands in its environment: `OSTRAKON_TEST_DEADLINES_MS` lowers deadlines, as in
-//! `hello=500,write=800`; `OSTRAKON_TEST_QUEUE` the number of changes that wait to be committed.
+//! `hello=500,write=800`; `OSTRAKON_TEST_QUEUE` is the number of changes that wait to be committed,
+//! `OSTRAKON_TEST_STEP` the number of objects that a step of a migration moves.
 
 use std::io::BufRead;
 
@@ -23,13 +24,14 @@ use crate::policies::kind_of;
 
 /// What a test has set, in place of what the command line has.
 pub(crate) fn applied(config: HostConfig) -> Result<HostConfig, Failure> {
-    let queued_changes_max = match std::env::var("OSTRAKON_TEST_QUEUE") {
-        Ok(number) => {
-            number.parse().map_err(|error| Failure::failed(format!("the queue of a test: {number:?}: {error}")))?
-        }
-        Err(_) => config.queued_changes_max,
-    };
-    Ok(HostConfig { deadlines: deadlines()?, queued_changes_max, ..config })
+    let queued_changes_max = number("OSTRAKON_TEST_QUEUE")?.unwrap_or(config.queued_changes_max);
+    let migration_step_objects = number("OSTRAKON_TEST_STEP")?.or(config.migration_step_objects);
+    Ok(HostConfig { deadlines: deadlines()?, queued_changes_max, migration_step_objects, ..config })
+}
+
+fn number(name: &str) -> Result<Option<usize>, Failure> {
+    let Ok(number) = std::env::var(name) else { return Ok(None) };
+    number.parse().map(Some).map_err(|error| Failure::failed(format!("{name}: {number:?}: {error}")))
 }
 
 fn deadlines() -> Result<Deadlines, Failure> {

@@ -55,7 +55,7 @@ use observed::Observed;
 use owner::Owner;
 use policies::InWork;
 pub use policies::{Policies, PolicyKeeper, Unkept};
-use rebalance::Rebalancer;
+use rebalance::{Moves, Rebalancer};
 use scoreboard::Scoreboard;
 pub use trace::{TRACE, Trace};
 use transact::Judges;
@@ -71,6 +71,8 @@ pub struct EngineConfig {
     pub observe_lag: Duration,
     /// Changes that wait to be committed at most; who brings more is told to come again.
     pub queued_changes_max: usize,
+    /// Objects that a step of a migration moves, always; `None`: as many as take about 2 ms.
+    pub migration_step_objects: Option<usize>,
 }
 
 impl From<StoreConfig> for EngineConfig {
@@ -80,6 +82,7 @@ impl From<StoreConfig> for EngineConfig {
             tries_max: RECONCILE_TRIES_DEFAULT,
             observe_lag: Duration::ZERO,
             queued_changes_max: COMMIT_QUEUE_CHANGES_MAX,
+            migration_step_objects: None,
         }
     }
 }
@@ -139,24 +142,24 @@ pub struct Opened {
     recovered: Recovered,
     tries_max: u32,
     observe_lag: Duration,
-    owners: u32,
+    moves: Moves,
 }
 
 impl Opened {
     /// Opens the store and starts the committing thread.
     pub fn open(config: impl Into<EngineConfig>) -> Result<Self, StartError> {
-        let EngineConfig { store, tries_max, observe_lag, queued_changes_max } = config.into();
+        let EngineConfig { store, tries_max, observe_lag, queued_changes_max, migration_step_objects } = config.into();
         let (store, mut recovered) = Store::open(store)?;
-        let owners = store.owners();
+        let moves = Moves { owners: store.owners().max(1), step_objects: migration_step_objects };
         let ids = remembered(&mut recovered);
         let owner = Arc::new(Owner::start(store, Arc::clone(&ids), queued_changes_max)?);
-        Ok(Self { owner, ids, recovered, tries_max, observe_lag, owners })
+        Ok(Self { owner, ids, recovered, tries_max, observe_lag, moves })
     }
 
     /// Lets policies decide.
     pub fn start(self, policies: Policies) -> Result<Engine, StartError> {
-        let Self { owner, ids, recovered, tries_max, observe_lag, owners } = self;
-        let mut engine = Engine::of(owner, ids, policies, recovered, tries_max, observe_lag, owners);
+        let Self { owner, ids, recovered, tries_max, observe_lag, moves } = self;
+        let mut engine = Engine::of(owner, ids, policies, recovered, tries_max, observe_lag, moves);
         engine.agent.start()?;
         engine.keeper.start()?;
         engine.rebalancer.start()?;
@@ -181,7 +184,7 @@ impl Engine {
         recovered: Recovered,
         tries_max: u32,
         observe_lag: Duration,
-        owners: u32,
+        moves: Moves,
     ) -> Self {
         let (policies, counters) = (Arc::new(policies), Arc::new(Counters::default()));
         let learner = Learner::new(Arc::clone(&policies), Arc::clone(&counters));
@@ -195,10 +198,8 @@ impl Engine {
             tries_max: tries_max.max(1),
         };
         let next = (recovered.migrations_next, recovered.planning.clone());
-        let moves = (Arc::clone(&policies), Arc::clone(&counters));
-        let rebalancer =
-            Rebalancer::new(Arc::clone(&owner), moves.0, moves.1, Arc::clone(&heated), owners.max(1), next);
-        let agent = Agent::new(Arc::clone(&owner), asking.clone(), &ids, recovered, owners.max(1));
+        let rebalancer = Rebalancer::new(Arc::clone(&owner), (&policies, &counters), Arc::clone(&heated), moves, next);
+        let agent = Agent::new(Arc::clone(&owner), asking.clone(), &ids, recovered, moves.owners);
         let views = owner.views().clone();
         Self {
             policies,

@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     counters: Arc<Counters>,
     heated: Arc<Heated>,
     owners: u32,
+    /// See [`Moves`].
+    step_objects: Option<usize>,
     /// The number of the next migration.
     next: AtomicU64,
     /// One begins at a time.
@@ -58,6 +60,15 @@ pub(crate) struct Shared {
     epochs: tokio::sync::watch::Sender<MapEpoch>,
     wake: Mutex<Wake>,
     woken: Condvar,
+}
+
+/// Who owns shards, and how they move.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moves {
+    /// So many owners.
+    pub(crate) owners: u32,
+    /// Objects that a step moves, always; `None`: as many as take about as long as they may.
+    pub(crate) step_objects: Option<usize>,
 }
 
 #[derive(Default)]
@@ -109,23 +120,23 @@ impl From<NotStepped> for NotMoved {
 impl Rebalancer {
     pub(crate) fn new(
         owner: Arc<Owner>,
-        policies: Arc<Policies>,
-        counters: Arc<Counters>,
+        (policies, counters): (&Arc<Policies>, &Arc<Counters>),
         heated: Arc<Heated>,
-        owners: u32,
+        moves: Moves,
         (next, planning): (u64, Option<Vec<u8>>),
     ) -> Self {
         let shared = Shared {
             epochs: tokio::sync::watch::Sender::new(owner.map().epoch()),
             owner,
-            policies,
-            counters,
+            policies: Arc::clone(policies),
+            counters: Arc::clone(counters),
             heated,
-            owners,
+            owners: moves.owners,
+            step_objects: moves.step_objects,
             next: AtomicU64::new(next),
             beginning: tokio::sync::Mutex::default(),
             halted: AtomicBool::new(false),
-            planning: Mutex::new(Planning::new(owners)),
+            planning: Mutex::new(Planning::new(moves.owners)),
             pace: Mutex::default(),
             wake: Mutex::default(),
             woken: Condvar::new(),

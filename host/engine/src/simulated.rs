@@ -7,6 +7,7 @@ use std::time::Duration;
 use ostrakon_store::{Driver, Recovered, Store};
 
 use crate::owner::{Owner, OwnerSink};
+use crate::rebalance::Moves;
 use crate::{Engine, Policies, StartError, remembered};
 
 /// What works for a simulated engine.
@@ -28,11 +29,12 @@ impl Engine {
         observe_lag: Duration,
     ) -> Result<(Self, Machinery), StartError> {
         let ids = remembered(&mut recovered);
-        let owners = store.owners();
+        // What is simulated takes no time: steps are as small as they can be.
+        let moves = Moves { owners: store.owners().max(1), step_objects: Some(1) };
         let (owner, committing) = Owner::driven(store, Arc::clone(&ids), changes_max)?;
         let owner = Arc::new(owner);
         let machinery = Machinery { owner: Arc::clone(&owner), committing: RefCell::new(committing) };
-        Ok((Self::of(owner, ids, policies, recovered, tries_max, observe_lag, owners), machinery))
+        Ok((Self::of(owner, ids, policies, recovered, tries_max, observe_lag, moves), machinery))
     }
 
     /// Gives one object its turn with the agent. `false`: none is due.

@@ -75,10 +75,8 @@ impl Shared {
     /// Moves the next objects, and holds what has arrived against what has left.
     async fn advance(&self, migration: &Migration) -> Result<Duration, NotMoved> {
         let number = migration.number;
-        // What is simulated takes no time: there steps are as small as they can be.
-        let simulated = self.owner.clock().is_simulated();
-        let first = if simulated { 1 } else { FIRST_STEP_OBJECTS };
-        let objects_max = self.pace.lock().get(&number).copied().unwrap_or(first);
+        let objects_max = self.pace.lock().get(&number).copied();
+        let objects_max = objects_max.or(self.step_objects).unwrap_or(FIRST_STEP_OBJECTS);
         let does = Does::Advance { number, objects_max, bytes_max: MIGRATION_STEP_BYTES_MAX };
         let step = self.step(does).await?;
         let stepped = stepped(&step);
@@ -88,7 +86,7 @@ impl Shared {
             us if us < MIGRATION_STEP_US_AIM / 2 => objects_max * 2,
             _ => objects_max,
         };
-        if !simulated {
+        if self.step_objects.is_none() {
             self.pace.lock().insert(number, next.clamp(STEP_OBJECTS_MIN, MIGRATION_STEP_OBJECTS_MAX));
         }
         self.hold(&stepped.view, chunk)?;
