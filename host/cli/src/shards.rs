@@ -38,6 +38,7 @@ Reads and writes go on while objects move; follow them with `ostrakon migrations
 #[derive(Debug, Subcommand)]
 enum ShardsCommand {
     /// Make the keys of a shard from one on a shard of their own
+    #[command(after_help = "Example:\n  ostrakon shards split 3\n  ostrakon shards split 3 --at 9223372036854775808")]
     Split {
         /// The shard
         shard: u32,
@@ -48,6 +49,7 @@ enum ShardsCommand {
         asked: Asked,
     },
     /// Make a shard and the next one a single one
+    #[command(after_help = "Example:\n  ostrakon shards merge 3")]
     Merge {
         /// The first of the two, in order of key
         shard: u32,
@@ -55,6 +57,7 @@ enum ShardsCommand {
         asked: Asked,
     },
     /// Give a shard to another owner
+    #[command(after_help = "Example:\n  ostrakon shards move 3 --owner 1")]
     Move {
         /// The shard
         shard: u32,
@@ -65,6 +68,7 @@ enum ShardsCommand {
         asked: Asked,
     },
     /// Keep the planner from a shard
+    #[command(after_help = "Example:\n  ostrakon shards pin 3")]
     Pin {
         /// The shard
         shard: u32,
@@ -72,6 +76,7 @@ enum ShardsCommand {
         asked: Asked,
     },
     /// Leave a shard to the planner again
+    #[command(after_help = "Example:\n  ostrakon shards unpin 3")]
     Unpin {
         /// The shard
         shard: u32,
@@ -79,6 +84,9 @@ enum ShardsCommand {
         asked: Asked,
     },
     /// Bring objects under the keys that the shard-key policy wants now: one, or those of a client
+    #[command(
+        after_help = "Example:\n  ostrakon shards rekey acme --type volume\n  ostrakon shards rekey acme --type volume --name vol-1 --to 42"
+    )]
     Rekey {
         /// The client
         client: String,
@@ -90,7 +98,7 @@ enum ShardsCommand {
         name: Option<String>,
         /// The key to bring it under [default: the one that the policy wants]
         #[arg(long, value_name = "KEY", requires = "name")]
-        key: Option<u64>,
+        to: Option<u64>,
         #[command(flatten)]
         asked: Asked,
     },
@@ -128,10 +136,10 @@ impl ShardsCommand {
             Self::Move { shard, owner, .. } => ShardChange::Move { shard: ShardId::new(*shard), owner: *owner },
             Self::Pin { shard, .. } => ShardChange::Pin(ShardId::new(*shard)),
             Self::Unpin { shard, .. } => ShardChange::Unpin(ShardId::new(*shard)),
-            Self::Rekey { client, data_type: Some(data_type), name: Some(name), key, .. } => {
+            Self::Rekey { client, data_type: Some(data_type), name: Some(name), to, .. } => {
                 let object = ObjectId::new(client, data_type, name);
                 let object = object.map_err(|error| Failure::usage(error.to_string()))?;
-                ShardChange::RekeyObject { object, shard_key: key.map(ShardKey::new) }
+                ShardChange::RekeyObject { object, shard_key: to.map(ShardKey::new) }
             }
             Self::Rekey { client, data_type, .. } => {
                 ShardChange::Rekey { client: client.clone(), data_type: data_type.clone() }
@@ -184,7 +192,7 @@ pub(crate) struct MigrationsArgs {
 
 const MIGRATIONS_HELP: &str = "\
 Without a command what moves is shown, with how far it has come, and what has moved, newest first.
-What was moved by one that is called off goes back. An estimate goes by how far the keys have moved so far.
+What was moved by one that is called off goes back; a re-key ends where it is. An estimate goes by how far the keys have moved so far.
 
 Examples:
   ostrakon migrations
@@ -195,10 +203,13 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum MigrationsCommand {
     /// Let one rest
+    #[command(after_help = "Example:\n  ostrakon migrations pause 7")]
     Pause(MigrationArgs),
     /// Let it go on
+    #[command(after_help = "Example:\n  ostrakon migrations resume 7")]
     Resume(MigrationArgs),
     /// Call it off: what it has moved goes back
+    #[command(after_help = "Example:\n  ostrakon migrations abort 7")]
     Abort(MigrationArgs),
 }
 
@@ -270,10 +281,15 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum RebalanceCommand {
     /// Let the planner do nothing, and all migrations rest
+    #[command(after_help = "Example:\n  ostrakon rebalance pause")]
     Pause(AnyArgs),
     /// Let them go on
+    #[command(after_help = "Example:\n  ostrakon rebalance resume")]
     Resume(AnyArgs),
     /// Show what the planner goes by, or set some of it
+    #[command(
+        after_help = "Example:\n  ostrakon rebalance limits\n  ostrakon rebalance limits --set '{\"shards-max\": 200}'"
+    )]
     Limits(LimitsArgs),
 }
 

@@ -100,7 +100,7 @@ pub struct Touch<'a> {
     pub key: ShardKey,
     /// The time that its window is found by, in milliseconds since 1970, as a shard-key policy would be told it.
     pub timestamp_ms: u64,
-    /// Which connection.
+    /// Which connection; 0: the host's own doing.
     pub caller: u64,
     /// How.
     pub kind: TouchKind,
@@ -190,7 +190,9 @@ impl Heat {
 
         let row = self.clients.count(client, weight, || ClientRow::new(touch.client));
         row.sums.add(&sums);
-        row.callers.mark(now_ms, caller);
+        if touch.caller != 0 {
+            row.callers.mark(now_ms, caller);
+        }
         row.last_ms = now_ms;
         row.saw(touch.object, touch.key);
         self.types.count(kind, weight, || TypeRow::new(touch.client, touch.data_type)).sums.add(&sums);
@@ -201,7 +203,9 @@ impl Heat {
             row.name = touch.name.cloned();
         }
         row.sums.add(&sums);
-        row.callers.mark(now_ms, caller);
+        if touch.caller != 0 {
+            row.callers.mark(now_ms, caller);
+        }
 
         self.recent.offer(now_ms, f64::from(touch.weight), |uses| Sample {
             key: touch.key,

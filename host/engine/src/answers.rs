@@ -78,8 +78,9 @@ impl Engine {
             NotWritten::Refused { refusal, stands } => self.refused(refusal, &stands, position, generations),
             NotWritten::NoKey => WireError::new(Code::PolicyFailed, "no shard key could be had for the new object"),
             NotWritten::NoRoom => overloaded("too many escalations wait for a person"),
-            NotWritten::Full | NotWritten::Commit(CommitError::Fenced) => {
-                overloaded("too much is waiting to be committed")
+            NotWritten::Full => overloaded("too much is waiting to be committed"),
+            NotWritten::Commit(error @ CommitError::Fenced) => {
+                WireError::new(Code::ShardUnavailable, error.to_string())
             }
             NotWritten::Commit(error @ CommitError::Failed) => WireError::new(Code::StoreFailed, error.to_string()),
             NotWritten::Commit(error @ CommitError::Stopped) => WireError::new(Code::StoreFailed, error.to_string()),

@@ -21,6 +21,9 @@ const WRITE_US: f32 = 12.0;
 const BYTES_PER_US: f32 = 512.0;
 /// How long a request waits for what a policy is told.
 const PATIENCE: Duration = Duration::from_micros(500);
+/// What is told of a client of which nothing is known.
+const UNKNOWN: policy::Heat =
+    policy::Heat { client_ppm: 0, type_ppm: 0, window_ppm: 0, write_ppm: 0, callers: 0, idle_ms: u64::MAX, shards: 0 };
 /// How often it is looked how many requests there are.
 const LOOK_MS: u64 = 100;
 
@@ -150,7 +153,7 @@ impl Heated {
     pub(crate) fn for_policy(&self, object: &ObjectId, timestamp: TimestampMs, map: &ShardMap) -> policy::Heat {
         let (client, data_type) = (object.client(), object.data_type());
         let heat = self.heat.try_lock_for(PATIENCE);
-        heat.map(|heat| heat.for_policy(self.now_ms(), client, data_type, timestamp.get(), map)).unwrap_or_default()
+        heat.map(|heat| heat.for_policy(self.now_ms(), client, data_type, timestamp.get(), map)).unwrap_or(UNKNOWN)
     }
 
     /// The heat as it is now, to be asked at leisure.

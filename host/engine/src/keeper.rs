@@ -49,8 +49,8 @@ enum Rested {
 /// How far it has come: what follows.
 #[derive(Default)]
 struct Cursor {
-    /// Index of the shard in the map.
-    shard: usize,
+    /// The shard.
+    shard: ShardId,
     /// Its rows behind those of this place.
     behind: Option<Place>,
 }
@@ -126,12 +126,13 @@ impl Shared {
             return false;
         }
         let view = self.owner.views().latest();
-        let Some(shard) = view.map().shards().nth(cursor.shard) else {
+        // By number: shards come and go meanwhile.
+        let Some(shard) = view.map().shards().filter(|shard| *shard >= cursor.shard).min() else {
             *cursor = Cursor::default();
             return false;
         };
         let now = self.owner.clock().now();
-        let found = match find(&view, shard, cursor.behind, now) {
+        let found = match find(&view, shard, cursor.behind.filter(|_| shard == cursor.shard), now) {
             Ok((found, next)) => {
                 cursor.behind = next;
                 found
@@ -144,9 +145,7 @@ impl Shared {
                 Found::default()
             }
         };
-        if cursor.behind.is_none() {
-            cursor.shard += 1;
-        }
+        cursor.shard = if cursor.behind.is_some() { shard } else { ShardId::new(shard.get() + 1) };
         drop(view);
         self.drop_all(found);
         true

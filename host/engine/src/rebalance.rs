@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     /// Nothing moves until somebody lets it.
     halted: AtomicBool,
     planning: Mutex<Planning>,
+    /// Who changes what the planner goes by does so alone.
+    keeping: tokio::sync::Mutex<()>,
     /// Objects of the next step of each.
     pace: Mutex<HashMap<u64, usize>>,
     /// The epoch of the map in force.
@@ -99,6 +101,9 @@ impl NotMoved {
             Self::Failed(NotWritten::Commit(error @ (CommitError::Failed | CommitError::Stopped))) => {
                 WireError::new(Code::StoreFailed, error.to_string())
             }
+            Self::Failed(NotWritten::Commit(error @ CommitError::Fenced)) => {
+                WireError::new(Code::ShardUnavailable, error.to_string())
+            }
             Self::Failed(NotWritten::Read(error)) => WireError::new(Code::ShardUnavailable, error.to_string()),
             Self::Failed(_) => overloaded("too much is waiting to be committed"),
         }
@@ -136,6 +141,7 @@ impl Rebalancer {
             next: AtomicU64::new(next),
             beginning: tokio::sync::Mutex::default(),
             halted: AtomicBool::new(false),
+            keeping: tokio::sync::Mutex::default(),
             planning: Mutex::new(Planning::new(moves.owners)),
             pace: Mutex::default(),
             wake: Mutex::default(),

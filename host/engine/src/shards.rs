@@ -212,6 +212,7 @@ fn facts_of(migration: &Migration, now: TimestampMs) -> Map {
     let state = match (migration.ended, migration.paused, migration.back) {
         (Some(Ended::Done), ..) => "done",
         (Some(Ended::Undone), ..) => "undone",
+        (None, true, _) if !migration.trouble.is_empty() => "stopped",
         (None, true, _) => "paused",
         (None, false, true) => "going back",
         (None, false, false) => "running",
@@ -228,6 +229,9 @@ fn facts_of(migration: &Migration, now: TimestampMs) -> Map {
         ("why".into(), text(&migration.why)),
         ("by".into(), text(&migration.by)),
     ]);
+    if !migration.trouble.is_empty() {
+        facts.insert("trouble".into(), text(&migration.trouble));
+    }
     if migration.ended.is_some() {
         facts.insert("ended-ms".into(), number(migration.ended_at.get()));
     }

@@ -52,7 +52,8 @@ impl World {
                 // What cannot be done is refused, and nothing has happened.
                 let _ = engine.handle(&operation, Came::default()).await;
             })
-        } else if view.migrations().values().any(|migration| !migration.paused) && !engine.rests() {
+        } else if view.migrations().values().any(|migration| !migration.paused) && !engine.rests() && !self.has_failed()
+        {
             Box::pin(async move { engine.migrate_once().await })
         } else {
             return None;
@@ -103,8 +104,8 @@ impl crate::oracle::Oracle {
 
     fn try_hold_places(&self, view: &ReadView) -> Result<(), String> {
         let error = |error: ostrakon_store::ReadError| error.to_string();
-        if let Some(stopped) = view.migrations().values().find(|migration| migration.why.starts_with("stopped")) {
-            return Err(format!("migration {} has {}", stopped.number, stopped.why));
+        if let Some(stopped) = view.migrations().values().find(|migration| !migration.trouble.is_empty()) {
+            return Err(format!("migration {} has stopped: {}", stopped.number, stopped.trouble));
         }
         let mut counted: BTreeMap<&str, u64> = BTreeMap::new();
         let mut objects = BTreeMap::new();

@@ -365,6 +365,11 @@ impl World {
         self.begins.get()
     }
 
+    /// Whether the host writes nothing until it is started again.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.host().machinery.has_failed()
+    }
+
     pub(crate) fn views(&self) -> Views {
         self.host().views.clone()
     }

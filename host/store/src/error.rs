@@ -127,8 +127,8 @@ impl From<fjall::Error> for ReadError {
 /// Why a change is not durable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// The map that placed it is no longer in force; it was not written.
-    #[error("the shard map has changed")]
+    /// Its shard is not served here, or what was to be moved cannot be read; it was not written.
+    #[error("the shard is not served, or cannot be read")]
     Fenced,
     /// A persist failed, now or before; nothing is written until the host is restarted.
     #[error("the store takes no writes since a persist failed; whether this change was made is known after a restart")]

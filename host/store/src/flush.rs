@@ -41,22 +41,24 @@ pub(crate) struct Flusher {
 }
 
 /// Which shards are held back, for others than the committing thread.
-#[derive(Clone)]
-pub(crate) struct Held(Arc<RwLock<HashSet<ShardId>>>);
+#[derive(Clone, Default)]
+pub(crate) struct Held {
+    shards: Arc<RwLock<HashSet<ShardId>>>,
+    /// What every group writes to cannot keep up: all shards are held back.
+    all: Arc<AtomicBool>,
+}
 
 impl Held {
     pub(crate) fn is_held(&self, shard: ShardId) -> bool {
-        self.0.read().contains(&shard)
+        self.all.load(Ordering::Relaxed) || self.shards.read().contains(&shard)
     }
 }
 
 struct Shared {
     database: Database,
     keyspaces: ArcSwap<Keyspaces>,
-    held: Arc<RwLock<HashSet<ShardId>>>,
+    held: Held,
     held_count: AtomicUsize,
-    /// What every group writes to cannot keep up: all shards are held back.
-    all_held: AtomicBool,
     stop: AtomicBool,
 }
 
@@ -65,9 +67,8 @@ impl Flusher {
         let shared = Arc::new(Shared {
             database,
             keyspaces: ArcSwap::new(keyspaces),
-            held: Arc::default(),
+            held: Held::default(),
             held_count: AtomicUsize::new(0),
-            all_held: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
         let of_thread = Arc::clone(&shared);
@@ -106,17 +107,17 @@ impl Flusher {
 
     /// Which are held back, for others.
     pub(crate) fn held(&self) -> Held {
-        Held(Arc::clone(&self.shared.held))
+        self.shared.held.clone()
     }
 
     /// Whether any shard is held back.
     pub(crate) fn any_held(&self) -> bool {
-        self.shared.all_held.load(Ordering::Relaxed) || self.shared.held_count.load(Ordering::Relaxed) > 0
+        self.shared.held.all.load(Ordering::Relaxed) || self.shared.held_count.load(Ordering::Relaxed) > 0
     }
 
     /// Whether this shard is held back.
     pub(crate) fn is_held(&self, shard: ShardId) -> bool {
-        self.shared.all_held.load(Ordering::Relaxed) || self.shared.held.read().contains(&shard)
+        self.shared.held.is_held(shard)
     }
 }
 
@@ -208,12 +209,12 @@ impl Shared {
         };
         let keyspaces = self.keyspaces.load();
         let Keyspaces { meta, log, locator, .. } = &**keyspaces;
-        self.all_held.store([meta, log, locator].into_iter().any(pressed), Ordering::Relaxed);
+        self.held.all.store([meta, log, locator].into_iter().any(pressed), Ordering::Relaxed);
         let shards = keyspaces.shards.iter();
         let held: HashSet<_> = shards.filter(|(_, table)| pressed(table)).map(|(shard, _)| *shard).collect();
         if held.len() != self.held_count.load(Ordering::Relaxed) || !held.is_empty() {
             self.held_count.store(held.len(), Ordering::Relaxed);
-            *self.held.write() = held;
+            *self.held.shards.write() = held;
         }
     }
 }

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use fjall::{Database, Keyspace};
 use ostrakon_core::ShardMap;
 use ostrakon_wire::ShardId;
-use ostrakon_wire::bounds::{KEYSPACES_BESIDE_SHARDS, KEYSPACES_MAX};
+use ostrakon_wire::bounds::SHARDS_MAX;
 use parking_lot::Mutex;
 
 use crate::disk::{Disk, Table};
 use crate::files;
-use crate::keyspaces::{options, shard_name, shard_of_name};
+use crate::keyspaces::{is_shard_name, options, shard_name, shard_of_name};
 use crate::migrate::NewShard;
 use crate::survey::Roster;
 
@@ -67,7 +67,8 @@ impl ShardMaking {
         let _alone = self.alone.lock();
         match &self.on {
             On::Fjall { database, folder, .. } => {
-                if database.keyspace_count() + KEYSPACES_BESIDE_SHARDS > KEYSPACES_MAX {
+                let shards = database.list_keyspace_names().iter().filter(|name| is_shard_name(name)).count();
+                if shards >= SHARDS_MAX as usize {
                     return Err(MakingError::TooMany);
                 }
                 let free = |shard: &ShardId| !database.keyspace_exists(&shard_name(*shard));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use fjall::{CompressionType, Database, PersistMode};
-use ostrakon_core::ShardMap;
+use ostrakon_core::{ShardMap, ShardRange};
 use ostrakon_wire::bounds::{
     ACTION_IDS_DEFAULT, BLOCK_CACHE_BYTES, HISTORY_VERSIONS_DEFAULT, LOG_CHANGES_DEFAULT, OWNERS_DEFAULT,
     RETENTION_AGE_MS_DEFAULT, SHARDS_DEFAULT,
@@ -114,6 +114,8 @@ pub struct Store {
     pub(crate) forgotten: Forgotten,
     /// Those that run.
     pub(crate) migrations: Arc<BTreeMap<u64, Migration>>,
+    /// Those that have ended and are remembered, in the order in which they go.
+    pub(crate) migrated: VecDeque<u64>,
     /// The number of the next one.
     pub(crate) migrations_next: u64,
     pub(crate) views: Views,
@@ -262,6 +264,7 @@ impl Store {
             retention: Arc::clone(&view.retention),
             forgotten: view.forgotten,
             migrations: Arc::default(),
+            migrated: VecDeque::new(),
             migrations_next: 1,
             views: Views(Arc::new(ArcSwap::from_pointee(view))),
             numbers_mark: 0,
@@ -321,11 +324,11 @@ impl Store {
             let migration = migration.map_err(|error| read_error(path, error))?;
             Arc::make_mut(&mut self.migrations).insert(migration.number, migration);
         }
-        let last = [view.migrated().next().transpose(), Ok(self.migrations.values().next_back().cloned())];
-        for migration in last {
-            let number = migration.map_err(|error| read_error(path, error))?.map_or(0, |migration| migration.number);
-            self.migrations_next = self.migrations_next.max(number + 1);
+        for migration in view.migrated() {
+            self.migrated.push_front(migration.map_err(|error| read_error(path, error))?.number);
         }
+        let last = self.migrated.back().copied().max(self.migrations.keys().next_back().copied());
+        self.migrations_next = last.map_or(1, |last| last + 1);
         let mut next = self.log.start.first;
         let mut remembered = Vec::new();
         for record in view.log_from(Revision::default()) {
@@ -391,12 +394,19 @@ impl Store {
         });
     }
 
-    /// Gives shards whose owner is none of those there are now to one that is.
+    /// Gives shards whose owner is none of those there are now to one that is; and all to all in turn, where a release that
+    /// knew no owners gave them to the first.
     fn settle_owners(&mut self) -> fjall::Result<()> {
         let owners = self.config.owners.max(1);
-        let strays = self.map.ranges().iter().filter(|range| range.owner >= owners);
-        let map = strays.fold(ShardMap::clone(&self.map), |map, range| {
-            map.owned_by(range.shard, range.owner % owners).expect("a shard of the map can be given away")
+        let ranges = self.map.ranges();
+        let never_given = self.map.epoch().get() == 1 && ranges.iter().all(|range| range.owner == 0);
+        let owner = |(at, range): (usize, &ShardRange)| {
+            let owner = if never_given { at as u32 } else { range.owner } % owners;
+            (range.shard, range.owner, owner)
+        };
+        let strays = ranges.iter().enumerate().map(owner).filter(|(_, before, owner)| before != owner);
+        let map = strays.fold(ShardMap::clone(&self.map), |map, (shard, _, owner)| {
+            map.owned_by(shard, owner).expect("a shard of the map can be given away")
         });
         if map.epoch() != self.map.epoch() {
             let mut batch = self.disk.batch(1, PersistMode::SyncAll);

@@ -286,6 +286,18 @@ impl ReadView {
             .take_while(move |pair| pair.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)))
     }
 
+    /// Where the objects stand whose text begins with `prefix`, deleted ones included, in order, from behind `after` on.
+    pub fn places(
+        &self,
+        prefix: &str,
+        after: Option<&ObjectId>,
+    ) -> impl Iterator<Item = Result<(ObjectId, Place), ReadError>> + use<> {
+        self.locators(prefix, after).map(|pair| {
+            let (key, value) = pair?;
+            Ok((locator::object(&key)?, locator::decode(&value)?.0))
+        })
+    }
+
     /// The same as they stood once a commit unit was done; `None` for one that was not there.
     pub fn list_at<'a>(
         &'a self,

@@ -165,7 +165,7 @@ pub const OWNERS_DEFAULT: u32 = 4;
 pub const OWNERS_MAX: u32 = 64;
 
 /// Migrations that have ended and are remembered.
-pub const MIGRATIONS_KEPT: u64 = 256;
+pub const MIGRATIONS_KEPT: usize = 256;
 /// Migrations that run at a time; more are refused.
 pub const MIGRATIONS_RUNNING_MAX: usize = 8;
 /// How long a step of a migration may keep the commits waiting: longer ones make the next steps smaller, in microseconds.

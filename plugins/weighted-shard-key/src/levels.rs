@@ -27,7 +27,7 @@ impl Level {
     pub(crate) fn of(heat: &Heat, settings: &Settings) -> Self {
         let outgrows = |share_ppm: u32| share_ppm >= settings.shard_ppm;
         let takes_most = u64::from(heat.window_ppm) * 2 > u64::from(heat.type_ppm);
-        if heat.client_ppm | heat.callers | heat.shards == 0 {
+        if is_unknown(heat) {
             Self::Window
         } else if !outgrows(heat.client_ppm) && heat.shards < 2 {
             Self::Together
@@ -58,17 +58,22 @@ impl Level {
     }
 }
 
+/// Whether nothing is known of a client.
+fn is_unknown(heat: &Heat) -> bool {
+    heat.client_ppm | heat.callers | heat.shards == 0
+}
+
 /// The key that an object has, where it still fits.
 ///
 /// A key in the range of its type fits at every level: the finer ones only order what lies there, and a range whose
 /// objects spread by name can be cut as it is. So neither a heat that goes up and down nor a time that is told otherwise
 /// later moves an object. A key that lies in its client's range alone was given to a quiet client; it fits until the
-/// object's type has outgrown a shard by itself.
+/// object's type has outgrown a shard by itself: a client of which nothing is known has not.
 pub(crate) fn kept(ask: &Request<'_>, wanted: Level, settings: &Settings) -> Option<Placement> {
     let lies_in =
         |range: Placement| (ask.current ^ range.key).checked_shr(64 - u32::from(range.bits)).unwrap_or(0) == 0;
     let fits = lies_in(Level::Type.place(ask, settings))
-        || wanted <= Level::Type && lies_in(Level::Together.place(ask, settings));
+        || (wanted <= Level::Type || is_unknown(&ask.heat)) && lies_in(Level::Together.place(ask, settings));
     // The host fills the lowest bits as it did before, from the same name.
     let meant = u64::MAX << (64 - BITS_MAX);
     (ask.current != 0 && fits).then_some(Placement { key: ask.current & meant, bits: BITS_MAX as u8 })

@@ -139,7 +139,10 @@ pub(super) fn migrations(facts: &Value) -> Result<(), Failure> {
             left,
             step,
             when(&it["begun-ms"]),
-            format!("{} ({})", text(&it["why"]), text(&it["by"])),
+            match it["trouble"].as_str() {
+                Some(trouble) => format!("{trouble}; begun since {} ({})", text(&it["why"]), text(&it["by"])),
+                None => format!("{} ({})", text(&it["why"]), text(&it["by"])),
+            },
         ]
     };
     let rows: Vec<_> = each(&facts["migrations"]).map(row).collect();
@@ -180,7 +183,8 @@ pub(super) fn decisions(facts: &Value) -> Result<(), Failure> {
             Some(became) => format!(" [{became}]"),
             None => String::new(),
         };
-        say(&format_args!("{at}{}: {}{became}", text(&decision["what"]), text(&decision["why"])))?;
+        let score = decision["score"].as_f64().map_or_else(String::new, |score| format!(" (score {score:.3})"));
+        say(&format_args!("{at}{}: {}{score}{became}", text(&decision["what"]), text(&decision["why"])))?;
         for other in each(&decision["alternatives"]) {
             say(&format_args!("    rather than {}", text(other)))?;
         }
@@ -195,7 +199,7 @@ pub(super) fn heat(facts: &Value) -> Result<(), Failure> {
         Column::Right("SHARE"),
         Column::Right("READS/S"),
         Column::Right("WRITES/S"),
-        Column::Right("CONFLICTS/S"),
+        Column::Right("CONFLICTS, TOGETHER/S"),
         Column::Right("CALLERS"),
     ];
     let mut rows = Vec::new();
@@ -207,7 +211,7 @@ pub(super) fn heat(facts: &Value) -> Result<(), Failure> {
                 percent(&hot["share-ppm"]),
                 rate(&hot["read-millihz"]),
                 rate(&hot["write-millihz"]),
-                rate(&hot["conflict-millihz"]),
+                rate(hot.get("together-millihz").unwrap_or(&hot["conflict-millihz"])),
                 text(&hot["callers"]),
             ]
         }));

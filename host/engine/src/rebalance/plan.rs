@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ostrakon_core::load::{Health, ShardLoad};
 use ostrakon_core::planner::{Decision, Limits, Memory, OwnerState, What, plan};
-use ostrakon_store::{Ended, ReadView};
+use ostrakon_store::{Course, Ended, ReadView};
 use ostrakon_wire::bounds::SHARD_EVENTS_MAX;
 use ostrakon_wire::value::{Map, Value};
 use ostrakon_wire::{ShardId, TimestampMs};
@@ -63,6 +63,7 @@ impl Shared {
         let loads = self.loads(&view);
         let decided = {
             let mut planning = self.planning.lock();
+            planning.take_up_own(&view);
             planning.learn_what_ended(&view, now_ms);
             let limits = planning.limits_now(&view);
             let Planning { memory, .. } = &mut *planning;
@@ -119,7 +120,7 @@ impl Shared {
     pub(crate) fn health(&self, view: &ReadView, shard: ShardId) -> Health {
         let stopped = || {
             let mut migrations = view.migrations().values();
-            migrations.any(|it| it.why.starts_with("stopped") && it.shards().any(|other| other == shard))
+            migrations.any(|it| !it.trouble.is_empty() && it.shards().any(|other| other == shard))
         };
         match view.rows_about(shard) {
             Err(_) => Health::Unavailable,
@@ -174,13 +175,15 @@ impl Shared {
         if self.owner.map().index_of(shard).is_none() {
             return Err(NotMoved::Unknown(format!("there is no shard {shard}")));
         }
-        let mut wanted = self.planning.lock().limits.clone();
-        if pinned {
-            wanted.pinned.insert(shard)
-        } else {
-            wanted.pinned.remove(&shard)
+        let change = |mut limits: Limits| {
+            if pinned {
+                limits.pinned.insert(shard)
+            } else {
+                limits.pinned.remove(&shard)
+            };
+            Ok(limits)
         };
-        self.keep(wanted, self.is_halted()).await
+        self.keep(change, None).await
     }
 
     /// Sets some of what the planner goes by: the text of a JSON object.
@@ -189,19 +192,25 @@ impl Shared {
         let Ok(Value::Map(changes)) = ostrakon_wire::json::from_json(&changes) else {
             return Err(NotMoved::Refused("limits are a JSON object of numbers".into()));
         };
-        let limits = limits::set(&self.planning.lock().limits, &changes).map_err(NotMoved::Refused)?;
-        self.keep(limits, self.is_halted()).await?;
+        self.keep(|limits| limits::set(&limits, &changes), None).await?;
         Ok(self.limits())
     }
 
     /// Lets the planner and all migrations rest, or go on.
     pub(crate) async fn halt(&self, halted: bool) -> Result<(), NotMoved> {
-        let limits = self.planning.lock().limits.clone();
-        self.keep(limits, halted).await
+        self.keep(Ok, Some(halted)).await
     }
 
-    /// Keeps on disk what the planner goes by, and then goes by it.
-    async fn keep(&self, wanted: Limits, halted: bool) -> Result<(), NotMoved> {
+    /// Changes what the planner goes by: first on disk.
+    async fn keep(
+        &self,
+        change: impl FnOnce(Limits) -> Result<Limits, String>,
+        halted: Option<bool>,
+    ) -> Result<(), NotMoved> {
+        let _alone = self.keeping.lock().await;
+        let before = self.planning.lock().limits.clone();
+        let wanted = change(before).map_err(NotMoved::Refused)?;
+        let halted = halted.unwrap_or_else(|| self.is_halted());
         let pinned = wanted.pinned.iter().map(|shard| Value::Integer(shard.get().into())).collect();
         let facts = Map::from([
             ("limits".into(), Value::Map(limits::told(&wanted))),
@@ -242,6 +251,16 @@ impl Shared {
 }
 
 impl Planning {
+    /// What the planner had begun before the host was started again is its own.
+    fn take_up_own(&mut self, view: &ReadView) {
+        let own = view.migrations().values().filter(|it| it.by == PLANNER && !self.begun.contains_key(&it.number));
+        let own: Vec<_> = own.filter_map(|it| Some((it.number, what_of(&it.course)?))).collect();
+        for (number, what) in own {
+            self.memory.began(view.map(), what);
+            self.begun.insert(number, what.shard());
+        }
+    }
+
     /// What the planner has begun and somebody has called off is as it was.
     fn learn_what_ended(&mut self, view: &ReadView, now_ms: u64) {
         let ended: Vec<u64> =
@@ -275,6 +294,15 @@ impl Planning {
             }
             stands
         });
+    }
+}
+
+/// What the planner has decided that is being done.
+fn what_of(course: &Course) -> Option<What> {
+    match course {
+        Course::Split { moving, owner } => Some(What::Split { shard: moving.from, at: moving.start, owner: *owner }),
+        Course::Merge(moving) => Some(What::Merge { left: moving.to, right: moving.from }),
+        Course::Move { .. } | Course::Rekey { .. } => None,
     }
 }
 

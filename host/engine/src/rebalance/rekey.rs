@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ostrakon_core::keys;
-use ostrakon_store::{Does, ListItem, Moved, ReadError, Steer};
+use ostrakon_store::{CommitError, Does, Migration, Moved, ReadError, Steer};
 use ostrakon_wire::bounds::REKEY_STEP_OBJECTS;
 use ostrakon_wire::{ObjectId, ShardKey, TimestampMs};
 
@@ -53,30 +53,47 @@ impl Shared {
     }
 
     /// The next objects of a re-key; answers how long that took of others.
-    pub(super) async fn rekey_some(&self, number: u64, prefix: &str, after: &str) -> Result<Duration, NotMoved> {
+    pub(super) async fn rekey_some(
+        &self,
+        migration: &Migration,
+        prefix: &str,
+        after: &str,
+    ) -> Result<Duration, NotMoved> {
         let started = self.owner.clock().instant();
         let behind = (!after.is_empty()).then(|| ObjectId::from_text(after)).transpose();
         let behind = behind.map_err(|error| NotMoved::Refused(error.to_string()))?;
         let (view, prefix) = (self.owner.views().latest(), prefix.to_owned());
-        let read = move || view.list(&prefix, behind.as_ref()).take(REKEY_STEP_OBJECTS).collect::<Result<Vec<_>, _>>();
-        let found: Vec<ListItem> = self.owner.on_reader(read).await.map_err(read_failed)?;
-        let Some(last) = found.last().map(|item| item.object.as_text().to_owned()) else {
-            self.end_rekey(number).await?;
+        let read = move || {
+            let objects = view.places(&prefix, behind.as_ref()).take(REKEY_STEP_OBJECTS);
+            objects.map(|found| found.map(|(object, place)| (object, place, view.head(place)))).collect()
+        };
+        let found: Vec<_> = self.owner.on_reader(read).await.map_err(read_failed)?;
+        let Some(last) = found.last().map(|(object, ..)| object.as_text().to_owned()) else {
+            self.end(migration).await?;
             return Ok(Duration::ZERO);
         };
         let mut moved = Moved::default();
-        for item in found.iter().filter(|item| item.head.row.payload.is_some()) {
-            let wanted = self.wanted_key(&item.object, item.head.row.timestamp, item.shard_key);
-            let Some(wanted) = wanted.filter(|wanted| *wanted != item.shard_key) else { continue };
-            match self.rekey_object(&item.object, Some(wanted)).await {
+        for (object, place, head) in &found {
+            let timestamp = match head {
+                Ok(Some(head)) if head.row.payload.is_some() => head.row.timestamp,
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "an object that cannot be read keeps its key");
+                    continue;
+                }
+            };
+            let wanted = self.wanted_key(object, timestamp, place.shard_key);
+            let Some(wanted) = wanted.filter(|wanted| *wanted != place.shard_key) else { continue };
+            match self.rekey_object(object, Some(wanted)).await {
                 Ok(Some((_, true))) => moved.objects += 1,
                 Ok(_) => {}
-                // One that cannot be read now stays where it is.
-                Err(NotMoved::Failed(NotWritten::Read(error))) => tracing::warn!(%error, "an object keeps its key"),
+                Err(NotMoved::Failed(reason @ (NotWritten::Read(_) | NotWritten::Commit(CommitError::Fenced)))) => {
+                    tracing::warn!(?reason, "an object that cannot be moved keeps its key");
+                }
                 Err(reason) => return Err(reason),
             }
         }
-        self.step(Does::Steer { number, how: Steer::Past(last, moved) }).await?;
+        self.step(Does::Steer { number: migration.number, how: Steer::Past(last, moved) }).await?;
         // Most of it is waiting for commits that others have part in.
         Ok(self.owner.clock().instant().duration_since(started) / 4)
     }

@@ -41,7 +41,9 @@ impl Shared {
         for migration in running.migrations().values().filter(|migration| !migration.paused) {
             let took = match &migration.course {
                 Course::Split { .. } | Course::Merge(_) => self.advance(migration).await,
-                Course::Rekey { prefix, after } => self.rekey_some(migration.number, prefix, after).await,
+                // What came under another key stays there.
+                Course::Rekey { .. } if migration.back => self.end(migration).await.map(|()| Duration::ZERO),
+                Course::Rekey { prefix, after } => self.rekey_some(migration, prefix, after).await,
                 Course::Move { .. } => Ok(Duration::ZERO),
             };
             let wait = match took {
@@ -114,7 +116,7 @@ impl Shared {
         Err(NotMoved::Refused(words))
     }
 
-    async fn end(&self, migration: &Migration) -> Result<(), NotMoved> {
+    pub(super) async fn end(&self, migration: &Migration) -> Result<(), NotMoved> {
         let number = migration.number;
         let ended = if migration.back { Ended::Undone } else { Ended::Done };
         self.step(Does::End { number, ended }).await?;
@@ -127,10 +129,5 @@ impl Shared {
             }
         }
         Ok(())
-    }
-
-    /// Ends a re-key that has come to its end.
-    pub(super) async fn end_rekey(&self, number: u64) -> Result<(), NotMoved> {
-        self.step(Does::End { number, ended: Ended::Done }).await.map(drop)
     }
 }

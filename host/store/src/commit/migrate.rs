@@ -88,14 +88,17 @@ impl<S: Sink> Thread<S> {
     }
 
     fn write_kept(&mut self, mut batch: Batch, migration: Migration, map: ShardMap) -> Result<(), NotStepped> {
-        let table = &self.store.keyspaces.meta;
+        let table = &self.store.keyspaces.meta.clone();
         if map.epoch() != self.store.map.epoch() {
             batch.insert(table, meta::MAP_KEY, meta::encode_map(&map));
         }
         if migration.ended.is_some() {
             let running = Migration { ended: None, ..migration.clone() };
             batch.remove(table, running.key());
-            if let Some(oldest) = migration.number.checked_sub(MIGRATIONS_KEPT) {
+            self.store.migrated.push_back(migration.number);
+            while self.store.migrated.len() > MIGRATIONS_KEPT
+                && let Some(oldest) = self.store.migrated.pop_front()
+            {
                 batch.remove(table, key_of(ENDED_PREFIX, oldest));
             }
         }
@@ -160,26 +163,36 @@ impl<S: Sink> Thread<S> {
         }
         migration.moved = migration.moved.and(moved);
         migration.steps = migration.steps.saturating_add(1);
-        let took = self.store.clock.instant().duration_since(started).as_micros();
-        migration.step_us_max = migration.step_us_max.max(took.try_into().unwrap_or(u32::MAX));
         let map = match planted::is(Fault::MigrationStaleMap) {
             true => ShardMap::clone(&self.store.map),
             false => self.store.map.moved_to(moving.from, cursor),
         };
         self.write_kept(batch, migration, map)?;
+        self.measure_step(number, started);
         let (first, end) = if cursor < moving.cursor { (cursor, moving.cursor) } else { (moving.cursor, cursor) };
         Ok(Chunk { to: target, first, end, moved, last })
+    }
+
+    /// How long others waited for a step is known once it is done, and written with what is written of it next.
+    fn measure_step(&mut self, number: u64, started: Instant) {
+        let took = self.store.clock.instant().duration_since(started).as_micros().try_into().unwrap_or(u32::MAX);
+        if let Some(migration) = Arc::make_mut(&mut self.store.migrations).get_mut(&number) {
+            migration.step_us_max = migration.step_us_max.max(took);
+        }
     }
 
     fn steer(&mut self, number: u64, how: &Steer) -> Result<(), NotStepped> {
         let mut migration = self.running(number)?;
         match how {
             Steer::Pause => migration.paused = true,
-            Steer::Resume => migration.paused = false,
+            Steer::Resume => {
+                migration.paused = false;
+                migration.trouble.clear();
+            }
             Steer::Back => (migration.back, migration.paused) = (true, false),
             Steer::Stop(what) => {
                 migration.paused = true;
-                migration.why = words(&format!("stopped: {what}; {}", migration.why));
+                migration.trouble = words(what);
             }
             Steer::Past(object, moved) => match &mut migration.course {
                 Course::Rekey { after, .. } => {
@@ -216,7 +229,10 @@ impl<S: Sink> Thread<S> {
             }
         };
         let map = match (&migration.course, ended) {
-            (Course::Split { moving, owner }, Ended::Done) => map.given_to(moving.to, *owner),
+            // There may be fewer owners by now.
+            (Course::Split { moving, owner }, Ended::Done) => {
+                map.given_to(moving.to, *owner % self.store.config.owners.max(1))
+            }
             _ => map,
         };
         migration.ended = Some(ended);

@@ -4,8 +4,8 @@
 //! Value: tag, course (1), flags (1: it goes back, 2: paused), how it ended (1, 0 while it runs), begun (8), ended (8), steps
 //! (4), longest step (4), objects, rows, bytes and checksum of what has moved (8 each); then of a split or merge its two
 //! shards (4 each), first and last key (8 each) and cursor (16), and of a split the new owner (4); of a move its shard and the two owners (4 each); of a re-key
-//! the text that its objects begin with and the one it has come to, each behind its length (2). Then why and by whom, each
-//! behind its length (2).
+//! the text that its objects begin with and the one it has come to, each behind its length (2). Then what is wrong, why and
+//! by whom, each behind its length (2).
 
 use ostrakon_core::Moving;
 use ostrakon_wire::{ShardId, ShardKey, TimestampMs};
@@ -107,10 +107,13 @@ pub struct Migration {
     pub ended_at: TimestampMs,
     /// Steps that were made.
     pub steps: u32,
-    /// The longest of them, in microseconds: so long other writes had to wait at most.
+    /// The longest of them, in microseconds, making the new shard among them: so long other writes had to wait at most. 0 for
+    /// a re-key, whose objects go with the commits of others.
     pub step_us_max: u32,
     /// What has moved, there or back.
     pub moved: Moved,
+    /// What is wrong, where it rests for that; empty where nothing is.
+    pub trouble: String,
     /// Why.
     pub why: String,
     /// Who asked for it.
@@ -131,6 +134,7 @@ impl Migration {
             steps: 0,
             step_us_max: 0,
             moved: Moved::default(),
+            trouble: String::new(),
             why: words(why),
             by: words(by),
         }
@@ -211,6 +215,7 @@ impl Migration {
                 push(&mut value, after);
             }
         }
+        push(&mut value, &self.trouble);
         push(&mut value, &self.why);
         push(&mut value, &self.by);
         value
@@ -242,10 +247,24 @@ impl Migration {
             4 => Course::Rekey { prefix: text(&mut cut)?, after: text(&mut cut)? },
             _ => return Err(cut.damaged("no such course")),
         };
-        let (why, by) = (text(&mut cut)?, text(&mut cut)?);
+        let (trouble, why, by) = (text(&mut cut)?, text(&mut cut)?, text(&mut cut)?);
         cut.end()?;
         let (back, paused) = (flags & BACK != 0, flags & PAUSED != 0);
-        Ok(Self { number, course, back, paused, ended, begun_at, ended_at, steps, step_us_max, moved, why, by })
+        Ok(Self {
+            number,
+            course,
+            back,
+            paused,
+            ended,
+            begun_at,
+            ended_at,
+            steps,
+            step_us_max,
+            moved,
+            trouble,
+            why,
+            by,
+        })
     }
 }
 
