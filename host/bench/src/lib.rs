@@ -29,6 +29,7 @@ mod reads;
 mod report;
 mod rounds;
 mod sample;
+mod shards;
 mod transact;
 mod writes;
 
@@ -64,6 +65,8 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "shadow", run: policies::shadow::run },
     Scenario { name: "rollback", run: policies::rollback::run },
     Scenario { name: "containment", run: policies::containment::run },
+    Scenario { name: "reshard", run: shards::reshard::run },
+    Scenario { name: "balance", run: shards::balance::run },
 ];
 
 /// Measures one scenario.

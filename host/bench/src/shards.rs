@@ -1,0 +1,74 @@
+//! What shards cost and bring that follow the load: a mixed load that knows what it must read, and two scenarios of it.
+
+pub(crate) mod balance;
+mod mixed;
+pub(crate) mod reshard;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use ostrakon_client::json::to_json;
+use ostrakon_client::value::Value as Structured;
+use ostrakon_client::{ChangeShards, Client, ClientConfig, Code, Error, HostFile, ReadShards, ShardChange};
+use serde_json::Value;
+
+/// How long a migration may take.
+const MIGRATION_PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is looked whether one has ended.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// An operator of a host. Clones share a connection.
+#[derive(Clone)]
+pub(crate) struct Operator(Client);
+
+impl Operator {
+    pub(crate) async fn of(host: &HostFile) -> anyhow::Result<Self> {
+        let path = |path: &Option<std::path::PathBuf>| path.clone().context("a development host has certificates");
+        let config = ClientConfig::new(host.quic.to_string(), path(&host.cert)?, path(&host.key)?, path(&host.ca)?);
+        Ok(Self(Client::connect(config).await?))
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.0
+    }
+
+    /// Changes shards; `None` where that is refused.
+    pub(crate) async fn change(&self, change: ShardChange) -> anyhow::Result<Option<Value>> {
+        loop {
+            match self.0.change_shards(ChangeShards { change: change.clone(), reason: None }).await {
+                Ok(report) => return Ok(Some(to_json(&Structured::Map(report.facts)))),
+                Err(Error::Refused(error)) if error.code.retryable() => tokio::time::sleep(LOOK).await,
+                Err(Error::Refused(error)) if error.code == Code::ShardRefused => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    pub(crate) async fn told(&self, read: ReadShards) -> anyhow::Result<Value> {
+        Ok(to_json(&Structured::Map(self.0.shards(read).await?.facts)))
+    }
+
+    /// What has moved and moves, newest first.
+    pub(crate) async fn migrations(&self) -> anyhow::Result<Vec<Value>> {
+        let mut told = self.told(ReadShards::Migrations { limit: 256 }).await?;
+        match told["migrations"].take() {
+            Value::Array(all) => Ok(all),
+            other => bail!("migrations are told as {other}"),
+        }
+    }
+
+    /// Begins a migration and waits for its end; tells of it then. `None` where it is refused.
+    pub(crate) async fn migrate(&self, change: ShardChange) -> anyhow::Result<Option<Value>> {
+        let Some(begun) = self.change(change).await? else { return Ok(None) };
+        let deadline = Instant::now() + MIGRATION_PATIENCE;
+        loop {
+            let all = self.migrations().await?;
+            let it = all.into_iter().find(|it| it["migration"] == begun["migration"]).context("a migration is lost")?;
+            match it["state"].as_str() {
+                Some("done") => return Ok(Some(it)),
+                Some("running") if Instant::now() < deadline => tokio::time::sleep(LOOK).await,
+                _ => bail!("a migration does not end: {it}"),
+            }
+        }
+    }
+}
