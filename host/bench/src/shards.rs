@@ -48,9 +48,9 @@ impl Operator {
         Ok(to_json(&Structured::Map(self.0.shards(read).await?.facts)))
     }
 
-    /// What has moved and moves, newest first.
-    pub(crate) async fn migrations(&self) -> anyhow::Result<Vec<Value>> {
-        let mut told = self.told(ReadShards::Migrations { limit: 256 }).await?;
+    /// What moves, and so many that have moved, newest first.
+    pub(crate) async fn migrations(&self, limit: usize) -> anyhow::Result<Vec<Value>> {
+        let mut told = self.told(ReadShards::Migrations { limit }).await?;
         match told["migrations"].take() {
             Value::Array(all) => Ok(all),
             other => bail!("migrations are told as {other}"),
@@ -60,9 +60,12 @@ impl Operator {
     /// Begins a migration and waits for its end; tells of it then. `None` where it is refused.
     pub(crate) async fn migrate(&self, change: ShardChange) -> anyhow::Result<Option<Value>> {
         let Some(begun) = self.change(change).await? else { return Ok(None) };
+        if begun["state"] == "done" {
+            return Ok(Some(begun));
+        }
         let deadline = Instant::now() + MIGRATION_PATIENCE;
         loop {
-            let all = self.migrations().await?;
+            let all = self.migrations(8).await?;
             let it = all.into_iter().find(|it| it["migration"] == begun["migration"]).context("a migration is lost")?;
             match it["state"].as_str() {
                 Some("done") => return Ok(Some(it)),

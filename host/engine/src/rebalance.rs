@@ -13,11 +13,12 @@ mod run;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ostrakon_store::{CommitError, Does, NotStepped, Step, Stepped, Upkeep};
+use ostrakon_wire::bounds::MIGRATION_RESTS;
 use ostrakon_wire::{Code, MapEpoch, WireError};
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Runtime;
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     planning: Mutex<Planning>,
     /// Who changes what the planner goes by does so alone.
     keeping: tokio::sync::Mutex<()>,
+    /// How many times as long as a step migrations rest behind it.
+    rests: AtomicU32,
     /// Objects of the next step of each.
     pace: Mutex<HashMap<u64, usize>>,
     /// The epoch of the map in force.
@@ -143,6 +146,7 @@ impl Rebalancer {
             halted: AtomicBool::new(false),
             keeping: tokio::sync::Mutex::default(),
             planning: Mutex::new(Planning::new(moves.owners)),
+            rests: AtomicU32::new(MIGRATION_RESTS),
             pace: Mutex::default(),
             wake: Mutex::default(),
             woken: Condvar::new(),

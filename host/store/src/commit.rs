@@ -122,6 +122,7 @@ impl<S: Sink> Committer<S> {
             flusher,
             sink,
             group_max: GROUP_CHANGES_MAX,
+            unread: HashSet::new(),
         };
         let held = thread.flusher.as_ref().map(Flusher::held);
         Ok((Self { queue, stats, held, thread: None }, thread))
@@ -180,6 +181,9 @@ impl<S: Sink> Driver<S> {
     }
 }
 
+/// Re-keys of a group at most: each moves all versions of an object.
+const REKEYS_OF_GROUP_MAX: usize = 16;
+
 /// How far the mark of the object numbers runs ahead of them: so many new objects go by before it is written again.
 const NUMBERS_AHEAD: u64 = 1 << 16;
 
@@ -201,6 +205,8 @@ struct Writing {
     changes: u64,
     forgotten: Forgotten,
     retention: Option<Arc<Retention>>,
+    /// See [`Thread`].
+    unread: HashSet<ObjectId>,
 }
 
 struct Thread<S: Sink> {
@@ -213,6 +219,8 @@ struct Thread<S: Sink> {
     sink: S,
     /// Most changes of a group.
     group_max: usize,
+    /// Objects of the group that were to come under another key and could not be read.
+    unread: HashSet<ObjectId>,
 }
 
 impl<S: Sink> Thread<S> {
@@ -262,18 +270,23 @@ impl<S: Sink> Thread<S> {
     /// Moves the next group's changes over, in order; those of a shard that is held back stay, all of them.
     fn pick(&self, backlog: &mut VecDeque<Queued<S::Token>>, group: &mut Vec<Queued<S::Token>>) {
         let mut bytes = 0;
-        let fits = |bytes: usize, group: &Vec<Queued<_>>| {
+        let mut rekeyed = HashSet::new();
+        let fits = |bytes: usize, group: &Vec<Queued<_>>, rekeyed: &HashSet<ObjectId>, next: &Unit| {
             // What follows a re-key may write where it has put something: it waits for the next batch.
-            let ended = matches!(group.last(), Some(Queued { unit: Unit::Rekey(_), .. }));
-            bytes < GROUP_BYTES_MAX && group.len() < self.group_max && !ended
+            let waits = !rekeyed.is_empty() && next.objects().any(|object| rekeyed.contains(object));
+            bytes < GROUP_BYTES_MAX && group.len() < self.group_max && rekeyed.len() < REKEYS_OF_GROUP_MAX && !waits
+        };
+        let rekeys = |unit: &Unit| match unit {
+            Unit::Rekey(rekey) => Some(rekey.object.clone()),
+            _ => None,
         };
         // Nobody is held back from being told that nothing is written any more, nor when the host stops.
         let hold = !self.stats.failed.load(Ordering::Relaxed) && !self.queue.is_closed();
         let held = self.flusher.as_ref().filter(|flusher| hold && flusher.any_held());
         let Some(flusher) = held else {
-            while fits(bytes, group) {
-                let Some(queued) = backlog.pop_front() else { break };
+            while let Some(queued) = backlog.pop_front_if(|next| fits(bytes, group, &rekeyed, &next.unit)) {
                 bytes += queued.bytes;
+                rekeyed.extend(rekeys(&queued.unit));
                 group.push(queued);
             }
             return;
@@ -283,9 +296,12 @@ impl<S: Sink> Thread<S> {
         let mut kept = VecDeque::with_capacity(backlog.len());
         for queued in backlog.drain(..) {
             let mut shards = queued.unit.shards(&self.store.map);
-            if fits(bytes, group) && shards.all(|shard| !skipped.contains(&shard) && !flusher.is_held(shard)) {
+            if fits(bytes, group, &rekeyed, &queued.unit)
+                && shards.all(|shard| !skipped.contains(&shard) && !flusher.is_held(shard))
+            {
                 drop(shards);
                 bytes += queued.bytes;
+                rekeyed.extend(rekeys(&queued.unit));
                 group.push(queued);
             } else {
                 drop(shards);
@@ -305,7 +321,10 @@ impl<S: Sink> Thread<S> {
     fn is_fenced(&self, unit: &Unit) -> bool {
         unit.parts().iter().any(|part| match part {
             Unit::Change(change) => self.table_of(change.place).is_none(),
-            Unit::Rekey(rekey) => self.table_of(rekey.to).is_none() || self.rows_to_rekey(rekey).is_err(),
+            Unit::Rekey(rekey) => {
+                let served = [rekey.from, rekey.to].into_iter().all(|place| self.table_of(place).is_some());
+                !served || self.unread.contains(&rekey.object)
+            }
             _ => false,
         })
     }
@@ -324,6 +343,7 @@ impl<S: Sink> Thread<S> {
             return Err(CommitError::Failed);
         }
         let (first, now) = (self.log.next, self.store.clock.now());
+        self.unread.clear();
         let mut writing = Writing {
             batch: self.store.disk.batch(group.len() + ITEMS_BESIDE_ROWS, durability()),
             record: log::Builder::with_capacity(now, group.len()),
@@ -334,11 +354,13 @@ impl<S: Sink> Thread<S> {
             changes: 0,
             forgotten: self.store.forgotten,
             retention: None,
+            unread: HashSet::new(),
         };
         for Queued { unit, .. } in group.iter().filter(|queued| !self.is_fenced(&queued.unit)) {
             self.write(unit, &mut writing);
         }
-        let Writing { mut batch, record, revision, numbered, changes, forgotten, retention, .. } = writing;
+        let Writing { mut batch, record, revision, numbered, changes, forgotten, retention, unread, .. } = writing;
+        self.unread = unread;
         if changes > 0 {
             batch.insert(&self.store.keyspaces.log, log::key(first), record.finish());
         } else if batch.len() == 0 {
@@ -380,13 +402,19 @@ impl<S: Sink> Thread<S> {
 
     /// Puts a unit into the group's batch and its log record.
     fn write(&self, unit: &Unit, writing: &mut Writing) {
+        if let Unit::Rekey(rekey) = unit
+            && let Err(error) = self.write_rekey(rekey, writing)
+        {
+            tracing::error!(%error, "an object cannot be read, and keeps its key");
+            writing.unread.insert(rekey.object.clone());
+            return;
+        }
         for part in unit.parts() {
             match part {
                 Unit::Change(change) => self.write_change(change, writing),
                 Unit::Forget(forget) => self.write_forget(forget, writing),
-                Unit::Rekey(rekey) => self.write_rekey(rekey, writing),
                 Unit::Upkeep(upkeep) => self.write_upkeep(upkeep, writing),
-                Unit::Note(_) | Unit::Together(..) => {}
+                Unit::Note(_) | Unit::Together(..) | Unit::Rekey(_) => {}
             }
             for case in part.cases() {
                 case.write(&mut writing.batch, &self.store.keyspaces.meta, writing.revision);

@@ -163,6 +163,17 @@ impl Unit {
         }
     }
 
+    /// The objects that it writes or says something of.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &ObjectId> {
+        self.parts().iter().filter_map(|part| match part {
+            Self::Change(change) => Some(&change.object),
+            Self::Note(note) => Some(&note.object),
+            Self::Forget(forget) => Some(&forget.object),
+            Self::Rekey(rekey) => Some(&rekey.object),
+            Self::Together(..) | Self::Upkeep(_) => None,
+        })
+    }
+
     /// Whether it is a commit unit of the log.
     pub(crate) fn takes_revision(&self) -> bool {
         !matches!(self, Self::Upkeep(_))

@@ -160,6 +160,11 @@ impl ReadView {
         value.map(|value| Ok(Migration::decode(&key, &value)?)).transpose()
     }
 
+    /// Whether a shard holds no row. Takes its time where many were removed.
+    pub fn holds_nothing(&self, shard: ShardId) -> Result<bool, ReadError> {
+        Ok(self.snapshot.iter(self.keyspaces.shard(shard)?).next().transpose()?.is_none())
+    }
+
     /// What stands in a shard between two spots.
     pub fn standing(&self, shard: ShardId, first: Spot, end: Spot) -> Result<Moved, ReadError> {
         migrate::standing(self, self.keyspaces.shard(shard)?, first, end)

@@ -171,7 +171,11 @@ pub const MIGRATIONS_RUNNING_MAX: usize = 8;
 /// How long a step of a migration may keep the commits waiting: longer ones make the next steps smaller, in microseconds.
 pub const MIGRATION_STEP_US_AIM: u64 = 2_000;
 /// A migration rests so many times as long as its step took, so that most of the committing thread is for others.
-pub const MIGRATION_RESTS: u32 = 4;
+pub const MIGRATION_RESTS: u32 = 3;
+/// Where it meets a queue, it rests up to so many times as long.
+pub const MIGRATION_RESTS_MAX: u32 = 96;
+/// The queue that a step may meet, in microseconds: behind a longer one migrations rest longer, until it is short again.
+pub const MIGRATION_QUEUE_US_AIM: u64 = 8_000;
 /// Objects that a step of a re-key looks at.
 pub const REKEY_STEP_OBJECTS: usize = 64;
 /// Objects that a step of a migration moves at most.
@@ -376,6 +380,7 @@ const _: () = assert!(SPANS_A_BATCH_MAX <= SPANS_QUEUED_MAX);
 const _: () = assert!(SHARDS_MIN <= SHARDS_DEFAULT && SHARDS_DEFAULT <= SHARDS_MAX);
 const _: () = assert!(SHARDS_MAX as usize + KEYSPACES_BESIDE_SHARDS <= KEYSPACES_MAX);
 const _: () = assert!(1 <= OWNERS_DEFAULT && OWNERS_DEFAULT <= OWNERS_MAX);
+const _: () = assert!(MIGRATION_RESTS <= MIGRATION_RESTS_MAX);
 const _: () = assert!(MIGRATION_STEP_BYTES_MAX <= GROUP_BYTES_MAX);
 const _: () = assert!(ACTION_IDS_MIN <= ACTION_IDS_DEFAULT && ACTION_IDS_DEFAULT <= ACTION_IDS_MAX);
 const _: () = assert!(ACTION_IDS_DEFAULT <= LOG_CHANGES_DEFAULT && LOG_CHANGES_DEFAULT <= LOG_CHANGES_MAX);

@@ -186,7 +186,7 @@ async fn measure(host: &Host, seconds: u64) -> anyhow::Result<Outcome> {
             _ => phases.push(Phase::of(ratios)),
         }
     }
-    let migrations = operator.migrations().await?;
+    let migrations = operator.migrations(256).await?;
     let of_kind = |kind: &str| migrations.iter().filter(|it| it["kind"] == kind).count() as u64;
     let decisions = operator.told(ReadShards::Decisions { limit: 256 }).await?;
     let refused =

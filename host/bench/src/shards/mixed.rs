@@ -15,6 +15,8 @@ use crate::pipe::{self, Caller};
 
 /// Requests under way on one connection at most; more are late.
 const UNDER_WAY: usize = 256;
+/// As many are under way where it is measured how many there can be.
+const UNDER_WAY_AT_PEAK: usize = 32;
 
 /// Which object is asked for next, of so many.
 pub(crate) trait Choice: Send + 'static {
@@ -195,12 +197,13 @@ impl<C: Choice> Connection<C> {
     ) -> anyhow::Result<Came> {
         let mut came = Came { tally: Tally::new(window), requests: 0, failed: 0, stale: 0, latency_us_max: 0 };
         let mut under_way: Vec<Option<UnderWay>> = (0..UNDER_WAY).map(|_| None).collect();
-        let mut free: VecDeque<usize> = (0..UNDER_WAY).collect();
+        let places = if each.is_some() { UNDER_WAY } else { UNDER_WAY_AT_PEAK };
+        let mut free: VecDeque<usize> = (0..places).collect();
         let mut due = Instant::now();
         loop {
             let now = Instant::now();
             let over = window.is_over(now);
-            if over && free.len() == UNDER_WAY {
+            if over && free.len() == places {
                 return Ok(came);
             }
             while !over && !free.is_empty() && each.is_none_or(|_| due <= now) {

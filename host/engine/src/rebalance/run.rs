@@ -1,11 +1,12 @@
 //! Making the steps of those that run.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ostrakon_store::{Chunk, Course, Does, Ended, Migration, Steer};
 use ostrakon_wire::bounds::{
-    COMMIT_QUEUE_CHANGES_MAX, MIGRATION_RESTS, MIGRATION_STEP_BYTES_MAX, MIGRATION_STEP_OBJECTS_MAX,
+    MIGRATION_QUEUE_US_AIM, MIGRATION_RESTS, MIGRATION_RESTS_MAX, MIGRATION_STEP_BYTES_MAX, MIGRATION_STEP_OBJECTS_MAX,
     MIGRATION_STEP_US_AIM,
 };
 
@@ -59,10 +60,20 @@ impl Shared {
         rest.unwrap_or(IDLE)
     }
 
-    /// Most of the time is for others, all the more where much waits to be committed.
+    /// Most of the time is for others, all the more where they wait.
     fn rest_after(&self, took: Duration) -> Duration {
-        let crowded = self.owner.waiting() * 4 > COMMIT_QUEUE_CHANGES_MAX;
-        took * MIGRATION_RESTS * if crowded { 4 } else { 1 }
+        took * self.rests.load(Ordering::Relaxed)
+    }
+
+    /// A step has met a queue so long: what others meet, too.
+    pub(super) fn met(&self, queue: Duration) {
+        let rests = self.rests.load(Ordering::Relaxed);
+        let next = match queue.as_micros() as u64 {
+            us if us > MIGRATION_QUEUE_US_AIM => rests * 2,
+            us if us < MIGRATION_QUEUE_US_AIM / 2 => rests - rests / 8,
+            _ => rests,
+        };
+        self.rests.store(next.clamp(MIGRATION_RESTS, MIGRATION_RESTS_MAX), Ordering::Relaxed);
     }
 
     async fn stop(&self, number: u64, reason: &NotMoved) {
@@ -80,8 +91,10 @@ impl Shared {
         let objects_max = self.pace.lock().get(&number).copied();
         let objects_max = objects_max.or(self.step_objects).unwrap_or(FIRST_STEP_OBJECTS);
         let does = Does::Advance { number, objects_max, bytes_max: MIGRATION_STEP_BYTES_MAX };
+        let asked = self.owner.clock().instant();
         let step = self.step(does).await?;
         let stepped = stepped(&step);
+        self.met(self.owner.clock().instant().duration_since(asked).saturating_sub(stepped.took));
         let (took, chunk) = (stepped.took, stepped.chunk.expect("what moves tells what"));
         let next = match took.as_micros() as u64 {
             us if us > MIGRATION_STEP_US_AIM => objects_max / 2,
@@ -119,6 +132,18 @@ impl Shared {
     pub(super) async fn end(&self, migration: &Migration) -> Result<(), NotMoved> {
         let number = migration.number;
         let ended = if migration.back { Ended::Undone } else { Ended::Done };
+        if let Some(moving) = migration.moving() {
+            // Who has given all away holds nothing: looked at here, since it takes its time where much was removed.
+            let view = self.owner.views().latest();
+            let (map, gone) = match migration.back {
+                true => (view.map().undone(moving.from), moving.to),
+                false => (view.map().finished(moving.from), moving.from),
+            };
+            let goes = map.is_ok_and(|map| map.index_of(gone).is_none());
+            if goes && !view.holds_nothing(gone).map_err(|error| NotMoved::Refused(error.to_string()))? {
+                return Err(NotMoved::Refused(format!("shard {gone} has given all away and still holds rows")));
+            }
+        }
         self.step(Does::End { number, ended }).await?;
         self.pace.lock().remove(&number);
         tracing::info!(number, ?ended, "a migration has ended");
