@@ -4,6 +4,7 @@
 //! every number comes from answers or from the host's own counts.
 
 mod candidates;
+mod moves;
 mod together;
 mod transfers;
 
@@ -30,6 +31,7 @@ use crate::serve::{StoreArgs, print_next_steps};
 use crate::stop;
 use crate::summary::Summary;
 use candidates::Candidates;
+use moves::Moves;
 use together::Together;
 use transfers::Transfers;
 
@@ -79,7 +81,8 @@ when the write has been ordered. Where an object lives is decided by a shard-key
 many clients change one object at once and leave it to the host: each action waits for its turn, a \
 reconciliation policy judges it again on what stands there then, and nobody comes back; that policy is swapped \
 meanwhile. All policies are WebAssembly components. A candidate for shard keys is asked beside the one \
-that decides, to see what it would change.";
+that decides, to see what it would change. While others transfer between objects, the fullest shard is split \
+in two and joined again.";
 
 /// The part that is played slowly enough to be watched: so many events, so many times faster than their own times.
 const WATCHED_EVENTS: usize = 960;
@@ -218,7 +221,8 @@ async fn tell(player: &Player, config: &ClientConfig, played: &Played, json: boo
     }
     let (together, swaps) = tokio::join!(Together::play(config), candidates::swap(player.client()));
     let (together, candidates) = (together?, Candidates::end(player.client(), swaps?).await?);
-    let transfers = Transfers::play(config).await?;
+    let (transfers, moves) = tokio::join!(Transfers::play(config), Moves::play(player.client()));
+    let (transfers, moves) = (transfers?, moves?);
     facts["policies"] = self::facts(player).await?["policies"].take();
     if json {
         let fields = played.summary.fields().set("requests_per_s", per_second);
@@ -231,6 +235,7 @@ async fn tell(player: &Player, config: &ClientConfig, played: &Played, json: boo
             .set("shards_of_host", shards.1)
             .set("together", together.json())
             .set("transfers", transfers.json())
+            .set("moves", moves.json())
             .set("candidates", candidates.json())
             .print();
     }
@@ -241,6 +246,7 @@ async fn tell(player: &Player, config: &ClientConfig, played: &Played, json: boo
     tell_decisions(&facts)?;
     say(&together.line())?;
     say(&transfers.line())?;
+    say(&moves.line())?;
     say(&candidates.line())
 }
 

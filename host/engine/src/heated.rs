@@ -22,7 +22,7 @@ const BYTES_PER_US: f32 = 512.0;
 /// How long a request waits for what a policy is told.
 const PATIENCE: Duration = Duration::from_micros(500);
 /// What is told of a client of which nothing is known.
-const UNKNOWN: policy::Heat =
+pub(crate) const UNKNOWN: policy::Heat =
     policy::Heat { client_ppm: 0, type_ppm: 0, window_ppm: 0, write_ppm: 0, callers: 0, idle_ms: u64::MAX, shards: 0 };
 /// How often it is looked how many requests there are.
 const LOOK_MS: u64 = 100;
@@ -84,7 +84,7 @@ impl Heated {
             // Not every so many-th: what comes in a rhythm would be told of always or never.
             let draw = self.draws.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
             let draw = (draw ^ draw >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            if (draw >> 32) as u32 % one_in != 0 {
+            if !((draw >> 32) as u32).is_multiple_of(one_in) {
                 return None;
             }
         }

@@ -8,6 +8,7 @@
 mod begin;
 mod limits;
 mod plan;
+mod propose;
 mod rekey;
 mod run;
 
@@ -30,6 +31,10 @@ use crate::owner::{NotWritten, Owner, durable};
 use crate::policies::Policies;
 pub(crate) use begin::Wanted;
 use plan::Planning;
+use propose::Proposals;
+
+/// Every so many times it is looked whether objects have outgrown their keys.
+const LOOKS_AT_KEYS: u32 = 10;
 
 /// How often the planner is asked.
 const PLAN_EVERY: Duration = Duration::from_secs(1);
@@ -55,6 +60,7 @@ pub(crate) struct Shared {
     /// Nothing moves until somebody lets it.
     halted: AtomicBool,
     planning: Mutex<Planning>,
+    proposals: Mutex<Proposals>,
     /// Who changes what the planner goes by does so alone.
     keeping: tokio::sync::Mutex<()>,
     /// How many times as long as a step migrations rest behind it.
@@ -145,6 +151,7 @@ impl Rebalancer {
             beginning: tokio::sync::Mutex::default(),
             halted: AtomicBool::new(false),
             keeping: tokio::sync::Mutex::default(),
+            proposals: Mutex::default(),
             planning: Mutex::new(Planning::new(moves.owners)),
             rests: AtomicU32::new(MIGRATION_RESTS),
             pace: Mutex::default(),
@@ -158,7 +165,8 @@ impl Rebalancer {
     }
 
     pub(crate) fn start(&mut self) -> std::io::Result<()> {
-        let works: [(&str, fn(&Shared, &Runtime)); 2] = [("migrate", Shared::run), ("plan", Shared::plan)];
+        type Work = fn(&Shared, &Runtime);
+        let works: [(&str, Work); 2] = [("migrate", Shared::run), ("plan", Shared::plan)];
         for (name, work) in works {
             let shared = Arc::clone(&self.shared);
             let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -226,9 +234,17 @@ impl Shared {
 
     /// Looks every second what is to be done.
     fn plan(&self, runtime: &Runtime) {
-        while self.rest_until_stop(PLAN_EVERY) {
+        for look in 1_u32.. {
+            if !self.rest_until_stop(PLAN_EVERY) {
+                return;
+            }
             // What panics has said so; the next look is taken all the same.
-            let look = || runtime.block_on(self.plan_once());
+            let look = || {
+                runtime.block_on(self.plan_once());
+                if look.is_multiple_of(LOOKS_AT_KEYS) {
+                    runtime.block_on(self.propose_once());
+                }
+            };
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
         }
     }

@@ -117,7 +117,7 @@ fn a_policy_is_told_shares_of_all_and_nothing_of_what_is_not_known() {
             data_type,
             timestamp_ms: window * hour_ms,
             key: ShardKey::new(u64::MAX / 4 * (at_ms % 3)),
-            caller: at_ms % 5,
+            caller: 1 + at_ms % 5,
             ..write(at_ms % 3)
         };
         heat.touch(START_MS + at_ms, &of("c", "t", 1));
@@ -198,7 +198,7 @@ fn speed() {
         for (index, (client, object)) in wanted.iter().enumerate() {
             now_ms += u64::from(index % 100 == 0);
             let client = &clients[*client];
-            let caller = object % 64;
+            let caller = 1 + object % 64;
             let key = ShardKey::new(mixed(*object));
             heat.touch(now_ms, &Touch { client, key, caller, ..write(mixed(*object)) });
         }

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ostrakon_core::load::{Health, ShardLoad};
 use ostrakon_core::planner::{Decision, Limits, Memory, OwnerState, What, plan};
 use ostrakon_store::{Course, Ended, ReadView};
+use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::SHARD_EVENTS_MAX;
 use ostrakon_wire::value::{Map, Value};
-use ostrakon_wire::{ShardId, TimestampMs};
 
 use super::{NotMoved, Shared, Wanted, limits};
 
 /// Who asks for what the planner decides.
-const PLANNER: &str = "planner";
+pub(super) const PLANNER: &str = "planner";
 /// What is decided while the planner is paused stands so long, and is then decided anew.
 const STANDS_MS: u64 = 30_000;
 
@@ -24,15 +24,7 @@ pub(super) struct Planning {
     begun: BTreeMap<u64, ShardId>,
     /// What it has decided and may not do yet, and since when.
     standing: Vec<(u64, Decision)>,
-    told: VecDeque<Told>,
-}
-
-/// A decision, and what became of it.
-#[derive(Debug, Clone)]
-struct Told {
-    at: TimestampMs,
-    decision: Decision,
-    became: Option<String>,
+    told: VecDeque<Map>,
 }
 
 impl Planning {
@@ -46,8 +38,8 @@ impl Planning {
         }
     }
 
-    fn tell(&mut self, at: TimestampMs, decision: Decision, became: Option<String>) {
-        self.told.push_front(Told { at, decision, became });
+    fn tell(&mut self, facts: Map) {
+        self.told.push_front(facts);
         self.told.truncate(SHARD_EVENTS_MAX);
     }
 }
@@ -71,7 +63,7 @@ impl Shared {
         };
         for decision in decided {
             match decision.what {
-                What::Refuse { .. } => self.planning.lock().tell(self.owner.clock().now(), decision, None),
+                What::Refuse { .. } => self.tell(facts_of(&decision, None)),
                 _ => self.planning.lock().standing.push((now_ms, decision)),
             }
         }
@@ -89,7 +81,7 @@ impl Shared {
             let (shard, wanted) = (decision.what.shard(), wanted(&decision.what));
             let Some(wanted) = wanted else { continue };
             let begun = self.begin(&wanted, &decision.reason.to_string(), PLANNER).await;
-            let (at, mut planning) = (self.owner.clock().now(), self.planning.lock());
+            let mut planning = self.planning.lock();
             let became = match begun {
                 Ok(number) => {
                     planning.begun.insert(number, shard);
@@ -100,8 +92,15 @@ impl Shared {
                     format!("not done: {}", words(&reason))
                 }
             };
-            planning.tell(at, decision, Some(became));
+            drop(planning);
+            self.tell(facts_of(&decision, Some(&became)));
         }
+    }
+
+    /// Remembers something that was decided, as it is told.
+    pub(super) fn tell(&self, mut facts: Map) {
+        facts.insert("at-ms".to_owned(), Value::Integer(self.owner.clock().now().get() as i64));
+        self.planning.lock().tell(facts);
     }
 
     /// The load of every shard.
@@ -143,15 +142,14 @@ impl Shared {
         let mut memory = planning.memory.clone();
         drop(planning);
         would.extend(plan(view.map(), &loads, &self.owner_states(), &limits, &mut memory, now_ms));
-        let told = would.iter().map(|decision| facts_of(decision, None, None)).collect();
+        let told = would.iter().map(|decision| Value::Map(facts_of(decision, None))).collect();
         self.with_state(Map::from([("decisions".into(), Value::Array(told))]))
     }
 
     /// What was decided and refused, newest first.
     pub(crate) fn decisions(&self, limit: usize) -> Map {
         let planning = self.planning.lock();
-        let told = planning.told.iter().take(limit);
-        let told = told.map(|Told { at, decision, became }| facts_of(decision, Some(*at), became.as_deref())).collect();
+        let told = planning.told.iter().take(limit).cloned().map(Value::Map).collect();
         drop(planning);
         self.with_state(Map::from([("decisions".into(), Value::Array(told))]))
     }
@@ -322,7 +320,7 @@ fn words(reason: &NotMoved) -> String {
     }
 }
 
-fn facts_of(decision: &Decision, at: Option<TimestampMs>, became: Option<&str>) -> Value {
+fn facts_of(decision: &Decision, became: Option<&str>) -> Map {
     let text = |words: String| Value::Text(words);
     let other =
         |other: &ostrakon_core::planner::Alternative| text(format!("{} (score {:.3})", other.what, other.score));
@@ -336,7 +334,6 @@ fn facts_of(decision: &Decision, at: Option<TimestampMs>, became: Option<&str>) 
     if let What::Refuse { why, .. } = &decision.what {
         facts.insert("refused".to_owned(), text(why.name().to_owned()));
     }
-    facts.extend(at.map(|at| ("at-ms".to_owned(), Value::Integer(at.get() as i64))));
     facts.extend(became.map(|became| ("became".to_owned(), text(became.to_owned()))));
-    Value::Map(facts)
+    facts
 }

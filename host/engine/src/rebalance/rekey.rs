@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ostrakon_core::keys;
+use ostrakon_core::policy::Heat;
 use ostrakon_store::{CommitError, Does, Migration, Moved, ReadError, Steer};
 use ostrakon_wire::bounds::REKEY_STEP_OBJECTS;
 use ostrakon_wire::{ObjectId, ShardKey, TimestampMs};
@@ -41,6 +42,17 @@ impl Shared {
     /// The key that the policy wants for an object which has one.
     fn wanted_key(&self, object: &ObjectId, timestamp: TimestampMs, recorded: ShardKey) -> Option<ShardKey> {
         let heat = self.heated.for_policy(object, timestamp, &self.owner.map());
+        self.wanted_of(object, timestamp, recorded, heat)
+    }
+
+    /// The same, where this is what is known of its use.
+    pub(super) fn wanted_of(
+        &self,
+        object: &ObjectId,
+        timestamp: TimestampMs,
+        recorded: ShardKey,
+        heat: Heat,
+    ) -> Option<ShardKey> {
         let decision = self.policies.shard_key.place(&placing(object, timestamp, recorded.get(), heat));
         match decision.result {
             Ok(placement) => Some(keys::fill(placement, object.name())),

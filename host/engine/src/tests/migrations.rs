@@ -219,3 +219,60 @@ async fn who_follows_the_map_is_told_of_the_next_epoch_and_not_before() {
     change(&bed.engine, ShardChange::Move { shard: ShardId::new(0), owner: 2 }).await.unwrap();
     assert!(following.await.unwrap().decided.epoch > first);
 }
+
+/// Objects lie together until their client's use is known, and then apart.
+struct ByUse;
+
+const TOGETHER: Placement = Placement { key: 1 << 60, bits: 8 };
+const APART: Placement = Placement { key: 9 << 60, bits: 4 };
+
+impl ShardKeyPolicy for ByUse {
+    fn place(&self, placing: &Placing<&str>) -> Decision<Placement> {
+        let hot = placing.heat.client_ppm > 900_000 && placing.client == "busy";
+        let result = Ok(if hot { APART } else { TOGETHER });
+        Decision { generation: Generation::new(1), result }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_that_have_outgrown_their_key_keep_it_or_others_lose_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let contrary = Arc::new(Contrary { faulty: AtomicBool::new(false), placed: AtomicU64::new(0) });
+    let policies = Policies {
+        shard_key: Arc::new(ByUse),
+        prediction: Arc::clone(&contrary) as _,
+        reconciliation: contrary,
+        keeper: Arc::new(crate::Unkept),
+    };
+    let engine = Engine::start(StoreConfig::new(folder.path().join("data"), LogId::new(1)), policies).unwrap();
+    let put = |client: &str, number: usize| {
+        let object = ObjectId::new(client, "volume", &name(number)).unwrap();
+        let (action, target) = (Action::Put(structured(json!({"n": 1}))), Target { object, shard_key: None });
+        Perform { target, action, known: None, action_id: None, on_conflict: OnConflict::Reject }
+    };
+    // Nothing is known when the first is made: it lies where quiet ones do, and so does what an operator has put elsewhere.
+    act(&engine, put("busy", 0)).await.unwrap();
+    act(&engine, put("quiet", 0)).await.unwrap();
+    let elsewhere = ShardKey::new(5 << 60);
+    let object = ObjectId::new("quiet", "volume", &name(0)).unwrap();
+    change(&engine, ShardChange::RekeyObject { object: object.clone(), shard_key: Some(elsewhere) }).await.unwrap();
+    for _ in 0..200 {
+        act(&engine, put("busy", 0)).await.unwrap();
+    }
+    engine.rebalancer.shared().propose_once().await;
+    let decisions = told(&engine, ReadShards::Decisions { limit: 5 }, "decisions").await;
+    assert_eq!(decisions.first().and_then(|it| it.get("what")), Some(&Value::Text("re-key busy/volume".into())));
+    let number = told(&engine, ReadShards::Migrations { limit: 5 }, "migrations").await;
+    wait_for(&engine, number_in(&number[0], "migration"), "done").await;
+    let key_of = |target: Target| async {
+        match engine.handle(&Operation::Read(target), Context::default()).await.unwrap() {
+            Reply::Object(object) => object.shard_key,
+            other => panic!("{other:?}"),
+        }
+    };
+    let busy = ObjectId::new("busy", "volume", &name(0)).unwrap();
+    assert_eq!(key_of(Target { object: busy, shard_key: None }).await.get() >> 60, 9, "it has come apart");
+    // What lies elsewhere for another reason is no business of the planner's.
+    engine.rebalancer.shared().propose_once().await;
+    assert_eq!(key_of(Target { object, shard_key: None }).await, elsewhere);
+}

@@ -20,9 +20,12 @@ use crate::record::migration::{Course, ENDED_PREFIX, Ended, Migration, Moved, ke
 use crate::record::{locator, meta, row};
 use crate::view::ReadView;
 
+/// A row as it stands on disk: its key and its value.
+type Pair = (fjall::Slice, fjall::Slice);
+
 /// Rows that are to move.
 struct Rows {
-    rows: Vec<(fjall::Slice, fjall::Slice)>,
+    rows: Vec<Pair>,
     moved: Moved,
     /// The cursor behind them.
     cursor: Spot,
@@ -245,7 +248,7 @@ impl<S: Sink> Thread<S> {
     }
 
     /// The versions of an object that is to stand elsewhere, and its first one.
-    fn rows_to_rekey(&self, rekey: &Rekey) -> Result<(Vec<(fjall::Slice, fjall::Slice)>, Version), ReadError> {
+    fn rows_to_rekey(&self, rekey: &Rekey) -> Result<(Vec<Pair>, Version), ReadError> {
         let view = self.store.views.latest();
         let rows =
             view.snapshot.prefix(view.table_of(rekey.from)?, row::prefix(rekey.from)).collect::<Result<_, _>>()?;
@@ -258,7 +261,7 @@ impl<S: Sink> Thread<S> {
         let Rekey { object, from, to, .. } = rekey;
         let (rows, first) = self.rows_to_rekey(rekey)?;
         let (Some(source), Some(target)) = (self.table_of(*from), self.table_of(*to)) else { return Ok(()) };
-        let read = |(key, value): (fjall::Slice, fjall::Slice)| Ok((row::parse_key(&key)?.1, key, value));
+        let read = |(key, value): Pair| Ok((row::parse_key(&key)?.1, key, value));
         let rows = rows.into_iter().map(read).collect::<Result<Vec<_>, ReadError>>()?;
         for (version, key, value) in rows {
             writing.batch.remove(source, key);
@@ -297,7 +300,7 @@ pub(crate) fn digest(key: &[u8], value: &[u8]) -> u64 {
     xxh3_64(key) ^ xxh3_64(value).rotate_left(17)
 }
 
-fn moved_of(rows: &[(fjall::Slice, fjall::Slice)], objects: usize) -> Moved {
+fn moved_of(rows: &[Pair], objects: usize) -> Moved {
     rows.iter().fold(Moved { objects: objects as u64, ..Moved::default() }, |sum, (key, value)| {
         let bytes = (key.len() + value.len()) as u64;
         sum.and(Moved { objects: 0, rows: 1, bytes, checksum: digest(key, value) })
@@ -306,10 +309,10 @@ fn moved_of(rows: &[(fjall::Slice, fjall::Slice)], objects: usize) -> Moved {
 
 /// Collects whole objects from rows in order, as many as may be; `None` as cursor where there are no more.
 fn collect(
-    pairs: impl Iterator<Item = fjall::Result<(fjall::Slice, fjall::Slice)>>,
+    pairs: impl Iterator<Item = fjall::Result<Pair>>,
     objects_max: usize,
     bytes_max: usize,
-) -> Result<(Vec<(fjall::Slice, fjall::Slice)>, usize, Option<Spot>), ReadError> {
+) -> Result<(Vec<Pair>, usize, Option<Spot>), ReadError> {
     let (mut rows, mut objects, mut bytes) = (Vec::new(), 0, 0);
     let mut at: Option<Spot> = None;
     for pair in pairs {
