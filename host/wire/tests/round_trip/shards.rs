@@ -50,11 +50,11 @@ fn what_is_asked_of_shards_is_held_to_its_fields() {
     let shard = (27, uint(3));
     refused("no change", Draft::with_body(23, &[]).bytes(), Code::Malformed);
     refused("no such change", change(99, &[]).bytes(), Code::Malformed);
-    taken("a split in the middle", change(1, &[shard.clone()]).bytes());
+    taken("a split in the middle", change(1, std::slice::from_ref(&shard)).bytes());
     taken("a split at a key", change(1, &[(9, uint(7)), shard.clone()]).bytes());
     refused("a split of nothing", change(1, &[]).bytes(), Code::Malformed);
     refused("a merge with an owner", change(2, &[shard.clone(), (32, uint(1))]).bytes(), Code::Malformed);
-    refused("a move to nobody", change(3, &[shard.clone()]).bytes(), Code::Malformed);
+    refused("a move to nobody", change(3, std::slice::from_ref(&shard)).bytes(), Code::Malformed);
     refused("a shard beyond the numbers", change(4, &[(27, uint(1 << 32))]).bytes(), Code::Malformed);
     refused("a re-key of nobody", change(6, &[]).bytes(), Code::Malformed);
     refused("one key for many", change(6, &[(6, text("acme")), (9, uint(7))]).bytes(), Code::Malformed);
