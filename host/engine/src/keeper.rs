@@ -153,7 +153,8 @@ impl Shared {
 
     fn drop_all(&self, found: Found) {
         let mut pending: VecDeque<Pending> = VecDeque::new();
-        let chunks = found.versions.chunks(RETENTION_DROPPED_MAX).map(|chunk| Upkeep::Drop(chunk.to_vec()));
+        // The oldest first: what stays of an object, should it not come to all, has no hole.
+        let chunks = found.versions.rchunks(RETENTION_DROPPED_MAX).map(|chunk| Upkeep::Drop(chunk.to_vec()));
         for upkeep in chunks {
             // What cannot go now goes when it is found again.
             match self.owner.upkeep(upkeep) {

@@ -366,10 +366,12 @@ impl Owner {
                 return Step::Load { whole: false };
             }
             Look::Tip(tip) => (tip.head.clone(), true),
-            Look::Known(known) => match loaded.filter(|loaded| loaded.version == known.version) {
-                Some(loaded) => (loaded, false),
-                None => (known.clone(), false),
-            },
+            Look::Known(known) => {
+                match loaded.filter(|loaded| (loaded.version, loaded.place) == (known.version, known.place)) {
+                    Some(loaded) => (loaded, false),
+                    None => (known.clone(), false),
+                }
+            }
         };
         let judged = match purpose {
             Purpose::Confirm => match check(intent, &head) {

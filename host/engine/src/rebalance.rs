@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ostrakon_store::{CommitError, Does, NotStepped, Step, Stepped, Upkeep};
+use ostrakon_store::{CommitError, Does, NotStepped, ReadError, Step, Stepped, Upkeep};
 use ostrakon_wire::bounds::MIGRATION_RESTS;
 use ostrakon_wire::{Code, MapEpoch, WireError};
 use parking_lot::{Condvar, Mutex};
@@ -113,6 +113,7 @@ impl NotMoved {
             Self::Failed(NotWritten::Commit(error @ CommitError::Fenced)) => {
                 WireError::new(Code::ShardUnavailable, error.to_string())
             }
+            Self::Failed(NotWritten::Read(error @ ReadError::Busy)) => overloaded(error.to_string()),
             Self::Failed(NotWritten::Read(error)) => WireError::new(Code::ShardUnavailable, error.to_string()),
             Self::Failed(_) => overloaded("too much is waiting to be committed"),
         }
@@ -123,10 +124,9 @@ impl From<NotStepped> for NotMoved {
     fn from(reason: NotStepped) -> Self {
         match reason {
             NotStepped::NoMigration(_) => Self::Unknown(reason.to_string()),
-            NotStepped::Held(_) => Self::Busy(reason.to_string()),
-            NotStepped::Map(_) | NotStepped::NoShard(_) | NotStepped::NotThere(_) | NotStepped::Read(_) => {
-                Self::Refused(reason.to_string())
-            }
+            // It was called off at its end, or is held back: it is looked at again.
+            NotStepped::Held(_) | NotStepped::NotThere(_) => Self::Busy(reason.to_string()),
+            NotStepped::Map(_) | NotStepped::NoShard(_) | NotStepped::Read(_) => Self::Refused(reason.to_string()),
         }
     }
 }
@@ -267,9 +267,13 @@ impl Shared {
         let pending = self.owner.upkeep(Upkeep::Migrate(Arc::clone(&step))).map_err(NotMoved::Failed)?;
         let outcome = pending.await.unwrap_or(Err(CommitError::Stopped));
         match step.done() {
-            Some(Ok(stepped)) => {
-                let epoch = stepped.view.map().epoch();
-                self.epochs.send_if_modified(|known| std::mem::replace(known, epoch) != epoch);
+            Some(Ok(_)) => {
+                let epoch = self.owner.map().epoch();
+                self.epochs.send_if_modified(|known| {
+                    let later = epoch > *known;
+                    *known = epoch.max(*known);
+                    later
+                });
                 Ok(step)
             }
             Some(Err(reason)) => Err(reason.clone().into()),

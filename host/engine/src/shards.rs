@@ -77,7 +77,7 @@ impl Engine {
         let moves = self.rebalancer.shared();
         let wanted = match change {
             ShardChange::Split { shard, at } => Wanted::Split { shard: *shard, at: *at, owner: None },
-            ShardChange::Merge(left) => Wanted::Merge { left: *left, into_left: false },
+            ShardChange::Merge(left) => Wanted::Merge { left: *left, right: None },
             ShardChange::Move { shard, owner } => Wanted::Move { shard: *shard, owner: *owner },
             ShardChange::Rekey { client, data_type } => {
                 Wanted::Rekey(ObjectId::text_prefix(client, data_type.as_deref(), None))

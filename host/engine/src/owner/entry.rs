@@ -289,9 +289,9 @@ impl Stripe {
 
     /// Takes the object for a load; nobody else touches it until the load ends.
     pub(crate) fn begin_load(&mut self, object: &ObjectId) {
+        assert!(!self.under_way.contains_key(object), "a load begins where nothing is under way");
         self.heads.remove(object);
-        let before = self.under_way.insert(object.clone(), UnderWay::Loading(Vec::new()));
-        assert!(before.is_none(), "a load begins where nothing is under way");
+        self.under_way.insert(object.clone(), UnderWay::Loading(Vec::new()));
     }
 
     /// Ends a load.

@@ -9,7 +9,7 @@ use ostrakon_wire::bounds::MIGRATIONS_RUNNING_MAX;
 use ostrakon_wire::{ShardId, ShardKey};
 
 use super::{NotMoved, Shared};
-use crate::owner::NotWritten;
+use crate::owner::{NotWritten, Owner};
 
 /// A migration that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub(crate) enum Wanted {
     /// The keys of a shard from one on become a shard of their own; without a key: from the middle of its objects on. Without
     /// an owner it stays with the one that it has.
     Split { shard: ShardId, at: Option<ShardKey>, owner: Option<u32> },
-    /// A shard and the next one become one: this one, or the one that holds more.
-    Merge { left: ShardId, into_left: bool },
+    /// A shard and the next one become one: this one where the next one is named, else the one that holds more.
+    Merge { left: ShardId, right: Option<ShardId> },
     /// A shard goes to another owner.
     Move { shard: ShardId, owner: u32 },
     /// The objects whose texts begin so come under the keys that the policy wants.
@@ -36,10 +36,11 @@ impl Shared {
         let started = self.owner.clock().instant();
         let (course, new) = match wanted {
             Wanted::Split { shard, at, owner } => self.split(&view, *shard, *at, *owner).await?,
-            Wanted::Merge { left, into_left } => (merge(&view, *left, *into_left)?, None),
+            Wanted::Merge { left, right } => (merge(&view, *left, *right)?, None),
             Wanted::Move { shard, owner } => (self.to_owner(view.map(), *shard, *owner)?, None),
             Wanted::Rekey(prefix) => (Course::Rekey { prefix: prefix.clone(), after: String::new() }, None),
         };
+        let mut unused = new.as_ref().map(|new| Unused { owner: &self.owner, shard: Some(new.shard()) });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut migration = Migration::new(number, course, why, by, self.owner.clock().now());
         if new.is_some() {
@@ -52,11 +53,13 @@ impl Shared {
             migration.ended_at = migration.begun_at;
         }
         let made = new.as_ref().map(NewShard::shard);
+        if let Some(unused) = &mut unused {
+            unused.shard = None;
+        }
         let begun = self.step(Does::Begin(migration, new)).await;
-        if let (Err(_), Some(shard)) = (&begun, made)
-            && let Err(error) = self.owner.making().remove(shard)
-        {
-            tracing::warn!(%error, %shard, "a shard that was made for nothing stays until the next start");
+        // Where a persist has failed, the disk may name it.
+        if begun.is_err() && !self.owner.has_failed() {
+            drop(made.map(|shard| Unused { owner: &self.owner, shard: Some(shard) }));
         }
         begun?;
         tracing::info!(number, ?wanted, why, by, "a migration has begun");
@@ -119,8 +122,23 @@ impl Shared {
     }
 }
 
+/// A shard that was made and that nothing has begun with: taken away again, also where whoever asked for it is gone.
+struct Unused<'a> {
+    owner: &'a Owner,
+    shard: Option<ShardId>,
+}
+
+impl Drop for Unused<'_> {
+    fn drop(&mut self) {
+        let Some(shard) = self.shard else { return };
+        if let Err(error) = self.owner.making().remove(shard) {
+            tracing::warn!(%error, %shard, "a shard that was made for nothing stays until the next start");
+        }
+    }
+}
+
 /// The right one moves, or the one that holds less.
-fn merge(view: &ReadView, left: ShardId, into_left: bool) -> Result<Course, NotMoved> {
+fn merge(view: &ReadView, left: ShardId, named: Option<ShardId>) -> Result<Course, NotMoved> {
     let map = view.map();
     let index = map.index_of(left).ok_or_else(|| unknown(left))?;
     let Some(right) = map.ranges().get(index + 1).map(|range| range.shard) else {
@@ -128,9 +146,12 @@ fn merge(view: &ReadView, left: ShardId, into_left: bool) -> Result<Course, NotM
             "shard {left} has the last keys: there is no next one to merge it with"
         )));
     };
+    if named.is_some_and(|named| named != right) {
+        return Err(NotMoved::Refused(format!("shard {left} is followed by shard {right} now")));
+    }
     let rows = |shard| view.rows_about(shard).map_err(|error| NotMoved::Failed(NotWritten::Read(error)));
     let (from, to, index) =
-        if !into_left && rows(left)? < rows(right)? { (left, right, index) } else { (right, left, index + 1) };
+        if named.is_none() && rows(left)? < rows(right)? { (left, right, index) } else { (right, left, index + 1) };
     let (start, last) = (map.ranges()[index].start, map.end_of(index));
     Ok(Course::Merge(Moving { from, to, start, last, cursor: (start, 0) }))
 }

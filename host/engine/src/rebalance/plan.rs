@@ -22,6 +22,8 @@ pub(super) struct Planning {
     memory: Memory,
     /// What it has begun, by the shard that the planner knows it by.
     begun: BTreeMap<u64, ShardId>,
+    /// The shards of what it had begun and is done.
+    done: Vec<ShardId>,
     /// What it has decided and may not do yet, and since when.
     standing: Vec<(u64, Decision)>,
     told: VecDeque<Map>,
@@ -33,6 +35,7 @@ impl Planning {
             limits: limits::usual(owners),
             memory: Memory::default(),
             begun: BTreeMap::new(),
+            done: Vec::new(),
             standing: Vec::new(),
             told: VecDeque::new(),
         }
@@ -58,8 +61,16 @@ impl Shared {
             planning.take_up_own(&view);
             planning.learn_what_ended(&view, now_ms);
             let limits = planning.limits_now(&view);
-            let Planning { memory, .. } = &mut *planning;
-            plan(view.map(), &loads, &self.owner_states(), &limits, memory, now_ms)
+            let Planning { memory, done, .. } = &mut *planning;
+            let decided = plan(view.map(), &loads, &self.owner_states(), &limits, memory, now_ms);
+            // What was done and does not show in the map was changed by somebody since.
+            for shard in std::mem::take(done) {
+                let decided_now = decided.iter().any(|decision| decision.what.shard() == shard);
+                if !decided_now && memory.under_way().any(|what| what.shard() == shard) {
+                    memory.failed(shard, now_ms);
+                }
+            }
+            decided
         };
         for decision in decided {
             match decision.what {
@@ -266,8 +277,9 @@ impl Planning {
         for number in ended {
             let Some(shard) = self.begun.remove(&number) else { continue };
             let undone = view.migrated_as(number).ok().flatten().is_some_and(|it| it.ended == Some(Ended::Undone));
-            if undone {
-                self.memory.failed(shard, now_ms);
+            match undone {
+                true => self.memory.failed(shard, now_ms),
+                false => self.done.push(shard),
             }
         }
     }
@@ -307,7 +319,7 @@ fn what_of(course: &Course) -> Option<What> {
 fn wanted(what: &What) -> Option<Wanted> {
     match *what {
         What::Split { shard, at, owner } => Some(Wanted::Split { shard, at: Some(at), owner: Some(owner) }),
-        What::Merge { left, .. } => Some(Wanted::Merge { left, into_left: true }),
+        What::Merge { left, right } => Some(Wanted::Merge { left, right: Some(right) }),
         What::Move { shard, to } => Some(Wanted::Move { shard, owner: to }),
         What::Refuse { .. } => None,
     }

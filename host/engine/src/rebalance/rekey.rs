@@ -9,7 +9,7 @@ use ostrakon_wire::bounds::REKEY_STEP_OBJECTS;
 use ostrakon_wire::{ObjectId, ShardKey, TimestampMs};
 
 use super::{NotMoved, Shared};
-use crate::owner::{NotWritten, durable};
+use crate::owner::NotWritten;
 use crate::policies::placing;
 
 impl Shared {
@@ -30,13 +30,8 @@ impl Shared {
             }
             (None, None) => return Ok(None),
         };
-        match self.owner.rekey(object, wanted).await.map_err(NotMoved::Failed)? {
-            None => Ok(Some((wanted, false))),
-            Some(pending) => {
-                durable(pending).await.map_err(NotMoved::Failed)?;
-                Ok(Some((wanted, true)))
-            }
-        }
+        let moved = self.owner.rekey(object, wanted).await.map_err(NotMoved::Failed)?;
+        Ok(Some((wanted, moved)))
     }
 
     /// The key that the policy wants for an object which has one.
@@ -79,7 +74,12 @@ impl Shared {
             let objects = view.places(&prefix, behind.as_ref()).take(REKEY_STEP_OBJECTS);
             objects.map(|found| found.map(|(object, place)| (object, place, view.head(place)))).collect()
         };
-        let found: Vec<_> = self.owner.on_reader(read).await.map_err(read_failed)?;
+        let found: Vec<_> = match self.owner.on_reader(read).await {
+            Err(ReadError::Busy) => return Err(read_failed(ReadError::Busy)),
+            // Where objects cannot even be found somebody has to look.
+            Err(error) => return Err(NotMoved::Refused(error.to_string())),
+            Ok(found) => found,
+        };
         let Some(last) = found.last().map(|(object, ..)| object.as_text().to_owned()) else {
             self.end(migration).await?;
             return Ok(Duration::ZERO);

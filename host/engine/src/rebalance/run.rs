@@ -70,7 +70,7 @@ impl Shared {
         let rests = self.rests.load(Ordering::Relaxed);
         let next = match queue.as_micros() as u64 {
             us if us > MIGRATION_QUEUE_US_AIM => rests * 2,
-            us if us < MIGRATION_QUEUE_US_AIM / 2 => rests - rests / 8,
+            us if us < MIGRATION_QUEUE_US_AIM / 2 => rests - (rests / 8).max(1),
             _ => rests,
         };
         self.rests.store(next.clamp(MIGRATION_RESTS, MIGRATION_RESTS_MAX), Ordering::Relaxed);
@@ -88,6 +88,10 @@ impl Shared {
     /// Moves the next objects, and holds what has arrived against what has left.
     async fn advance(&self, migration: &Migration) -> Result<Duration, NotMoved> {
         let number = migration.number;
+        // What has not moved need not go back, also where the shard that was to take it is not served.
+        if migration.back && migration.moving().is_some_and(|moving| moving.cursor == (moving.start, 0)) {
+            return self.end(migration).await.map(|()| Duration::ZERO);
+        }
         let objects_max = self.pace.lock().get(&number).copied();
         let objects_max = objects_max.or(self.step_objects).unwrap_or(FIRST_STEP_OBJECTS);
         let does = Does::Advance { number, objects_max, bytes_max: MIGRATION_STEP_BYTES_MAX };

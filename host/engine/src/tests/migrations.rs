@@ -276,3 +276,38 @@ async fn objects_that_have_outgrown_their_key_keep_it_or_others_lose_theirs() {
     engine.rebalancer.shared().propose_once().await;
     assert_eq!(key_of(Target { object, shard_key: None }).await, elsewhere);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_object_that_comes_under_another_key_is_written_over_with_less_than_it_holds() {
+    let bed = Bed::new();
+    // More than is kept in memory of a head.
+    let large = "x".repeat(10_000);
+    act(&bed.engine, perform("large", Action::Put(structured(json!({"n": 0, "large": large}))), Some(0)))
+        .await
+        .unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let moving = {
+        let (engine, stop) = (Arc::clone(&bed.engine), Arc::clone(&stop));
+        tokio::spawn(async move {
+            for round in 0_u64.. {
+                if stop.load(Ordering::Relaxed) {
+                    return round;
+                }
+                let shard_key = Some(ShardKey::new((round % 16) << 60));
+                change(&engine, ShardChange::RekeyObject { object: object("large"), shard_key }).await.unwrap();
+            }
+            unreachable!("rounds do not end")
+        })
+    };
+    for n in 1..=300 {
+        let add = Action::Add(structured(json!({"/n": 1})));
+        let action = if n % 2 == 0 { add } else { Action::Merge(structured(json!({"n": n}))) };
+        act(&bed.engine, perform("large", action, None)).await.unwrap();
+        let read = read(&bed.engine, "large").await.unwrap();
+        assert_eq!(read.payload, structured(json!({"n": n, "large": large})), "after {n} changes");
+        assert_eq!(read.version.get(), n + 1);
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(moving.await.unwrap() > 5);
+    assert_eq!(findings(bed), []);
+}

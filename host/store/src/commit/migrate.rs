@@ -221,7 +221,8 @@ impl<S: Sink> Thread<S> {
                     Ended::Done => (self.store.map.finished(moving.from)?, behind(moving.last), moving.from),
                     Ended::Undone => (self.store.map.undone(moving.from)?, (moving.start, 0), moving.to),
                 };
-                if moving.cursor != there {
+                let other_way = migration.back != (ended == Ended::Undone);
+                if moving.cursor != there || other_way {
                     return Err(NotStepped::NotThere(number));
                 }
                 // That it holds nothing has been looked at: that takes its time where much was removed, and nothing can come to it.
