@@ -135,6 +135,8 @@ impl Drop for Flusher {
 #[derive(Default)]
 struct Waiting {
     looks: u64,
+    /// Bytes that the engine still counts of keyspaces which are gone.
+    gone: u64,
     since: HashMap<u64, (u64, u64)>,
 }
 
@@ -169,7 +171,8 @@ impl Shared {
 
     fn flush_what_has_grown(&self, waiting: &mut Waiting) {
         waiting.looks += 1;
-        let total = self.database.write_buffer_size();
+        let counted = self.database.write_buffer_size();
+        let total = counted.saturating_sub(waiting.gone);
         let journals = self.database.journal_count();
         if total < SHARD_MEMTABLE_BYTES_MAX && journals <= JOURNALS_MAX && !waiting.looks.is_multiple_of(LOOKS_AT_ALL) {
             return;
@@ -182,6 +185,9 @@ impl Shared {
             false => unflushed.sort_by_key(|one| std::cmp::Reverse(one.bytes)),
         }
         let active: u64 = unflushed.iter().map(|one| one.bytes).sum();
+        if self.database.outstanding_flushes() == 0 {
+            waiting.gone = counted.saturating_sub(active);
+        }
         let mut to_shed = active.saturating_sub(MEMTABLE_BYTES_MAX);
         for Unflushed { bytes, keyspace, .. } in unflushed {
             if self.database.outstanding_flushes() >= FLUSHES_MAX {

@@ -108,8 +108,6 @@ fn enter(folder: &Path, change: impl FnOnce(&mut Roster)) -> std::io::Result<()>
 
 fn remove(database: &Database, folder: &Path, keyspace: Keyspace) -> Result<(), MakingError> {
     let number = keyspace.id();
-    // What is in memory of it is counted until it is flushed.
-    keyspace.rotate_memtable()?;
     enter(folder, |roster| drop(roster.0.remove(&number)))?;
     Ok(database.delete_keyspace(keyspace)?)
 }

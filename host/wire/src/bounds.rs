@@ -175,7 +175,7 @@ pub const MIGRATION_RESTS: u32 = 3;
 /// Where it meets a queue, it rests up to so many times as long.
 pub const MIGRATION_RESTS_MAX: u32 = 96;
 /// The queue that a step may meet, in microseconds: behind a longer one migrations rest longer, until it is short again.
-pub const MIGRATION_QUEUE_US_AIM: u64 = 8_000;
+pub const MIGRATION_QUEUE_US_AIM: u64 = 4_000;
 /// Objects that a step of a re-key looks at.
 pub const REKEY_STEP_OBJECTS: usize = 64;
 /// Objects that a step of a migration moves at most.
