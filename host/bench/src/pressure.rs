@@ -17,7 +17,7 @@ use tokio::time::{interval_at, timeout};
 use crate::host::Host;
 use crate::load::{self, Shape};
 use crate::pipe::{self, Caller, Keys, Kind, Outcome};
-use crate::report::Report;
+use crate::report::{Report, rounded};
 use crate::sample::{self, Sample};
 use crate::{Options, folder};
 
@@ -206,7 +206,7 @@ fn row(shards: u32, phase: &str, seen: &[Second], longest_wait_us: u64) -> Map<S
         ("shards", shards.into()),
         ("phase", phase.into()),
         ("committed_per_s", (committed.iter().sum::<u64>() / seen.len().max(1) as u64).into()),
-        ("worst_second_of_median", ((of_median * 1_000.0).round() / 1_000.0).into()),
+        ("worst_second_of_median", rounded(of_median)),
         ("worst_second_at_s", worst_at.into()),
         ("longest_wait_us", longest_wait_us.into()),
         ("rss_mib_first_minute", rss(&seen[..minute])),

@@ -2,6 +2,11 @@
 
 use serde_json::{Map, Value};
 
+/// A ratio to three places.
+pub(crate) fn rounded(ratio: f64) -> Value {
+    Value::from((ratio * 1_000.0).round() / 1_000.0)
+}
+
 /// The result of one scenario.
 pub(crate) struct Report {
     /// Figures that stand beside the scenario's name in the JSON line.

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::host::Host;
 use crate::load::{self, Figures, Shape, Window};
 use crate::pipe::{self, Kind};
-use crate::report::Report;
+use crate::report::{Report, rounded};
 use crate::{Options, folder, limit, rounds};
 
 /// Objects that are written to; each exists before anything is measured.
@@ -93,7 +93,7 @@ fn report(compared: &[Compared]) -> Report {
         row.insert("in_flight".into(), shape.in_flight.into());
         row.insert("limit_committed_per_s".into(), limit.committed_per_s.into());
         row.insert("host_cpu_ns".into(), (*host_cpu_ns).into());
-        row.insert("of_limit".into(), ((share * 1000.0).round() / 1000.0).into());
+        row.insert("of_limit".into(), rounded(share));
         row
     };
     let rows: Vec<Map<String, Value>> = compared.iter().map(row).collect();

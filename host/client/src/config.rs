@@ -115,13 +115,16 @@ impl ClientConfig {
     /// The configuration for the development host that runs on a data folder.
     pub fn from_data_folder(folder: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let file = HostFile::read(folder.as_ref())?;
-        let missing = || ConfigError::File {
+        Self::of_host(&file).ok_or_else(|| ConfigError::File {
             path: folder.as_ref().join(HostFile::NAME),
             reason: "the host of this folder is no development host; name certificates instead".into(),
-        };
-        let (cert, key, ca) =
-            (file.cert.ok_or_else(missing)?, file.key.ok_or_else(missing)?, file.ca.ok_or_else(missing)?);
-        Ok(Self::new(file.quic.to_string(), cert, key, ca))
+        })
+    }
+
+    /// The configuration for a development host; `None` for another, whose file names no certificates.
+    pub fn of_host(file: &HostFile) -> Option<Self> {
+        let HostFile { quic, cert: Some(cert), key: Some(key), ca: Some(ca), .. } = file else { return None };
+        Some(Self::new(quic.to_string(), cert, key, ca))
     }
 
     /// The addresses that the server's name stands for.

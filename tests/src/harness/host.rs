@@ -169,9 +169,7 @@ impl Control {
 impl Host {
     /// How to connect to it as its own client.
     pub(crate) fn config(&self) -> ClientConfig {
-        let path = |path: &Option<PathBuf>| path.clone().unwrap();
-        let HostFile { quic, ca, cert, key, .. } = &self.file;
-        ClientConfig::new(quic.to_string(), path(cert), path(key), path(ca))
+        ClientConfig::of_host(&self.file).unwrap()
     }
 
     /// A connection of its own.

@@ -248,8 +248,7 @@ fn last_journal(store: &Path) -> u64 {
 }
 
 async fn client(file: &HostFile) -> anyhow::Result<Client> {
-    let part = |path: &Option<std::path::PathBuf>| path.clone().context("a development host names its certificates");
-    let config = ClientConfig::new(file.quic.to_string(), part(&file.cert)?, part(&file.key)?, part(&file.ca)?);
+    let config = ClientConfig::of_host(file).context("a development host names its certificates")?;
     Ok(Client::connect(config).await?)
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use ostrakon_client::{Client, ClientConfig, Error, Expect, HostFile, ObjectId, Payload, PolicyChange, Slot, Stage};
 use ostrakon_policy::testing::{Hostile, hostile};
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::load::{self, Latest, Pace};
 use crate::host::Host;
 use crate::load::Window;
-use crate::report::Report;
+use crate::report::{Report, rounded};
 use crate::rounds::median;
 use crate::{Options, folder};
 
@@ -49,7 +49,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let outcomes = crate::load::runtime()?.block_on(measured)??;
     host.stop()?;
     let p99 = |at: usize| median(&outcomes[at], |outcome: &Outcome| outcome.p99_us);
-    let ratio = (p99(1) as f64 / p99(0).max(1) as f64 * 1_000.0).round() / 1_000.0;
+    let ratio = p99(1) as f64 / p99(0).max(1) as f64;
     let row = |(at, beside): (usize, &str)| {
         let rounds = &outcomes[at];
         Map::from_iter([
@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let stopped_ms = outcomes[1].iter().map(|outcome| outcome.stopped_ms_max).max().unwrap_or_default();
     Ok(Report {
         summary: Map::from_iter([
-            ("p99_ratio".to_owned(), ratio.into()),
+            ("p99_ratio".to_owned(), rounded(ratio)),
             ("pushes".to_owned(), pushes.into()),
             ("answered_ms_max".to_owned(), stopped_ms.into()),
         ]),
@@ -115,8 +115,7 @@ async fn one(host: &Host, run: u64, beside: Beside, seconds: u64) -> anyhow::Res
 
 /// Pushes every hostile component for the client "hostile", and asks those that load; how many were pushed.
 async fn push_all(host: &HostFile, run: u64, stop: &AtomicBool, slowest: &AtomicU64) -> anyhow::Result<u64> {
-    let path = |path: &Option<std::path::PathBuf>| path.clone().unwrap_or_default();
-    let config = ClientConfig::new(host.quic.to_string(), path(&host.cert), path(&host.key), path(&host.ca));
+    let config = ClientConfig::of_host(host).context("a development host has certificates")?;
     let client = Client::connect(ClientConfig { deadline: Duration::from_secs(30), ..config }).await?;
     let of_kind = hostile().into_iter().filter(|each| each.kind == PolicyKind::ShardKey);
     let all: Vec<(Hostile, Bytes)> = of_kind.map(|each| (each.clone(), Bytes::from(each.bytes))).collect();

@@ -29,8 +29,7 @@ pub(crate) fn slot(kind: PolicyKind) -> Slot {
 
 impl Pusher {
     pub(crate) async fn to(host: &HostFile) -> anyhow::Result<Self> {
-        let path = |path: &Option<std::path::PathBuf>| path.clone().context("a development host has certificates");
-        let config = ClientConfig::new(host.quic.to_string(), path(&host.cert)?, path(&host.key)?, path(&host.ca)?);
+        let config = ClientConfig::of_host(host).context("a development host has certificates")?;
         Ok(Self(Client::connect(ClientConfig { deadline: PATIENCE, ..config }).await?))
     }
 

@@ -15,7 +15,7 @@ use super::load::{self, Latest, Pace};
 use super::pusher::{Pusher, another, slot};
 use crate::host::Host;
 use crate::load::Window;
-use crate::report::Report;
+use crate::report::{Report, rounded};
 use crate::rounds::median;
 use crate::{Options, folder};
 
@@ -71,22 +71,22 @@ async fn measure(host: &Host, options: &Options) -> anyhow::Result<[Vec<Outcome>
 
 fn report(outcomes: &[Vec<Outcome>; 3]) -> Report {
     let per_s = |at: usize| median(&outcomes[at], |outcome| outcome.per_s);
-    let ratio = |at: usize| (per_s(at) as f64 / per_s(0).max(1) as f64 * 1_000.0).round() / 1_000.0;
+    let ratio = |at: usize| per_s(at) as f64 / per_s(0).max(1) as f64;
     let row = |(at, kind): (usize, Option<PolicyKind>)| {
         let rounds = &outcomes[at];
         Map::from_iter([
             ("shadow".to_owned(), Value::from(kind.map_or("nothing", PolicyKind::name))),
             ("per_s".to_owned(), per_s(at).into()),
-            ("ratio".to_owned(), ratio(at).into()),
+            ("ratio".to_owned(), rounded(ratio(at))),
             ("p99_us".to_owned(), median(rounds, |outcome| outcome.p99_us).into()),
             ("compared".to_owned(), median(rounds, |outcome| outcome.compared).into()),
             ("dropped".to_owned(), median(rounds, |outcome| outcome.dropped).into()),
         ])
     };
     let summary = Map::from_iter([
-        ("throughput_ratio".to_owned(), ratio(1).min(ratio(2)).into()),
-        ("throughput_ratio_shard_key".to_owned(), ratio(1).into()),
-        ("throughput_ratio_prediction".to_owned(), ratio(2).into()),
+        ("throughput_ratio".to_owned(), rounded(ratio(1).min(ratio(2)))),
+        ("throughput_ratio_shard_key".to_owned(), rounded(ratio(1))),
+        ("throughput_ratio_prediction".to_owned(), rounded(ratio(2))),
     ]);
     Report {
         summary,

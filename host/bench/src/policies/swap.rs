@@ -24,7 +24,7 @@ use super::load::{self, Came, Latest, Pace, Placed};
 use super::pusher::{Pushed, Pusher, another, slot};
 use crate::host::Host;
 use crate::load::Window;
-use crate::report::Report;
+use crate::report::{Report, rounded};
 use crate::rounds::median;
 use crate::sample::rss_mib;
 use crate::{Options, folder};
@@ -236,10 +236,6 @@ async fn rss_growth(host: &Host, swapper: &mut Swapper) -> anyhow::Result<f64> {
     }
     let after = rss_mib(&host.pid().to_string())?;
     Ok(after.saturating_sub(before) as f64 / before.max(1) as f64)
-}
-
-fn rounded(ratio: f64) -> Value {
-    Value::from((ratio * 1_000.0).round() / 1_000.0)
 }
 
 fn report(

@@ -17,7 +17,7 @@ use super::Operator;
 use super::mixed::{ByShard, Choice, Load, Mix};
 use crate::host::Host;
 use crate::load::{Random, Window};
-use crate::report::Report;
+use crate::report::{Report, rounded};
 use crate::rounds::median;
 use crate::{Options, folder};
 
@@ -239,10 +239,6 @@ fn reversals(newest_first: &[Value]) -> u64 {
         }
     }
     reversals
-}
-
-fn rounded(ratio: f64) -> Value {
-    Value::from((ratio * 1_000.0).round() / 1_000.0)
 }
 
 fn report(outcomes: &[Outcome]) -> Report {

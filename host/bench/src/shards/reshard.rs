@@ -17,7 +17,7 @@ use super::Operator;
 use super::mixed::{Came, Choice, Load, Mix};
 use crate::host::Host;
 use crate::load::{Random, WARM_UP, Window};
-use crate::report::Report;
+use crate::report::{Report, rounded};
 use crate::rounds::median;
 use crate::{Options, folder};
 
@@ -217,10 +217,6 @@ fn outcome(came: &Came, moved: &Moved) -> Outcome {
         moved_per_s: (moved.objects as f64 / moved.took.as_secs_f64().max(1e-9)) as u64,
         pause_us_max: moved.pause_us_max,
     }
-}
-
-fn rounded(ratio: f64) -> Value {
-    Value::from((ratio * 1_000.0).round() / 1_000.0)
 }
 
 fn report(outcomes: &[Vec<Outcome>], peak: u64) -> Report {
