@@ -297,39 +297,34 @@ fn spot_of(key: &[u8]) -> Result<Spot, ReadError> {
     Ok(row::parse_key(key)?.0.spot())
 }
 
-pub(crate) fn digest(key: &[u8], value: &[u8]) -> u64 {
+fn digest(key: &[u8], value: &[u8]) -> u64 {
     xxh3_64(key) ^ xxh3_64(value).rotate_left(17)
 }
 
-fn moved_of(rows: &[Pair], objects: usize) -> Moved {
-    rows.iter().fold(Moved { objects: objects as u64, ..Moved::default() }, |sum, (key, value)| {
-        let bytes = (key.len() + value.len()) as u64;
-        sum.and(Moved { objects: 0, rows: 1, bytes, checksum: digest(key, value) })
-    })
-}
-
-/// Collects whole objects from rows in order, as many as may be; `None` as cursor where there are no more.
+/// Collects whole objects from rows in order, as many as may be, and sums them up; where the last stands, if there are more.
 fn collect(
     pairs: impl Iterator<Item = fjall::Result<Pair>>,
     objects_max: usize,
     bytes_max: usize,
-) -> Result<(Vec<Pair>, usize, Option<Spot>), ReadError> {
-    let (mut rows, mut objects, mut bytes) = (Vec::new(), 0, 0);
+) -> Result<(Vec<Pair>, Moved, Option<Spot>), ReadError> {
+    let (mut rows, mut moved) = (Vec::new(), Moved::default());
     let mut at: Option<Spot> = None;
     for pair in pairs {
         let (key, value) = pair?;
         let spot = spot_of(&key)?;
         if at != Some(spot) {
-            if objects > 0 && (objects >= objects_max || bytes >= bytes_max) {
-                return Ok((rows, objects, at));
+            let enough = moved.objects >= objects_max as u64 || moved.bytes >= bytes_max as u64;
+            if moved.objects > 0 && enough {
+                return Ok((rows, moved, at));
             }
-            objects += 1;
+            moved.objects += 1;
             at = Some(spot);
         }
-        bytes += key.len() + value.len();
+        let bytes = (key.len() + value.len()) as u64;
+        moved = moved.and(Moved { objects: 0, rows: 1, bytes, checksum: digest(&key, &value) });
         rows.push((key, value));
     }
-    Ok((rows, objects, None))
+    Ok((rows, moved, None))
 }
 
 /// The rows from the cursor on.
@@ -342,8 +337,7 @@ fn next_rows(
 ) -> Result<Rows, ReadError> {
     let end = behind(moving.last);
     let range = (Bound::Included(lower(moving.cursor)), Bound::Excluded(lower(end)));
-    let (rows, objects, stopped) = collect(view.snapshot.range(from, range), objects_max, bytes_max)?;
-    let moved = moved_of(&rows, objects);
+    let (rows, moved, stopped) = collect(view.snapshot.range(from, range), objects_max, bytes_max)?;
     Ok(Rows { rows, moved, cursor: stopped.map_or(end, behind_object), last: stopped.is_none() })
 }
 
@@ -357,16 +351,15 @@ fn rows_before(
 ) -> Result<Rows, ReadError> {
     let start: Spot = (moving.start, 0);
     let range = (Bound::Included(lower(start)), Bound::Excluded(lower(moving.cursor)));
-    let (rows, objects, stopped) = collect(view.snapshot.range(from, range).rev(), objects_max, bytes_max)?;
-    let moved = moved_of(&rows, objects);
+    let (rows, moved, stopped) = collect(view.snapshot.range(from, range).rev(), objects_max, bytes_max)?;
     Ok(Rows { rows, moved, cursor: stopped.unwrap_or(start), last: stopped.is_none() })
 }
 
 /// What stands in a shard between two spots, for those who hold it against what was to stand there.
 pub(crate) fn standing(view: &ReadView, table: &Table, first: Spot, end: Spot) -> Result<Moved, ReadError> {
     let range = (Bound::Included(lower(first)), Bound::Excluded(lower(end)));
-    let (rows, objects, _) = collect(view.snapshot.range(table, range), usize::MAX, usize::MAX)?;
-    Ok(moved_of(&rows, objects))
+    let (_, moved, _) = collect(view.snapshot.range(table, range), usize::MAX, usize::MAX)?;
+    Ok(moved)
 }
 
 /// The middle key of the objects of a shard; `None` where all stand under one key, or nothing does.
