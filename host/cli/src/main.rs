@@ -135,7 +135,7 @@ enum Command {
     Decisions(shards::DecisionsArgs),
     /// Show what is used most: clients, types, objects
     #[command(after_help = shards::HEAT_HELP)]
-    Heat(shards::AnyArgs),
+    Heat(about::AboutArgs),
     /// Show what the host is and has done
     #[command(after_help = about::INFO_HELP)]
     Info(about::InfoArgs),

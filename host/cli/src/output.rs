@@ -17,6 +17,11 @@ pub(crate) fn say(line: &dyn std::fmt::Display) -> Result<(), Failure> {
     })
 }
 
+/// The items of a list that is told; none, where it is no list.
+pub(crate) fn each(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
 /// A payload: a structured one as it is, bytes as `{"$base64": "..."}`.
 pub(crate) fn payload_json(payload: &Payload) -> Value {
     match payload.value() {

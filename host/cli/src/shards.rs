@@ -7,6 +7,7 @@ use ostrakon_client::{ChangeShards, ObjectId, ReadShards, ShardChange, ShardKey}
 use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::{OWNERS_MAX, SHARD_EVENTS_DEFAULT, SHARD_EVENTS_MAX};
 
+use crate::about::AboutArgs;
 use crate::connect::ConnectArgs;
 use crate::failure::Failure;
 
@@ -282,21 +283,15 @@ Examples:
 enum RebalanceCommand {
     /// Let the planner do nothing, and all migrations rest
     #[command(after_help = "Example:\n  ostrakon rebalance pause")]
-    Pause(AnyArgs),
+    Pause(AboutArgs),
     /// Let them go on
     #[command(after_help = "Example:\n  ostrakon rebalance resume")]
-    Resume(AnyArgs),
+    Resume(AboutArgs),
     /// Show what the planner goes by, or set some of it
     #[command(
         after_help = "Example:\n  ostrakon rebalance limits\n  ostrakon rebalance limits --set '{\"shards-max\": 200}'"
     )]
     Limits(LimitsArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct AnyArgs {
-    #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
 }
 
 #[derive(Debug, Args)]
@@ -364,7 +359,7 @@ Example:
 
 Which clients, types and objects were used most of late, and which objects are used together.";
 
-pub(crate) async fn heat(args: AnyArgs) -> Result<(), Failure> {
+pub(crate) async fn heat(args: AboutArgs) -> Result<(), Failure> {
     let read = ask(&args.connect, ReadShards::Heat).await?;
     tell::told(&read, args.connect.json, tell::heat)
 }

@@ -39,8 +39,6 @@ pub(crate) struct Agent {
 
 struct Shared {
     queues: Queues,
-    /// Each has a lane.
-    owners: u32,
     owner: Arc<Owner>,
     views: Views,
     asking: Asking,
@@ -63,7 +61,6 @@ impl Agent {
     ) -> Self {
         let shared = Arc::new(Shared {
             queues: Queues::new(owner.clock().clone(), owners as usize),
-            owners,
             views: owner.views().clone(),
             owner,
             asking,
@@ -87,7 +84,7 @@ impl Agent {
 
     /// Starts the threads.
     pub(crate) fn start(&mut self) -> std::io::Result<()> {
-        for lane in 0..self.shared.owners as usize {
+        for lane in 0..self.shared.queues.lanes() {
             let shared = Arc::clone(&self.shared);
             let thread = std::thread::Builder::new().name("reconcile".into());
             self.threads.push(thread.spawn(move || shared.work(lane))?);

@@ -156,6 +156,12 @@ impl Heated {
         heat.map(|heat| heat.for_policy(self.now_ms(), client, data_type, timestamp.get(), map)).unwrap_or(UNKNOWN)
     }
 
+    /// The objects that are used most, of those whose names are known.
+    pub(crate) fn hottest(&self, most: usize) -> Vec<ObjectId> {
+        let hottest = self.heat.lock().hot_objects(self.now_ms(), most);
+        hottest.into_iter().filter_map(|hot| hot.name).collect()
+    }
+
     /// The heat as it is now, to be asked at leisure.
     pub(crate) fn taken(&self) -> (Heat, u64) {
         (self.heat.lock().clone(), self.now_ms())

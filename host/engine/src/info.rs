@@ -8,7 +8,8 @@ use ostrakon_wire::{Generations, PROTOCOL};
 
 use crate::Engine;
 
-fn number(number: impl TryInto<i64>) -> Value {
+/// A count as it is told.
+pub(crate) fn number(number: impl TryInto<i64>) -> Value {
     Value::Integer(number.try_into().unwrap_or(i64::MAX))
 }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use ostrakon_core::keys;
-use ostrakon_core::policy::{Heat, Placing, PredictionPolicy, ReconciliationPolicy, ShardKeyPolicy};
+use ostrakon_core::policy::{Heat, Placing, PolicyFault, PredictionPolicy, ReconciliationPolicy, ShardKeyPolicy};
 use ostrakon_wire::answer::{PolicyReport, Uploaded};
 use ostrakon_wire::bounds::POLICY_REQUESTS_MAX;
 use ostrakon_wire::value::Map;
 use ostrakon_wire::{
-    ChangePolicy, Code, Generations, ObjectId, ReadPolicies, ShardKey, TimestampMs, UploadComponent, WireError,
+    ChangePolicy, Code, Generation, Generations, ObjectId, ReadPolicies, ShardKey, TimestampMs, UploadComponent,
+    WireError,
 };
 use tokio::sync::Semaphore;
 
@@ -74,15 +75,23 @@ pub(crate) fn place(
     heat: Heat,
     generations: &mut Generations,
 ) -> Result<ShardKey, WireError> {
-    let decision = policies.shard_key.place(&placing(object, timestamp, 0, heat));
-    generations.shard_key = Some(decision.generation);
-    match decision.result {
-        Ok(placement) => Ok(keys::fill(placement, object.name())),
-        Err(fault) => {
-            counters.shard_key_faults.add();
-            Err(WireError::new(Code::PolicyFailed, format!("the shard-key policy failed: {fault}")))
-        }
+    let (generation, key) = ask(policies, counters, &placing(object, timestamp, 0, heat));
+    generations.shard_key = Some(generation);
+    key.map_err(|fault| WireError::new(Code::PolicyFailed, format!("the shard-key policy failed: {fault}")))
+}
+
+/// Asks the policy, and counts its faults.
+pub(crate) fn ask(
+    policies: &Policies,
+    counters: &Counters,
+    placing: &Placing<&str>,
+) -> (Generation, Result<ShardKey, PolicyFault>) {
+    let decision = policies.shard_key.place(placing);
+    let key = decision.result.map(|placement| keys::fill(placement, placing.name));
+    if key.is_err() {
+        counters.shard_key_faults.add();
     }
+    (decision.generation, key)
 }
 
 pub(crate) fn placing(object: &ObjectId, timestamp: TimestampMs, current: u64, heat: Heat) -> Placing<&str> {

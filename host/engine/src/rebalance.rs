@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use ostrakon_store::{CommitError, Does, NotStepped, ReadError, Step, Stepped, Upkeep};
 use ostrakon_wire::bounds::MIGRATION_RESTS;
-use ostrakon_wire::{Code, MapEpoch, WireError};
+use ostrakon_wire::{Code, MapEpoch, ShardId, WireError};
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Runtime;
 
@@ -102,6 +102,18 @@ pub(crate) enum NotMoved {
 }
 
 impl NotMoved {
+    fn no_shard(shard: ShardId) -> Self {
+        Self::Unknown(format!("there is no shard {shard}"))
+    }
+
+    /// Why it is not done; `None` where the store takes nothing.
+    fn words(&self) -> Option<&str> {
+        match self {
+            Self::Refused(words) | Self::Unknown(words) | Self::Busy(words) => Some(words),
+            Self::Failed(_) => None,
+        }
+    }
+
     pub(crate) fn into_wire(self) -> WireError {
         match self {
             Self::Refused(words) => WireError::new(Code::ShardRefused, words),
@@ -117,6 +129,12 @@ impl NotMoved {
             Self::Failed(NotWritten::Read(error)) => WireError::new(Code::ShardUnavailable, error.to_string()),
             Self::Failed(_) => overloaded("too much is waiting to be committed"),
         }
+    }
+}
+
+impl From<ReadError> for NotMoved {
+    fn from(error: ReadError) -> Self {
+        Self::Failed(NotWritten::Read(error))
     }
 }
 

@@ -13,12 +13,9 @@ use ostrakon_wire::{
     AskMap, ChangeShards, Decided, Generations, ObjectId, ReadShards, ShardChange, ShardId, TimestampMs, WireError,
 };
 
+use crate::info::number;
 use crate::rebalance::{NotMoved, Wanted};
 use crate::{Context, Engine};
-
-fn number(number: impl TryInto<i64>) -> Value {
-    Value::Integer(number.try_into().unwrap_or(i64::MAX))
-}
 
 fn text(text: impl Into<String>) -> Value {
     Value::Text(text.into())

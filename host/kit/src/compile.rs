@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use crate::process::{ProcessError, run};
 use crate::recipe::{PROFILE, RUSTFLAGS, TARGET};
-use crate::toolchain::{Std, Toolchain};
+use crate::toolchain::{Std, Toolchain, rustc};
 
 /// What to compile.
 #[derive(Debug, Clone)]
@@ -122,10 +122,7 @@ pub fn fetch(root: &Path, locked: bool, toolchain: &Toolchain) -> Result<(), Com
 
 /// The platform that the compiler runs on, where it says so: procedural macros are built for it.
 fn host(toolchain: &Toolchain) -> Option<String> {
-    let mut rustc = Command::new(&toolchain.rustc);
-    if let Some(libraries) = &toolchain.libraries {
-        rustc.env("LD_LIBRARY_PATH", libraries);
-    }
+    let mut rustc = rustc(&toolchain.rustc, toolchain.libraries.as_deref());
     let told = String::from_utf8(rustc.arg("-vV").output().ok()?.stdout).ok()?;
     told.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
 }

@@ -119,10 +119,14 @@ pub fn cache_home() -> Result<PathBuf, ToolchainError> {
 
 /// The first line of `rustc --version`.
 fn version(rustc: &Path, libraries: Option<&Path>) -> Result<String, ProcessError> {
+    said(self::rustc(rustc, libraries).arg("--version"))
+}
+
+/// A compiler that may have libraries of its own.
+pub(crate) fn rustc(rustc: &Path, libraries: Option<&Path>) -> Command {
     let mut command = Command::new(rustc);
-    command.arg("--version");
     if let Some(libraries) = libraries {
         command.env("LD_LIBRARY_PATH", libraries);
     }
-    said(&mut command)
+    command
 }

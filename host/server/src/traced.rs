@@ -2,13 +2,12 @@
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use ostrakon_engine::Trace;
+use ostrakon_wire::bounds::SHARE_PPM_MAX;
 use ostrakon_wire::{Request, TraceParent};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// The bit of a trace parent that says that the caller's span is sampled.
 const SAMPLED: u8 = 1;
-
-const PPM: u32 = 1_000_000;
 
 /// Which requests are traced. Plain data.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +21,7 @@ impl Sampling {
     fn takes(self, parent: Option<TraceParent>) -> bool {
         match parent {
             Some(parent) => parent.flags & SAMPLED != 0,
-            None => self.share_ppm > 0 && fastrand::u32(..PPM) < self.share_ppm,
+            None => self.share_ppm > 0 && fastrand::u32(..SHARE_PPM_MAX) < self.share_ppm,
         }
     }
 }
@@ -61,15 +60,15 @@ mod tests {
     #[test]
     fn a_request_is_traced_against_its_parent_or_its_share() {
         let parent = |flags: u8| Some(TraceParent { trace: 1, span: 1, flags });
-        for share_ppm in [0, PPM] {
+        for share_ppm in [0, SHARE_PPM_MAX] {
             let sampling = Sampling { share_ppm };
             assert!(sampling.takes(parent(SAMPLED)));
             // Other flags say nothing about that.
             assert!(sampling.takes(parent(0xff)));
             assert!(!sampling.takes(parent(0xfe)));
-            assert_eq!(sampling.takes(None), share_ppm == PPM);
+            assert_eq!(sampling.takes(None), share_ppm == SHARE_PPM_MAX);
         }
-        let tenth = Sampling { share_ppm: PPM / 10 };
+        let tenth = Sampling { share_ppm: SHARE_PPM_MAX / 10 };
         let taken = (0..10_000).filter(|_| tenth.takes(None)).count();
         assert!((500..2_000).contains(&taken), "{taken} of 10,000");
     }

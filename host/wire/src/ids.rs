@@ -134,6 +134,11 @@ impl ObjectId {
         &self.text
     }
 
+    /// The same for people to read: divided by slashes, which its parts may contain as well.
+    pub fn readable(&self) -> String {
+        self.text.replace('\0', "/")
+    }
+
     /// The client id.
     pub fn client(&self) -> &str {
         &self.text[..self.client_end as usize]

@@ -5,12 +5,12 @@ use std::time::Duration;
 use ostrakon_client::json::to_json;
 use ostrakon_client::value::Value as Structured;
 use ostrakon_client::{ChangePolicy, Client, Error, PolicyChange, PolicyKind, ReadPolicies, Slot, Stage};
+use ostrakon_wire::bounds::SHARE_PPM_MAX;
 use serde_json::{Value, json};
 
 /// Places by type before anything else, where the shipped policy places by client.
 const CANDIDATE: &str = r#"{"client-bits":0,"type-bits":24,"window-bits":12}"#;
 const SWAPS: u32 = 10;
-const ALL_PPM: u32 = 1_000_000;
 
 /// What came of it.
 pub(super) struct Candidates {
@@ -30,7 +30,7 @@ async fn push(client: &Client, kind: PolicyKind, settings: &str, stage: Stage) -
 
 /// Has a shard-key candidate asked beside everything that follows.
 pub(super) async fn shadow(client: &Client) -> Result<(), Error> {
-    push(client, PolicyKind::ShardKey, CANDIDATE, Stage::Shadow(ALL_PPM)).await
+    push(client, PolicyKind::ShardKey, CANDIDATE, Stage::Shadow(SHARE_PPM_MAX)).await
 }
 
 /// Puts other settings for reconciliation in, again and again.

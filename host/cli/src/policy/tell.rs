@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::moments::second;
-use crate::output::say;
+use crate::output::{each, say};
 use crate::table::{self, Column};
 
 /// Everything that was told, on one line.
@@ -61,10 +61,6 @@ fn nanoseconds(ns: &Value) -> String {
         Some(ns) if ns < 10_000_000 => format!("{} us", ns / 1_000),
         Some(ns) => format!("{} ms", ns / 1_000_000),
     }
-}
-
-fn each(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
 }
 
 fn candidate(of: &Value) -> String {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::moments::second;
-use crate::output::say;
+use crate::output::{each, say};
 use crate::table::{self, Column};
 
 /// What a host has told.
@@ -25,10 +25,6 @@ fn text(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-fn each(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
 }
 
 fn percent(ppm: &Value) -> String {

@@ -93,6 +93,11 @@ impl Queues {
         Self { state: Mutex::new(state), filled: (0..lanes).map(|_| Condvar::new()).collect(), clock }
     }
 
+    /// How many lanes there are.
+    pub(super) fn lanes(&self) -> usize {
+        self.filled.len()
+    }
+
     /// Puts a case behind the others of its object; hands it back where there is no room.
     pub(super) fn push(&self, case: Case, bounded: bool) -> Result<(), Box<Case>> {
         let object = case.perform.target.object.clone();
@@ -141,8 +146,9 @@ impl Queues {
             if state.closed {
                 return None;
             }
-            state.wake(self.clock.instant(), &self.filled);
-            if let Some(batch) = state.next(lane, self.clock.instant()) {
+            let now = self.clock.instant();
+            state.wake(now, &self.filled);
+            if let Some(batch) = state.next(lane, now) {
                 return Some(batch);
             }
             match state.later.peek() {
@@ -160,7 +166,7 @@ impl Queues {
     pub(super) fn take_now(&self) -> Option<Batch> {
         let (mut state, now) = (self.state.lock(), self.clock.instant());
         state.wake(now, &self.filled);
-        (0..self.filled.len()).find_map(|lane| state.next(lane, now))
+        (0..self.lanes()).find_map(|lane| state.next(lane, now))
     }
 
     /// When the next object's turn comes, if it has not come.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ostrakon_core::reconcile::{self, First, Make, Next};
 use ostrakon_store::planted::{self, Fault};
-use ostrakon_store::{CaseWrite, Escalation, Note, Outcome, Ticket};
+use ostrakon_store::{CaseWrite, Escalation, Note, Outcome, Place, Ticket};
 use ostrakon_wire::bounds::{RECONCILE_PAUSE_MS_MAX, RECONCILE_RUN_BYTES, RECONCILE_RUN_MS};
 use ostrakon_wire::{Action, ActionKind, Code, OnConflict, Payload, Revision, ShardKey, Version, WireError};
 
@@ -67,8 +67,8 @@ impl Shared {
             }
         };
         // Whose it is is only known for certain now.
-        let lane = turn.tip().place.map(|place| self.views.map().owner_of(place.shard_key) % self.owners);
-        if let Some(lane) = lane.map(|lane| lane as usize).filter(|lane| *lane != batch.lane) {
+        let lane = |place: Place| self.views.map().owner_of(place.shard_key) as usize % self.queues.lanes();
+        if let Some(lane) = turn.tip().place.map(lane).filter(|lane| *lane != batch.lane) {
             (batch.lane, batch.recent) = (lane, turn.end().0);
             return;
         }

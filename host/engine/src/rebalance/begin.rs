@@ -9,7 +9,6 @@ use ostrakon_wire::bounds::MIGRATIONS_RUNNING_MAX;
 use ostrakon_wire::{ShardId, ShardKey};
 
 use super::{NotMoved, Shared};
-use crate::owner::{NotWritten, Owner};
 
 /// A migration that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +39,6 @@ impl Shared {
             Wanted::Move { shard, owner } => (self.to_owner(view.map(), *shard, *owner)?, None),
             Wanted::Rekey(prefix) => (Course::Rekey { prefix: prefix.clone(), after: String::new() }, None),
         };
-        let mut unused = new.as_ref().map(|new| Unused { owner: &self.owner, shard: Some(new.shard()) });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut migration = Migration::new(number, course, why, by, self.owner.clock().now());
         if new.is_some() {
@@ -53,13 +51,13 @@ impl Shared {
             migration.ended_at = migration.begun_at;
         }
         let made = new.as_ref().map(NewShard::shard);
-        if let Some(unused) = &mut unused {
-            unused.shard = None;
-        }
         let begun = self.step(Does::Begin(migration, new)).await;
         // Where a persist has failed, the disk may name it.
-        if begun.is_err() && !self.owner.has_failed() {
-            drop(made.map(|shard| Unused { owner: &self.owner, shard: Some(shard) }));
+        if let (Err(_), Some(shard)) = (&begun, made)
+            && !self.owner.has_failed()
+            && let Err(error) = self.owner.making().remove(shard)
+        {
+            tracing::warn!(%error, %shard, "a shard that was made for nothing stays until the next start");
         }
         begun?;
         tracing::info!(number, ?wanted, why, by, "a migration has begun");
@@ -75,13 +73,12 @@ impl Shared {
         owner: Option<u32>,
     ) -> Result<(Course, Option<NewShard>), NotMoved> {
         let map = view.map();
-        let index = map.index_of(shard).ok_or_else(|| unknown(shard))?;
+        let index = map.index_of(shard).ok_or_else(|| NotMoved::no_shard(shard))?;
         let at = match at {
             Some(at) => at,
             None => {
                 let reading = Arc::clone(view);
-                let middle = self.owner.on_reader(move || reading.middle(shard)).await;
-                let middle = middle.map_err(|error| NotMoved::Failed(NotWritten::Read(error)))?;
+                let middle = self.owner.on_reader(move || reading.middle(shard)).await?;
                 let none = || NotMoved::Refused(format!("shard {shard} holds too little to be cut in its middle"));
                 middle.ok_or_else(none)?
             }
@@ -96,14 +93,13 @@ impl Shared {
         let moving = |to| Moving { from: shard, to, start: at, last, cursor: (at, 0) };
         map.moving_also(moving(map.next_shard())).map_err(|reason| NotMoved::Refused(reason.to_string()))?;
         let (of, map) = (Arc::clone(&self.owner), Arc::clone(map));
-        let made = self.owner.on_reader(move || Ok(of.making().make(&map))).await;
-        let made = made.map_err(|error| NotMoved::Failed(NotWritten::Read(error)))?;
+        let made = self.owner.on_reader(move || Ok(of.making().make(&map))).await?;
         let new = made.map_err(|error| NotMoved::Refused(error.to_string()))?;
         Ok((Course::Split { moving: moving(new.shard()), owner }, Some(new)))
     }
 
     fn to_owner(&self, map: &ShardMap, shard: ShardId, owner: u32) -> Result<Course, NotMoved> {
-        let index = map.index_of(shard).ok_or_else(|| unknown(shard))?;
+        let index = map.index_of(shard).ok_or_else(|| NotMoved::no_shard(shard))?;
         let from = map.ranges()[index].owner;
         if owner >= self.owners {
             return Err(NotMoved::Refused(format!("there are {} owners, numbered from 0: no {owner}", self.owners)));
@@ -122,25 +118,10 @@ impl Shared {
     }
 }
 
-/// A shard that was made and that nothing has begun with: taken away again, also where whoever asked for it is gone.
-struct Unused<'a> {
-    owner: &'a Owner,
-    shard: Option<ShardId>,
-}
-
-impl Drop for Unused<'_> {
-    fn drop(&mut self) {
-        let Some(shard) = self.shard else { return };
-        if let Err(error) = self.owner.making().remove(shard) {
-            tracing::warn!(%error, %shard, "a shard that was made for nothing stays until the next start");
-        }
-    }
-}
-
 /// The right one moves, or the one that holds less.
 fn merge(view: &ReadView, left: ShardId, named: Option<ShardId>) -> Result<Course, NotMoved> {
     let map = view.map();
-    let index = map.index_of(left).ok_or_else(|| unknown(left))?;
+    let index = map.index_of(left).ok_or_else(|| NotMoved::no_shard(left))?;
     let Some(right) = map.ranges().get(index + 1).map(|range| range.shard) else {
         return Err(NotMoved::Refused(format!(
             "shard {left} has the last keys: there is no next one to merge it with"
@@ -149,13 +130,9 @@ fn merge(view: &ReadView, left: ShardId, named: Option<ShardId>) -> Result<Cours
     if named.is_some_and(|named| named != right) {
         return Err(NotMoved::Refused(format!("shard {left} is followed by shard {right} now")));
     }
-    let rows = |shard| view.rows_about(shard).map_err(|error| NotMoved::Failed(NotWritten::Read(error)));
+    let rows = |shard| view.rows_about(shard);
     let (from, to, index) =
         if named.is_none() && rows(left)? < rows(right)? { (left, right, index) } else { (right, left, index + 1) };
     let (start, last) = (map.ranges()[index].start, map.end_of(index));
     Ok(Course::Merge(Moving { from, to, start, last, cursor: (start, 0) }))
-}
-
-fn unknown(shard: ShardId) -> NotMoved {
-    NotMoved::Unknown(format!("there is no shard {shard}"))
 }

@@ -100,7 +100,7 @@ impl Shared {
                 }
                 Err(reason) => {
                     planning.memory.failed(shard, now_ms);
-                    format!("not done: {}", words(&reason))
+                    format!("not done: {}", reason.words().unwrap_or("the store does not take it"))
                 }
             };
             drop(planning);
@@ -182,7 +182,7 @@ impl Shared {
     /// Keeps the planner from a shard, or no longer.
     pub(crate) async fn pin(&self, shard: ShardId, pinned: bool) -> Result<(), NotMoved> {
         if self.owner.map().index_of(shard).is_none() {
-            return Err(NotMoved::Unknown(format!("there is no shard {shard}")));
+            return Err(NotMoved::no_shard(shard));
         }
         let change = |mut limits: Limits| {
             if pinned {
@@ -322,13 +322,6 @@ fn wanted(what: &What) -> Option<Wanted> {
         What::Merge { left, right } => Some(Wanted::Merge { left, right: Some(right) }),
         What::Move { shard, to } => Some(Wanted::Move { shard, owner: to }),
         What::Refuse { .. } => None,
-    }
-}
-
-fn words(reason: &NotMoved) -> String {
-    match reason {
-        NotMoved::Refused(words) | NotMoved::Unknown(words) | NotMoved::Busy(words) => words.clone(),
-        NotMoved::Failed(_) => "the store does not take it".to_owned(),
     }
 }
 

@@ -13,7 +13,7 @@ use ostrakon_wire::value::{Map, Value};
 use ostrakon_wire::{ObjectId, ShardKey, TimestampMs};
 
 use super::plan::PLANNER;
-use super::{NotMoved, Shared, Wanted};
+use super::{Shared, Wanted};
 use crate::heated::UNKNOWN;
 
 /// Objects that are used most that are looked at, and others.
@@ -39,8 +39,8 @@ impl Shared {
         if self.is_halted() || self.owner.has_failed() || rekeys(&view) {
             return;
         }
-        let (heat, now_ms) = self.heated.taken();
-        for object in heat.hot_objects(now_ms, HOTTEST).into_iter().filter_map(|hot| hot.name) {
+        let now_ms = self.heated.now_ms();
+        for object in self.heated.hottest(HOTTEST) {
             let Ok(known) = self.owner.head(&object, true).await else { continue };
             let (Some(key), Some(live)) = (known.shard_key(), known.live()) else { continue };
             if self.outgrown(&object, live.timestamp, key).is_some() && self.propose(&object, now_ms).await {
@@ -72,10 +72,10 @@ impl Shared {
         let why = format!("the use of {} no longer fits its key", object.name());
         let became = match self.begin(&Wanted::Rekey(prefix), &why, PLANNER).await {
             Ok(number) => format!("migration {number}"),
-            Err(NotMoved::Refused(words) | NotMoved::Unknown(words) | NotMoved::Busy(words)) => {
-                format!("not done: {words}")
-            }
-            Err(NotMoved::Failed(_)) => return false,
+            Err(reason) => match reason.words() {
+                Some(words) => format!("not done: {words}"),
+                None => return false,
+            },
         };
         let text = Value::Text;
         self.tell(Map::from([
@@ -99,7 +99,7 @@ impl Shared {
                 continue;
             }
             let Some(wanted) = self.outgrown(&object, head.row.timestamp, place.shard_key) else { continue };
-            if let Err(error) = self.rekey_object(&object, Some(wanted)).await {
+            if let Err(error) = self.owner.rekey(&object, wanted).await {
                 tracing::debug!(?error, "an object keeps its key");
             }
         }

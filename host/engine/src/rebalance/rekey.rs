@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use ostrakon_core::keys;
 use ostrakon_core::policy::Heat;
 use ostrakon_store::{CommitError, Does, Migration, Moved, ReadError, Steer};
 use ostrakon_wire::bounds::REKEY_STEP_OBJECTS;
@@ -10,7 +9,7 @@ use ostrakon_wire::{ObjectId, ShardKey, TimestampMs};
 
 use super::{NotMoved, Shared};
 use crate::owner::NotWritten;
-use crate::policies::placing;
+use crate::policies::{ask, placing};
 
 impl Shared {
     /// Brings one object under a key, or under the one that the policy wants; answers the key that it has then, and whether it
@@ -20,7 +19,7 @@ impl Shared {
         object: &ObjectId,
         wanted: Option<ShardKey>,
     ) -> Result<Option<(ShardKey, bool)>, NotMoved> {
-        let known = self.owner.head(object, true).await.map_err(read_failed)?;
+        let known = self.owner.head(object, true).await?;
         let Some(recorded) = known.shard_key() else { return Ok(None) };
         let wanted = match (wanted, known.live()) {
             (Some(key), _) => key,
@@ -48,15 +47,9 @@ impl Shared {
         recorded: ShardKey,
         heat: Heat,
     ) -> Option<ShardKey> {
-        let decision = self.policies.shard_key.place(&placing(object, timestamp, recorded.get(), heat));
-        match decision.result {
-            Ok(placement) => Some(keys::fill(placement, object.name())),
-            Err(fault) => {
-                tracing::warn!(%fault, "the key of an object stays, since the policy failed");
-                self.counters.shard_key_faults.add();
-                None
-            }
-        }
+        let placing = placing(object, timestamp, recorded.get(), heat);
+        let (_, wanted) = ask(&self.policies, &self.counters, &placing);
+        wanted.inspect_err(|fault| tracing::warn!(%fault, "the key of an object stays, since the policy failed")).ok()
     }
 
     /// The next objects of a re-key; answers how long that took of others.
@@ -75,7 +68,7 @@ impl Shared {
             objects.map(|found| found.map(|(object, place)| (object, place, view.head(place)))).collect()
         };
         let found: Vec<_> = match self.owner.on_reader(read).await {
-            Err(ReadError::Busy) => return Err(read_failed(ReadError::Busy)),
+            Err(error @ ReadError::Busy) => return Err(error.into()),
             // Where objects cannot even be found somebody has to look.
             Err(error) => return Err(NotMoved::Refused(error.to_string())),
             Ok(found) => found,
@@ -96,13 +89,12 @@ impl Shared {
             };
             let wanted = self.wanted_key(object, timestamp, place.shard_key);
             let Some(wanted) = wanted.filter(|wanted| *wanted != place.shard_key) else { continue };
-            match self.rekey_object(object, Some(wanted)).await {
-                Ok(Some((_, true))) => moved.objects += 1,
-                Ok(_) => {}
-                Err(NotMoved::Failed(reason @ (NotWritten::Read(_) | NotWritten::Commit(CommitError::Fenced)))) => {
+            match self.owner.rekey(object, wanted).await {
+                Ok(has_moved) => moved.objects += u64::from(has_moved),
+                Err(reason @ (NotWritten::Read(_) | NotWritten::Commit(CommitError::Fenced))) => {
                     tracing::warn!(?reason, "an object that cannot be moved keeps its key");
                 }
-                Err(reason) => return Err(reason),
+                Err(reason) => return Err(NotMoved::Failed(reason)),
             }
         }
         self.step(Does::Steer { number: migration.number, how: Steer::Past(last, moved) }).await?;
@@ -113,8 +105,4 @@ impl Shared {
         // Most of it is waiting for commits that others have part in.
         Ok(took / 4)
     }
-}
-
-fn read_failed(error: ReadError) -> NotMoved {
-    NotMoved::Failed(NotWritten::Read(error))
 }

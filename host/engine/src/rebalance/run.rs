@@ -77,12 +77,9 @@ impl Shared {
     }
 
     async fn stop(&self, number: u64, reason: &NotMoved) {
-        let words = match reason {
-            NotMoved::Refused(words) | NotMoved::Unknown(words) | NotMoved::Busy(words) => words.clone(),
-            NotMoved::Failed(_) => return,
-        };
-        tracing::error!(number, %words, "a migration stops until somebody resumes it or calls it off");
-        let _ = self.steer(number, Steer::Stop(words)).await;
+        let Some(words) = reason.words() else { return };
+        tracing::error!(number, words, "a migration stops until somebody resumes it or calls it off");
+        let _ = self.steer(number, Steer::Stop(words.to_owned())).await;
     }
 
     /// Moves the next objects, and holds what has arrived against what has left.

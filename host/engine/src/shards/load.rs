@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use ostrakon_core::ShardMap;
 use ostrakon_core::heat::{Affinity, Rates, ShardRates};
+use ostrakon_wire::ShardId;
 use ostrakon_wire::value::{Map, Value};
-use ostrakon_wire::{ObjectId, ShardId};
 
 use super::{number, text};
 use crate::heated::Heated;
@@ -34,10 +34,6 @@ fn rates_of(rates: &Rates) -> [(String, Value); 6] {
     ]
 }
 
-fn name_of(object: &ObjectId) -> String {
-    object.as_text().replace('\0', "/")
-}
-
 fn named(name: String, share: f64) -> Map {
     Map::from([("name".into(), text(name)), ("share-ppm".into(), ppm(share))])
 }
@@ -58,14 +54,14 @@ pub(super) fn hottest(heated: &Heated) -> Map {
         facts
     });
     let objects = heat.hot_objects(now_ms, HOTTEST).into_iter().filter_map(|hot| {
-        let mut facts = named(name_of(hot.name.as_ref()?), hot.share);
+        let mut facts = named(hot.name.as_ref()?.readable(), hot.share);
         facts.extend(rates_of(&hot.rates));
         facts.insert("callers".into(), number(hot.callers));
         Some(facts)
     });
     let pairs = heat.hot_pairs(now_ms, HOTTEST).into_iter().filter_map(|hot| {
         let [Some(one), Some(other)] = &hot.names else { return None };
-        let name = format!("{} + {}", name_of(one), name_of(other));
+        let name = format!("{} + {}", one.readable(), other.readable());
         Some(Map::from([("name".into(), text(name)), ("together-millihz".into(), millihz(hot.per_s))]))
     });
     let mut facts = Map::from([
@@ -100,7 +96,7 @@ pub(super) fn by_shard(heated: &Heated, map: &ShardMap) -> HashMap<ShardId, Map>
 
 fn load(of: ShardRates) -> Map {
     let clients = of.clients.into_iter().filter_map(|part| Some(named(part.name?.into_string(), part.share)));
-    let objects = of.objects.into_iter().filter_map(|part| Some(named(name_of(&part.name?), part.share)));
+    let objects = of.objects.into_iter().filter_map(|part| Some(named(part.name?.readable(), part.share)));
     let mut facts = Map::from([
         ("callers".to_owned(), number(of.callers)),
         ("clients".to_owned(), Value::Array(clients.map(Value::Map).collect())),

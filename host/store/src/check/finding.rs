@@ -26,13 +26,13 @@ pub enum Finding {
         shard: ShardId,
     },
     /// An object has a locator and no version.
-    #[error("{} has a locator and no version", name(object))]
+    #[error("{} has a locator and no version", object.readable())]
     NoRow {
         /// The object.
         object: ObjectId,
     },
     /// A version of an object that no locator leads to.
-    #[error("version {version} of {} stands in shard {shard}, and no locator leads to it", name(object))]
+    #[error("version {version} of {} stands in shard {shard}, and no locator leads to it", object.readable())]
     NoLocator {
         /// The object.
         object: ObjectId,
@@ -42,7 +42,7 @@ pub enum Finding {
         shard: ShardId,
     },
     /// A version stands elsewhere than the locator of its object says.
-    #[error("version {version} of {} does not stand where its locator says", name(object))]
+    #[error("version {version} of {} does not stand where its locator says", object.readable())]
     OtherPlace {
         /// The object.
         object: ObjectId,
@@ -50,7 +50,7 @@ pub enum Finding {
         version: Version,
     },
     /// A version stands where its locator says, and once more.
-    #[error("version {version} of {} stands there twice", name(object))]
+    #[error("version {version} of {} stands there twice", object.readable())]
     VersionTwice {
         /// The object.
         object: ObjectId,
@@ -58,7 +58,7 @@ pub enum Finding {
         version: Version,
     },
     /// A version is missing between two others.
-    #[error("of {}, version {found} comes after version {above} where version {} belongs", name(object), above.get() - 1)]
+    #[error("of {}, version {found} comes after version {above} where version {} belongs", object.readable(), above.get() - 1)]
     VersionGap {
         /// The object.
         object: ObjectId,
@@ -68,7 +68,7 @@ pub enum Finding {
         found: Version,
     },
     /// A number stands for two objects.
-    #[error("one number stands for {} and for {}", name(one), name(other))]
+    #[error("one number stands for {} and for {}", one.readable(), other.readable())]
     NumberTwice {
         /// One object.
         one: ObjectId,
@@ -76,13 +76,13 @@ pub enum Finding {
         other: ObjectId,
     },
     /// A number is in use that may be given out once more.
-    #[error("the number of {} may be given out again", name(object))]
+    #[error("the number of {} may be given out again", object.readable())]
     NumberNotGiven {
         /// The object.
         object: ObjectId,
     },
     /// A row is in a shard whose range does not hold its key.
-    #[error("version {version} of {} stands in shard {found}, its key belongs to shard {right}", name(object))]
+    #[error("version {version} of {} stands in shard {found}, its key belongs to shard {right}", object.readable())]
     WrongShard {
         /// The object.
         object: ObjectId,
@@ -120,7 +120,7 @@ pub enum Finding {
         revision: Revision,
     },
     /// The log tells a change whose version history should hold.
-    #[error("the log says that revision {revision} made version {version} of {}, which is not there", name(object))]
+    #[error("the log says that revision {revision} made version {version} of {}, which is not there", object.readable())]
     ChangeWithoutRow {
         /// The object.
         object: ObjectId,
@@ -130,7 +130,7 @@ pub enum Finding {
         revision: Revision,
     },
     /// A row's change is not in the log, though the log reaches back to it.
-    #[error("version {version} of {} was made by revision {revision}, which is not in the log", name(object))]
+    #[error("version {version} of {} was made by revision {revision}, which is not in the log", object.readable())]
     RowWithoutChange {
         /// The object.
         object: ObjectId,
@@ -140,7 +140,7 @@ pub enum Finding {
         revision: Revision,
     },
     /// A row and its change in the log tell different things.
-    #[error("version {version} of {} and revision {revision} in the log differ in {what}", name(object))]
+    #[error("version {version} of {} and revision {revision} in the log differ in {what}", object.readable())]
     Differs {
         /// The object.
         object: ObjectId,
@@ -183,9 +183,4 @@ impl Finding {
             Self::Differs { .. } => "differs",
         }
     }
-}
-
-/// An object's text, readable.
-fn name(object: &ObjectId) -> String {
-    object.as_text().replace('\0', "/")
 }

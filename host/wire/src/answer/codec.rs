@@ -136,9 +136,9 @@ fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
         Reply::Events(events) => events.write_items(&mut fields),
         Reply::Escalation(escalation) => escalation.write(fields.field(field::ESCALATION)),
         Reply::ShardMap(map) => write_shards(&map.shards, fields.field(field::ITEMS)),
-        Reply::Info(info) => Value::Map(info.facts.clone()).write(fields.field(field::INFO)),
-        Reply::Shards(report) => Value::Map(report.facts.clone()).write(fields.field(field::INFO)),
-        Reply::Policies(report) => Value::Map(report.facts.clone()).write(fields.field(field::INFO)),
+        Reply::Info(Info { facts, .. })
+        | Reply::Shards(ShardReport { facts, .. })
+        | Reply::Policies(PolicyReport { facts, .. }) => Value::Map(facts.clone()).write(fields.field(field::INFO)),
         Reply::Uploaded(uploaded) => cbor::uint(fields.field(field::RECEIVED), uploaded.received),
         _ => {}
     }

@@ -140,10 +140,14 @@ fn write_body(operation: &Operation, out: &mut Vec<u8>) {
 }
 
 pub(super) fn write_target(target: &Target, fields: &mut FieldWriter<'_>) {
-    cbor::text(fields.field(field::CLIENT), target.object.client());
-    cbor::text(fields.field(field::DATA_TYPE), target.object.data_type());
-    cbor::text(fields.field(field::NAME), target.object.name());
-    if let Some(shard_key) = target.shard_key {
+    write_object(&target.object, target.shard_key, fields);
+}
+
+pub(super) fn write_object(object: &ObjectId, shard_key: Option<ShardKey>, fields: &mut FieldWriter<'_>) {
+    cbor::text(fields.field(field::CLIENT), object.client());
+    cbor::text(fields.field(field::DATA_TYPE), object.data_type());
+    cbor::text(fields.field(field::NAME), object.name());
+    if let Some(shard_key) = shard_key {
         cbor::uint(fields.field(field::SHARD_KEY), shard_key.get());
     }
 }

@@ -1,11 +1,11 @@
 //! Requests about shards.
 
-use super::codec::{Body, malformed, missing};
+use super::codec::{Body, malformed, missing, write_object};
+use super::feed::{check_within, write_within};
 use crate::bounds::{MAP_WAIT_MS_MAX, SHARD_EVENTS_DEFAULT, SHARD_EVENTS_MAX, SHARD_LIMITS_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::cbor::{self, FieldWriter};
 use crate::error::WireError;
 use crate::field;
-use crate::ids::IdPart;
 use crate::numbers::ShardId;
 use crate::shards::{AskMap, ChangeShards, ReadShards, ShardChange};
 
@@ -58,20 +58,8 @@ impl ChangeShards {
         use ShardChange as Change;
         // In key order: ids, shard key, shard, owner, reason, change, settings, migration.
         match &self.change {
-            Change::RekeyObject { object, shard_key } => {
-                cbor::text(fields.field(field::CLIENT), object.client());
-                cbor::text(fields.field(field::DATA_TYPE), object.data_type());
-                cbor::text(fields.field(field::NAME), object.name());
-                if let Some(key) = shard_key {
-                    cbor::uint(fields.field(field::SHARD_KEY), key.get());
-                }
-            }
-            Change::Rekey { client, data_type } => {
-                cbor::text(fields.field(field::CLIENT), client);
-                if let Some(data_type) = data_type {
-                    cbor::text(fields.field(field::DATA_TYPE), data_type);
-                }
-            }
+            Change::RekeyObject { object, shard_key } => write_object(object, *shard_key, fields),
+            Change::Rekey { client, data_type } => write_within(client, data_type.as_deref(), None, fields),
             Change::Split { at: Some(at), .. } => cbor::uint(fields.field(field::SHARD_KEY), at.get()),
             _ => {}
         }
@@ -165,14 +153,10 @@ fn read_rekey(body: &Body<'_>) -> Result<ShardChange, WireError> {
         let target = body.target()?;
         return Ok(ShardChange::RekeyObject { object: target.object, shard_key: target.shard_key });
     }
-    if !body.has(field::CLIENT) {
-        return Err(missing(field::CLIENT));
-    }
-    if body.has(field::SHARD_KEY) {
+    if body.has(field::CLIENT) && body.has(field::SHARD_KEY) {
         return Err(malformed("one key is for one object: name it"));
     }
-    IdPart::Client.check(body.client)?;
-    body.data_type.map(|data_type| IdPart::DataType.check(data_type)).transpose()?;
+    check_within(body)?;
     Ok(ShardChange::Rekey { client: body.client.to_owned(), data_type: body.data_type.map(str::to_owned) })
 }
 
