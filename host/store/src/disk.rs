@@ -84,9 +84,7 @@ impl Table {
             Self::Simulated(_) => unreachable!("what is simulated is not flushed"),
         }
     }
-}
 
-impl Table {
     /// Bytes on disk and in memory, about.
     pub(crate) fn bytes(&self) -> u64 {
         match self {

@@ -116,8 +116,6 @@ pub struct Store {
     pub(crate) migrations: Arc<BTreeMap<u64, Migration>>,
     /// Those that have ended and are remembered, in the order in which they go.
     pub(crate) migrated: VecDeque<u64>,
-    /// The number of the next one.
-    pub(crate) migrations_next: u64,
     pub(crate) views: Views,
     /// Object numbers from here on were never given out, before or in this run.
     pub(crate) numbers_mark: u64,
@@ -265,7 +263,6 @@ impl Store {
             forgotten: view.forgotten,
             migrations: Arc::default(),
             migrated: VecDeque::new(),
-            migrations_next: 1,
             views: Views(Arc::new(ArcSwap::from_pointee(view))),
             numbers_mark: 0,
             acknowledged: None,
@@ -328,7 +325,6 @@ impl Store {
             self.migrated.push_front(migration.map_err(|error| read_error(path, error))?.number);
         }
         let last = self.migrated.back().copied().max(self.migrations.keys().next_back().copied());
-        self.migrations_next = last.map_or(1, |last| last + 1);
         let mut next = self.log.start.first;
         let mut remembered = Vec::new();
         for record in view.log_from(Revision::default()) {
@@ -357,7 +353,7 @@ impl Store {
         let mut recovered = Recovered {
             remembered,
             floors: self.log.start.floors.clone(),
-            migrations_next: self.migrations_next,
+            migrations_next: last.map_or(1, |last| last + 1),
             planning: fact(meta::PLANNING_KEY)?.map(|value| value.to_vec()),
             ..Recovered::default()
         };

@@ -139,18 +139,12 @@ impl ReadView {
 
     /// The same, as they stand on disk.
     pub(crate) fn running_migrations(&self) -> impl Iterator<Item = Result<Migration, ReadError>> {
-        self.snapshot.prefix(&self.keyspaces.meta, RUNNING_PREFIX).map(|pair| {
-            let (key, value) = pair?;
-            Ok(Migration::decode(&key, &value)?)
-        })
+        self.snapshot.prefix(&self.keyspaces.meta, RUNNING_PREFIX).map(migration)
     }
 
     /// The migrations that have ended, the newest first.
     pub fn migrated(&self) -> impl Iterator<Item = Result<Migration, ReadError>> {
-        self.snapshot.prefix(&self.keyspaces.meta, ENDED_PREFIX).rev().map(|pair| {
-            let (key, value) = pair?;
-            Ok(Migration::decode(&key, &value)?)
-        })
+        self.snapshot.prefix(&self.keyspaces.meta, ENDED_PREFIX).rev().map(migration)
     }
 
     /// One that has ended, if it is remembered.
@@ -414,4 +408,10 @@ impl Iterator for RowIter {
             Ok((place, version, Row::decode(&value)?))
         })())
     }
+}
+
+/// A migration as it stands on disk.
+fn migration(pair: fjall::Result<(Slice, Slice)>) -> Result<Migration, ReadError> {
+    let (key, value) = pair?;
+    Ok(Migration::decode(&key, &value)?)
 }

@@ -3,11 +3,11 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use ostrakon_core::{Moving, ShardMap, Spot, behind};
+use ostrakon_wire::ShardKey;
 use ostrakon_wire::bounds::MIGRATIONS_KEPT;
-use ostrakon_wire::{ShardKey, Version};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Rekey, Sink, Thread, Writing, durability};
@@ -16,7 +16,7 @@ use crate::error::ReadError;
 use crate::migrate::{Chunk, Does, NewShard, NotStepped, Steer, Step, Stepped};
 use crate::planted::{self, Fault};
 use crate::record::locator::ObjectNumber;
-use crate::record::migration::{Course, ENDED_PREFIX, Ended, Migration, Moved, key_of, words};
+use crate::record::migration::{Course, ENDED_PREFIX, Ended, Migration, Moved, RUNNING_PREFIX, key_of, words};
 use crate::record::{locator, meta, row};
 use crate::view::ReadView;
 
@@ -39,12 +39,15 @@ impl<S: Sink> Thread<S> {
         let done = match &step.does {
             Does::Begin(migration, new) => self.begin(migration, new.as_ref()).map(|()| None),
             Does::Advance { number, objects_max, bytes_max } => {
-                self.advance(*number, *objects_max, *bytes_max, started).map(Some)
+                self.advance(*number, *objects_max, *bytes_max).map(Some)
             }
             Does::Steer { number, how } => self.steer(*number, how).map(|()| None),
             Does::End { number, ended } => self.end(*number, *ended).map(|()| None),
         };
         let took = self.store.clock.instant().duration_since(started);
+        if let (Does::Advance { number, .. }, Ok(_)) = (&step.does, &done) {
+            self.measure_step(*number, took);
+        }
         step.end(done.map(|chunk| Stepped { view: self.store.views.latest(), chunk, took }));
     }
 
@@ -91,13 +94,12 @@ impl<S: Sink> Thread<S> {
     }
 
     fn write_kept(&mut self, mut batch: Batch, migration: Migration, map: ShardMap) -> Result<(), NotStepped> {
-        let table = &self.store.keyspaces.meta.clone();
+        let table = &self.store.keyspaces.meta;
         if map.epoch() != self.store.map.epoch() {
             batch.insert(table, meta::MAP_KEY, meta::encode_map(&map));
         }
         if migration.ended.is_some() {
-            let running = Migration { ended: None, ..migration.clone() };
-            batch.remove(table, running.key());
+            batch.remove(table, key_of(RUNNING_PREFIX, migration.number));
             self.store.migrated.push_back(migration.number);
             while self.store.migrated.len() > MIGRATIONS_KEPT
                 && let Some(oldest) = self.store.migrated.pop_front()
@@ -111,7 +113,6 @@ impl<S: Sink> Thread<S> {
             return Err(NotStepped::Read(error.to_string()));
         }
         let mut migrations = std::collections::BTreeMap::clone(&self.store.migrations);
-        self.store.migrations_next = self.store.migrations_next.max(migration.number + 1);
         match migration.ended {
             Some(_) => drop(migrations.remove(&migration.number)),
             None => drop(migrations.insert(migration.number, migration)),
@@ -123,13 +124,7 @@ impl<S: Sink> Thread<S> {
     }
 
     /// Moves the next objects, whole: inserts here, removes there, and the cursor, in one batch.
-    fn advance(
-        &mut self,
-        number: u64,
-        objects_max: usize,
-        bytes_max: usize,
-        started: Instant,
-    ) -> Result<Chunk, NotStepped> {
+    fn advance(&mut self, number: u64, objects_max: usize, bytes_max: usize) -> Result<Chunk, NotStepped> {
         let mut migration = self.running(number)?;
         let moving = *migration.moving().ok_or(NotStepped::NotThere(number))?;
         let (source, target) = match migration.back {
@@ -171,16 +166,17 @@ impl<S: Sink> Thread<S> {
             false => self.store.map.moved_to(moving.from, cursor),
         };
         self.write_kept(batch, migration, map)?;
-        self.measure_step(number, started);
         let (first, end) = if cursor < moving.cursor { (cursor, moving.cursor) } else { (moving.cursor, cursor) };
         Ok(Chunk { to: target, first, end, moved, last })
     }
 
     /// How long others waited for a step is known once it is done, and written with what is written of it next.
-    fn measure_step(&mut self, number: u64, started: Instant) {
-        let took = self.store.clock.instant().duration_since(started).as_micros().try_into().unwrap_or(u32::MAX);
-        if let Some(migration) = Arc::make_mut(&mut self.store.migrations).get_mut(&number) {
-            migration.step_us_max = migration.step_us_max.max(took);
+    fn measure_step(&mut self, number: u64, took: Duration) {
+        let took = took.as_micros().try_into().unwrap_or(u32::MAX);
+        // Views share them: they are copied where there is something to say.
+        let longer = self.store.migrations.get(&number).is_some_and(|migration| took > migration.step_us_max);
+        if longer && let Some(migration) = Arc::make_mut(&mut self.store.migrations).get_mut(&number) {
+            migration.step_us_max = took;
         }
     }
 
@@ -248,22 +244,19 @@ impl<S: Sink> Thread<S> {
         self.keep(migration, map)
     }
 
-    /// The versions of an object that is to stand elsewhere, and its first one.
-    fn rows_to_rekey(&self, rekey: &Rekey) -> Result<(Vec<Pair>, Version), ReadError> {
-        let view = self.store.views.latest();
-        let rows =
-            view.snapshot.prefix(view.table_of(rekey.from)?, row::prefix(rekey.from)).collect::<Result<_, _>>()?;
-        let first = view.locate_first(&rekey.object)?.map(|(_, first)| first);
-        Ok((rows, first.unwrap_or_default()))
-    }
-
     /// Moves all versions of an object to its new key. Nothing else in its group writes to the object.
     pub(super) fn write_rekey(&self, rekey: &Rekey, writing: &mut Writing) -> Result<(), ReadError> {
         let Rekey { object, from, to, .. } = rekey;
-        let (rows, first) = self.rows_to_rekey(rekey)?;
-        let (Some(source), Some(target)) = (self.table_of(*from), self.table_of(*to)) else { return Ok(()) };
-        let read = |(key, value): Pair| Ok((row::parse_key(&key)?.1, key, value));
-        let rows = rows.into_iter().map(read).collect::<Result<Vec<_>, ReadError>>()?;
+        let table = |place| self.table_of(place).expect("fenced re-keys are not written");
+        let (source, target) = (table(*from), table(*to));
+        let view = self.store.views.latest();
+        let read = |pair: fjall::Result<Pair>| {
+            let (key, value) = pair?;
+            Ok((row::parse_key(&key)?.1, key, value))
+        };
+        // All are read before one is written.
+        let rows = view.snapshot.prefix(source, row::prefix(*from)).map(read).collect::<Result<Vec<_>, ReadError>>()?;
+        let first = view.locate_first(object)?.map(|(_, first)| first).unwrap_or_default();
         for (version, key, value) in rows {
             writing.batch.remove(source, key);
             if planted::is(Fault::RekeyLosesHistory) && version != rekey.version {
@@ -301,13 +294,14 @@ fn digest(key: &[u8], value: &[u8]) -> u64 {
     xxh3_64(key) ^ xxh3_64(value).rotate_left(17)
 }
 
-/// Collects whole objects from rows in order, as many as may be, and sums them up; where the last stands, if there are more.
-fn collect(
+/// Takes whole objects from rows in order, as many as may be, and sums them up; where the last stands, if there are more.
+fn take(
     pairs: impl Iterator<Item = fjall::Result<Pair>>,
     objects_max: usize,
     bytes_max: usize,
-) -> Result<(Vec<Pair>, Moved, Option<Spot>), ReadError> {
-    let (mut rows, mut moved) = (Vec::new(), Moved::default());
+    mut with: impl FnMut(Pair),
+) -> Result<(Moved, Option<Spot>), ReadError> {
+    let mut moved = Moved::default();
     let mut at: Option<Spot> = None;
     for pair in pairs {
         let (key, value) = pair?;
@@ -315,16 +309,16 @@ fn collect(
         if at != Some(spot) {
             let enough = moved.objects >= objects_max as u64 || moved.bytes >= bytes_max as u64;
             if moved.objects > 0 && enough {
-                return Ok((rows, moved, at));
+                return Ok((moved, at));
             }
             moved.objects += 1;
             at = Some(spot);
         }
         let bytes = (key.len() + value.len()) as u64;
         moved = moved.and(Moved { objects: 0, rows: 1, bytes, checksum: digest(&key, &value) });
-        rows.push((key, value));
+        with((key, value));
     }
-    Ok((rows, moved, None))
+    Ok((moved, None))
 }
 
 /// The rows from the cursor on.
@@ -337,7 +331,8 @@ fn next_rows(
 ) -> Result<Rows, ReadError> {
     let end = behind(moving.last);
     let range = (Bound::Included(lower(moving.cursor)), Bound::Excluded(lower(end)));
-    let (rows, moved, stopped) = collect(view.snapshot.range(from, range), objects_max, bytes_max)?;
+    let mut rows = Vec::new();
+    let (moved, stopped) = take(view.snapshot.range(from, range), objects_max, bytes_max, |pair| rows.push(pair))?;
     Ok(Rows { rows, moved, cursor: stopped.map_or(end, behind_object), last: stopped.is_none() })
 }
 
@@ -351,15 +346,16 @@ fn rows_before(
 ) -> Result<Rows, ReadError> {
     let start: Spot = (moving.start, 0);
     let range = (Bound::Included(lower(start)), Bound::Excluded(lower(moving.cursor)));
-    let (rows, moved, stopped) = collect(view.snapshot.range(from, range).rev(), objects_max, bytes_max)?;
+    let mut rows = Vec::new();
+    let (moved, stopped) =
+        take(view.snapshot.range(from, range).rev(), objects_max, bytes_max, |pair| rows.push(pair))?;
     Ok(Rows { rows, moved, cursor: stopped.unwrap_or(start), last: stopped.is_none() })
 }
 
 /// What stands in a shard between two spots, for those who hold it against what was to stand there.
 pub(crate) fn standing(view: &ReadView, table: &Table, first: Spot, end: Spot) -> Result<Moved, ReadError> {
     let range = (Bound::Included(lower(first)), Bound::Excluded(lower(end)));
-    let (_, moved, _) = collect(view.snapshot.range(table, range), usize::MAX, usize::MAX)?;
-    Ok(moved)
+    Ok(take(view.snapshot.range(table, range), usize::MAX, usize::MAX, drop)?.0)
 }
 
 /// The middle key of the objects of a shard; `None` where all stand under one key, or nothing does.
