@@ -101,19 +101,12 @@ impl Engine {
             ShardChange::SetLimits(text) => return moves.set_limits(text).await,
         };
         let begun = moves.begin(&wanted, why, by).await?;
-        let view = self.views.latest();
-        match view.migrations().get(&begun) {
-            Some(migration) => Ok(facts_of(migration, self.owner.clock().now())),
-            None => Ok(Map::from([("migration".into(), number(begun)), ("state".into(), text("done"))])),
-        }
+        Ok(facts_of(&begun, self.owner.clock().now()))
     }
 
     async fn steered(&self, running: u64, how: Steer) -> Result<Map, NotMoved> {
-        self.rebalancer.shared().steer(running, how).await?;
-        let view = self.views.latest();
-        let migration = view.migrations().get(&running);
-        let gone = || NotMoved::Unknown(format!("no migration {running} is running"));
-        migration.map(|migration| facts_of(migration, self.owner.clock().now())).ok_or_else(gone)
+        let steered = self.rebalancer.shared().steer(running, how).await?;
+        Ok(facts_of(&steered, self.owner.clock().now()))
     }
 
     pub(crate) async fn read_shards(&self, read: &ReadShards) -> Result<ShardReport, WireError> {

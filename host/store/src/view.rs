@@ -154,6 +154,12 @@ impl ReadView {
         value.map(|value| Ok(Migration::decode(&key, &value)?)).transpose()
     }
 
+    /// One that runs, or that has ended and is remembered.
+    pub fn migration(&self, number: u64) -> Result<Option<Migration>, ReadError> {
+        let running = self.migrations.get(&number).cloned();
+        running.map_or_else(|| self.migrated_as(number), |running| Ok(Some(running)))
+    }
+
     /// Whether a shard holds no row. Takes its time where many were removed.
     pub fn holds_nothing(&self, shard: ShardId) -> Result<bool, ReadError> {
         Ok(self.snapshot.iter(self.keyspaces.shard(shard)?).next().transpose()?.is_none())

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ostrakon_core::{Moving, ShardMap};
-use ostrakon_store::{Course, Does, Migration, NewShard, ReadView, Steer};
+use ostrakon_store::{Course, Does, Migration, NewShard, ReadView, Steer, Step};
 use ostrakon_wire::bounds::MIGRATIONS_RUNNING_MAX;
 use ostrakon_wire::{ShardId, ShardKey};
 
-use super::{NotMoved, Shared};
+use super::{NotMoved, Shared, stepped};
 
 /// A migration that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub(crate) enum Wanted {
 }
 
 impl Shared {
-    /// Begins a migration; answers its number.
-    pub(crate) async fn begin(&self, wanted: &Wanted, why: &str, by: &str) -> Result<u64, NotMoved> {
+    /// Begins a migration; answers it as it stood then.
+    pub(crate) async fn begin(&self, wanted: &Wanted, why: &str, by: &str) -> Result<Migration, NotMoved> {
         let _alone = self.beginning.lock().await;
         let view = self.owner.views().latest();
         if view.migrations().len() >= MIGRATIONS_RUNNING_MAX {
@@ -59,10 +59,10 @@ impl Shared {
         {
             tracing::warn!(%error, %shard, "a shard that was made for nothing stays until the next start");
         }
-        begun?;
+        let begun = begun?;
         tracing::info!(number, ?wanted, why, by, "a migration has begun");
         self.wake();
-        Ok(number)
+        as_stepped(&begun, number)
     }
 
     async fn split(
@@ -110,12 +110,18 @@ impl Shared {
         Ok(Course::Move { shard, from, to: owner })
     }
 
-    /// Changes how a running migration goes on.
-    pub(crate) async fn steer(&self, number: u64, how: Steer) -> Result<(), NotMoved> {
-        self.step(Does::Steer { number, how }).await?;
+    /// Changes how a running migration goes on; answers it as it stood then.
+    pub(crate) async fn steer(&self, number: u64, how: Steer) -> Result<Migration, NotMoved> {
+        let step = self.step(Does::Steer { number, how }).await?;
         self.wake();
-        Ok(())
+        as_stepped(&step, number)
     }
+}
+
+/// A migration as its step has left it: by the time somebody looks, it may have ended and been forgotten.
+fn as_stepped(step: &Step, number: u64) -> Result<Migration, NotMoved> {
+    let migration = stepped(step).view.migration(number)?;
+    migration.ok_or_else(|| NotMoved::Unknown(format!("no migration {number} is remembered")))
 }
 
 /// The right one moves, or the one that holds less.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ostrakon_core::load::{Health, ShardLoad};
 use ostrakon_core::planner::{Decision, Limits, Memory, OwnerState, What, plan};
-use ostrakon_store::{Course, Ended, ReadView};
+use ostrakon_store::{Course, Ended, Migration, ReadView};
 use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::SHARD_EVENTS_MAX;
 use ostrakon_wire::value::{Map, Value};
@@ -94,7 +94,7 @@ impl Shared {
             let begun = self.begin(&wanted, &decision.reason.to_string(), PLANNER).await;
             let mut planning = self.planning.lock();
             let became = match begun {
-                Ok(number) => {
+                Ok(Migration { number, .. }) => {
                     planning.begun.insert(number, shard);
                     format!("migration {number}")
                 }

@@ -71,7 +71,7 @@ impl Shared {
         let what = format!("re-key {}/{}", object.client(), object.data_type());
         let why = format!("the use of {} no longer fits its key", object.name());
         let became = match self.begin(&Wanted::Rekey(prefix), &why, PLANNER).await {
-            Ok(number) => format!("migration {number}"),
+            Ok(migration) => format!("migration {}", migration.number),
             Err(reason) => match reason.words() {
                 Some(words) => format!("not done: {words}"),
                 None => return false,

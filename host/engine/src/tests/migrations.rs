@@ -190,6 +190,48 @@ async fn a_migration_that_a_restart_cuts_in_two_goes_on_or_back() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_called_off_at_once_is_told_as_it_was_then() {
+    let bed = Bed::new();
+    fill(&bed.engine).await;
+    let before = shards(&bed.engine).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    // Who asks is not the first to run when a step is done.
+    let others: Vec<_> = (0..8)
+        .map(|_| {
+            let stop = Arc::clone(&stop);
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(2));
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for _ in 0..20 {
+        change(&bed.engine, ShardChange::Pause(None)).await.unwrap();
+        let split = change(&bed.engine, ShardChange::Split { shard: ShardId::new(0), at: None }).await.unwrap();
+        assert_eq!(split["state"], Value::Text("running".into()), "{split:?}");
+        let number = number_in(&split, "migration");
+        change(&bed.engine, ShardChange::Pause(Some(number as u64))).await.unwrap();
+        change(&bed.engine, ShardChange::Resume(None)).await.unwrap();
+        // Nothing has moved: who moves others just now ends it before anybody can look.
+        change(&bed.engine, ShardChange::Rekey { client: "acme".into(), data_type: None }).await.unwrap();
+        let engine = Arc::clone(&bed.engine);
+        let back = tokio::spawn(async move { change(&engine, ShardChange::Abort(number as u64)).await });
+        let back = back.await.unwrap().unwrap();
+        assert_eq!(back["state"], Value::Text("going back".into()), "{back:?}");
+        wait_for(&bed.engine, number, "undone").await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for other in others {
+        other.await.unwrap();
+    }
+    assert_eq!(shards(&bed.engine).await, before);
+    hold_all(&bed.engine, 2).await;
+    assert_eq!(findings(bed), []);
+}
+
 #[tokio::test]
 async fn what_cannot_be_done_to_shards_is_refused_by_name() {
     let bed = Bed::new();
