@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use ostrakon_client::HostFile;
+use tokio::time::timeout;
+
+use crate::folder;
 
 /// How long a host may take until it serves.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -128,6 +131,19 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Measures something on a host of its own, with a fresh folder, and stops the host as an operator would.
+pub(crate) fn measured<T>(
+    arguments: &[&str],
+    patience: Duration,
+    measure: impl AsyncFnOnce(&Host) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let folder = folder::fresh()?;
+    let host = Host::start(folder.path(), arguments)?;
+    let measured = crate::load::runtime()?.block_on(async { timeout(patience, measure(&host)).await })??;
+    host.stop()?;
+    Ok(measured)
 }
 
 impl Host {

@@ -3,6 +3,8 @@
 //! Every connection keeps a number of requests in flight, each on an object that no other request touches meanwhile. So
 //! conditional writes always know the version that they meet.
 
+pub(crate) mod objects;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,15 +23,13 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::task::JoinSet;
 
+pub(crate) use self::objects::{CLIENT_IDS, client_id, object_id, object_number, stamp};
+use self::objects::{payload, stamped};
 use crate::load::{Random, Shape, Tally, Window};
 
-/// What the objects' payloads weigh.
-pub(crate) const PAYLOAD_BYTES: usize = 256;
 const PAYLOADS: usize = 64;
 const SERVER_NAME: &str = "localhost";
 pub(crate) const READ_BYTES: usize = 64 << 10;
-/// Client ids whose objects these are.
-pub(crate) const CLIENT_IDS: usize = 100;
 
 /// Which requests to send.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -118,46 +118,6 @@ pub(crate) async fn dial_from(
         callers.push(caller);
     }
     Ok(callers)
-}
-
-fn payload(random: &mut Random) -> anyhow::Result<Payload> {
-    Ok(Payload::bytes(content(random))?)
-}
-
-/// What an object holds.
-pub(crate) fn content(random: &mut Random) -> Vec<u8> {
-    (0..PAYLOAD_BYTES / 8).flat_map(|_| random.next().to_be_bytes()).collect()
-}
-
-/// The same, with the microseconds since then in front.
-fn stamped(payload: &Payload, since: Instant) -> anyhow::Result<Payload> {
-    let mut bytes = payload.as_bytes().to_vec();
-    bytes[..STAMP_BYTES].copy_from_slice(&(since.elapsed().as_micros() as u64).to_be_bytes());
-    Ok(Payload::bytes(bytes)?)
-}
-
-const STAMP_BYTES: usize = size_of::<u64>();
-
-/// When a payload was sent that says so.
-pub(crate) fn stamp(content: &[u8], since: Instant) -> anyhow::Result<Instant> {
-    let stamp = content.first_chunk::<STAMP_BYTES>().context("a payload without a stamp")?;
-    let after = Duration::from_micros(u64::from_be_bytes(*stamp));
-    since.checked_add(after).context("a payload of no time")
-}
-
-/// One of the client ids.
-pub(crate) fn client_id(client: usize) -> String {
-    format!("client-{client}")
-}
-
-/// The objects are spread over all client ids.
-pub(crate) fn object_id(object: usize) -> anyhow::Result<ObjectId> {
-    Ok(ObjectId::new(&client_id(object % CLIENT_IDS), "volume", &format!("vol-{object:08}"))?)
-}
-
-/// The number of an object, from its name.
-pub(crate) fn object_number(name: &str) -> anyhow::Result<usize> {
-    name.strip_prefix("vol-").and_then(|number| number.parse().ok()).context("an object of no number")
 }
 
 fn endpoint(host: &HostFile) -> anyhow::Result<Endpoint> {

@@ -15,14 +15,13 @@ use ostrakon_client::{Client, ClientConfig, Error, Expect, HostFile, ObjectId, P
 use ostrakon_policy::testing::{Hostile, hostile};
 use ostrakon_wire::PolicyKind;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 
 use super::load::{self, Latest, Pace};
-use crate::host::Host;
+use crate::Options;
+use crate::host::{self, Host};
 use crate::load::Window;
 use crate::report::{Report, rounded};
 use crate::rounds::median;
-use crate::{Options, folder};
 
 const PATIENCE: Duration = Duration::from_secs(900);
 const PER_S: u64 = 4_000;
@@ -43,11 +42,7 @@ struct Outcome {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let folder = folder::fresh()?;
-    let host = Host::start(folder.path(), &[])?;
-    let measured = async { timeout(PATIENCE, measure(&host, options)).await };
-    let outcomes = crate::load::runtime()?.block_on(measured)??;
-    host.stop()?;
+    let outcomes = host::measured(&[], PATIENCE, async |host| measure(host, options).await)?;
     let p99 = |at: usize| median(&outcomes[at], |outcome: &Outcome| outcome.p99_us);
     let ratio = p99(1) as f64 / p99(0).max(1) as f64;
     let row = |(at, beside): (usize, &str)| {

@@ -11,14 +11,13 @@ use anyhow::ensure;
 use ostrakon_client::{PolicyKind, Stage};
 use ostrakon_policy::testing::{Recipe, When, hostile, snippets};
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 
 use super::load::{self, Latest, Pace};
 use super::pusher::{Pusher, slot};
-use crate::host::Host;
+use crate::Options;
+use crate::host::{self, Host};
 use crate::load::Window;
 use crate::report::Report;
-use crate::{Options, folder};
 
 const KIND: PolicyKind = PolicyKind::ShardKey;
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -57,11 +56,7 @@ fn bad() -> Vec<(String, Vec<u8>)> {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let folder = folder::fresh()?;
-    let host = Host::start(folder.path(), &[])?;
-    let measured = async { timeout(PATIENCE, measure(&host, options)).await };
-    let (rows, failed) = crate::load::runtime()?.block_on(measured)??;
-    host.stop()?;
+    let (rows, failed) = host::measured(&[], PATIENCE, async |host| measure(host, options).await)?;
     let worst = |name: &str| rows.iter().filter_map(|row| row[name].as_f64()).fold(0.0, f64::max);
     let summary = Map::from_iter([
         ("bad_calls".to_owned(), worst("bad_calls").into()),

@@ -9,15 +9,14 @@ use std::time::Duration;
 use ostrakon_client::{PolicyChange, PolicyKind, Stage};
 use ostrakon_policy::shipped;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 
 use super::load::{self, Latest, Pace};
 use super::pusher::{Pusher, another, slot};
-use crate::host::Host;
+use crate::Options;
+use crate::host::{self, Host};
 use crate::load::Window;
 use crate::report::{Report, rounded};
 use crate::rounds::median;
-use crate::{Options, folder};
 
 const PATIENCE: Duration = Duration::from_secs(900);
 const ALL: u32 = 1_000_000;
@@ -32,11 +31,7 @@ struct Outcome {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let folder = folder::fresh()?;
-    let host = Host::start(folder.path(), &[])?;
-    let measured = async { timeout(PATIENCE, measure(&host, options)).await };
-    let outcomes = crate::load::runtime()?.block_on(measured)??;
-    host.stop()?;
+    let outcomes = host::measured(&[], PATIENCE, async |host| measure(host, options).await)?;
     Ok(report(&outcomes))
 }
 

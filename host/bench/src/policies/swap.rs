@@ -17,17 +17,16 @@ use ostrakon_core::policy::Placement;
 use ostrakon_policy::shipped;
 use ostrakon_policy_sdk::shard_key::{Heat, Policy as _, Request};
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 use weighted_shard_key::WeightedShardKey;
 
 use super::load::{self, Came, Latest, Pace, Placed};
 use super::pusher::{Pushed, Pusher, another, slot};
-use crate::host::Host;
+use crate::Options;
+use crate::host::{self, Host};
 use crate::load::Window;
 use crate::report::{Report, rounded};
 use crate::rounds::median;
 use crate::sample::rss_mib;
-use crate::{Options, folder};
 
 /// Swaps of all rounds together, at least.
 const SWAPS: u64 = 1_000;
@@ -136,12 +135,7 @@ impl Swapper {
 
 /// Measures rounds in turn on one host.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let folder = folder::fresh()?;
-    let host = Host::start(folder.path(), &[])?;
-    let measured = async { timeout(PATIENCE, measure(&host, options)).await };
-    let report = crate::load::runtime()?.block_on(measured)??;
-    host.stop()?;
-    Ok(report)
+    host::measured(&[], PATIENCE, async |host| measure(host, options).await)
 }
 
 async fn measure(host: &Host, options: &Options) -> anyhow::Result<Report> {

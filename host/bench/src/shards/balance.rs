@@ -11,15 +11,14 @@ use std::time::{Duration, Instant};
 
 use ostrakon_client::{ObjectId, ReadShards, ShardChange};
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 
 use super::Operator;
-use super::mixed::{ByShard, Choice, Load, Mix};
-use crate::host::Host;
+use super::mixed::{ByShard, Choice, Load};
+use crate::Options;
+use crate::host::{self, Host};
 use crate::load::{Random, Window};
 use crate::report::{Report, rounded};
 use crate::rounds::median;
-use crate::{Options, folder};
 
 const OWNERS: u32 = 8;
 const CLIENTS: usize = 10_000;
@@ -27,7 +26,7 @@ const TYPES: usize = 3;
 const OBJECTS_OF_TYPE: usize = 3;
 const ZIPF: f64 = 1.1;
 const CONNECTIONS: usize = 8;
-const MIX: Mix = Mix { writes_percent: 30 };
+const WRITES_PERCENT: u64 = 30;
 /// Of what the host can do, in hundredths.
 const LOAD_PERCENT: u64 = 40;
 const WINDOW: Duration = Duration::from_secs(5);
@@ -41,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(1_800);
 
 struct Outcome {
     static_ratio: f64,
-    /// The same with the busy clients of the second phase.
+    /// With the planner at work: the first busy clients, then others.
     phases: Vec<Phase>,
     moved: u64,
     splits: u64,
@@ -135,11 +134,9 @@ fn objects_of(clients: &[usize]) -> anyhow::Result<Vec<ObjectId>> {
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let mut outcomes = Vec::new();
     for _ in 0..options.rounds {
-        let folder = folder::fresh()?;
-        let host = Host::start(folder.path(), &["--owners", &OWNERS.to_string()])?;
-        let measured = async { timeout(PATIENCE, measure(&host, options.seconds)).await };
-        outcomes.push(crate::load::runtime()?.block_on(measured)??);
-        host.stop()?;
+        let owners = OWNERS.to_string();
+        let measured = async |host: &Host| measure(host, options.seconds).await;
+        outcomes.push(host::measured(&["--owners", &owners], PATIENCE, measured)?);
     }
     Ok(report(&outcomes))
 }
@@ -155,7 +152,7 @@ async fn measure(host: &Host, seconds: u64) -> anyhow::Result<Outcome> {
     let load = Load::begin(&host.file, objects, choices, |_| None).await?;
     let count = Arc::new(ByShard::default());
     let window = Window::after_warm_up(seconds);
-    let (mut load, peak) = load.drive(None, MIX, window, &count).await?;
+    let (mut load, peak) = load.drive(None, WRITES_PERCENT, window, &count).await?;
     let per_s = peak.tally.figures().committed_per_s * LOAD_PERCENT / 100;
     eprintln!("{total} objects; {per_s} requests a second");
     let (mut failed, mut requests, mut phases, mut static_ratio) = (0, 0, Vec::new(), 0.0);
@@ -174,7 +171,7 @@ async fn measure(host: &Host, seconds: u64) -> anyhow::Result<Outcome> {
         count.take();
         let driving = {
             let count = Arc::clone(&count);
-            tokio::spawn(async move { load.drive(Some(per_s), MIX, window, &count).await })
+            tokio::spawn(async move { load.drive(Some(per_s), WRITES_PERCENT, window, &count).await })
         };
         let ratios = watch(&operator, &count, windows).await?;
         let (driven, came) = driving.await??;
@@ -244,8 +241,7 @@ fn reversals(newest_first: &[Value]) -> u64 {
 fn report(outcomes: &[Outcome]) -> Report {
     let thousandths = |of: &dyn Fn(&Outcome) -> f64| median(outcomes, |it| (of(it) * 1_000.0) as u64) as f64 / 1_000.0;
     let worst = |of: fn(&Phase) -> f64| move |it: &Outcome| it.phases.iter().map(of).fold(0.0, f64::max);
-    // A phase that was not balanced at all counts as one that took for ever.
-    let seconds = |phase: &Phase| phase.seconds.map_or(f64::INFINITY, |seconds| seconds as f64);
+    let seconds = |phase: &Phase| phase.seconds.unwrap_or_default() as f64;
     let to_balance = thousandths(&worst(seconds));
     let never = outcomes.iter().flat_map(|it| &it.phases).any(|phase| phase.seconds.is_none());
     let sum = |of: fn(&Outcome) -> u64| Value::from(outcomes.iter().map(of).sum::<u64>());

@@ -33,10 +33,18 @@ pub(crate) struct Came {
     pub(crate) latency_us_max: u64,
 }
 
-/// Which share of requests are writes, in hundredths.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mix {
-    pub(crate) writes_percent: u64,
+impl Came {
+    fn new(window: Window) -> Self {
+        Self { tally: Tally::new(window), requests: 0, failed: 0, stale: 0, latency_us_max: 0 }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.tally.add(&other.tally);
+        self.requests += other.requests;
+        self.failed += other.failed;
+        self.stale += other.stale;
+        self.latency_us_max = self.latency_us_max.max(other.latency_us_max);
+    }
 }
 
 /// Connections, each with objects of its own.
@@ -106,11 +114,12 @@ impl<C: Choice> Load<C> {
         self.shares = shares;
     }
 
-    /// Drives all connections until the window is over; `per_s`: requests a second all together, or as many as can be.
+    /// Drives all connections until the window is over; `per_s`: requests a second all together, or as many as can be;
+    /// `writes_percent`: so many hundredths of them are writes.
     pub(crate) async fn drive<T: Count>(
         self,
         per_s: Option<u64>,
-        mix: Mix,
+        writes_percent: u64,
         window: Window,
         count: &Arc<T>,
     ) -> anyhow::Result<(Self, Came)> {
@@ -120,19 +129,15 @@ impl<C: Choice> Load<C> {
             let each = per_s.map(|per_s| Duration::from_secs_f64(whole / share / per_s.max(1) as f64));
             let count = Arc::clone(count);
             running.spawn(async move {
-                let came = connection.drive(each, mix, window, &*count).await?;
+                let came = connection.drive(each, writes_percent, window, &*count).await?;
                 anyhow::Ok((connection, came))
             });
         }
-        let mut all = Came { tally: Tally::new(window), requests: 0, failed: 0, stale: 0, latency_us_max: 0 };
+        let mut all = Came::new(window);
         let mut connections = Vec::new();
         while let Some(ended) = running.join_next().await {
             let (connection, came) = ended??;
-            all.tally.add(&came.tally);
-            all.requests += came.requests;
-            all.failed += came.failed;
-            all.stale += came.stale;
-            all.latency_us_max = all.latency_us_max.max(came.latency_us_max);
+            all.add(&came);
             connections.push(connection);
         }
         connections.sort_by_key(|connection: &Connection<C>| connection.number);
@@ -191,11 +196,11 @@ impl<C: Choice> Connection<C> {
     async fn drive(
         &mut self,
         each: Option<Duration>,
-        mix: Mix,
+        writes_percent: u64,
         window: Window,
         count: &impl Count,
     ) -> anyhow::Result<Came> {
-        let mut came = Came { tally: Tally::new(window), requests: 0, failed: 0, stale: 0, latency_us_max: 0 };
+        let mut came = Came::new(window);
         let mut under_way: Vec<Option<UnderWay>> = (0..UNDER_WAY).map(|_| None).collect();
         let places = if each.is_some() { UNDER_WAY } else { UNDER_WAY_AT_PEAK };
         let mut free: VecDeque<usize> = (0..places).collect();
@@ -207,7 +212,7 @@ impl<C: Choice> Connection<C> {
                 return Ok(came);
             }
             while !over && !free.is_empty() && each.is_none_or(|_| due <= now) {
-                let write = self.random.below(100) < mix.writes_percent;
+                let write = self.random.below(100) < writes_percent;
                 let at = self.choice.next(&mut self.random);
                 let since = if each.is_some() { due } else { now };
                 due += each.unwrap_or_default();

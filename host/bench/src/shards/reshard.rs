@@ -11,20 +11,19 @@ use anyhow::Context as _;
 use ostrakon_client::{ObjectId, ShardChange, ShardKey};
 use ostrakon_wire::bounds::{SHARDS_DEFAULT, SHARDS_MAX};
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 
 use super::Operator;
-use super::mixed::{Came, Choice, Load, Mix};
-use crate::host::Host;
+use super::mixed::{Came, Choice, Load};
+use crate::Options;
+use crate::host::{self, Host};
 use crate::load::{Random, WARM_UP, Window};
+use crate::pipe::object_id;
 use crate::report::{Report, rounded};
 use crate::rounds::median;
-use crate::{Options, folder};
 
 const OBJECTS: usize = 60_000;
 const CONNECTIONS: usize = 8;
-const CLIENTS: usize = 100;
-const MIX: Mix = Mix { writes_percent: 50 };
+const WRITES_PERCENT: u64 = 50;
 /// Of what the host can do, in hundredths.
 const LOAD_PERCENT: u64 = 60;
 /// Objects that are brought under other keys at a time.
@@ -79,20 +78,11 @@ impl Choice for Evenly {
 
 /// Measures rounds in turn on one host.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
-    let folder = folder::fresh()?;
-    let host = Host::start(folder.path(), &[])?;
-    let measured = async { timeout(PATIENCE, measure(&host, options)).await };
-    let report = crate::load::runtime()?.block_on(measured)??;
-    host.stop()?;
-    Ok(report)
-}
-
-fn object(number: usize) -> anyhow::Result<ObjectId> {
-    Ok(ObjectId::new(&format!("client-{}", number % CLIENTS), "volume", &format!("vol-{number:08}"))?)
+    host::measured(&[], PATIENCE, async |host| measure(host, options).await)
 }
 
 fn objects() -> anyhow::Result<Vec<Vec<ObjectId>>> {
-    (0..CONNECTIONS).map(|at| (at..OBJECTS).step_by(CONNECTIONS).map(object).collect()).collect()
+    (0..CONNECTIONS).map(|at| (at..OBJECTS).step_by(CONNECTIONS).map(object_id).collect()).collect()
 }
 
 async fn measure(host: &Host, options: &Options) -> anyhow::Result<Report> {
@@ -104,7 +94,7 @@ async fn measure(host: &Host, options: &Options) -> anyhow::Result<Report> {
     let choices = (0..CONNECTIONS).map(|_| Evenly(each as u64)).collect();
     let mut load = Load::begin(&host.file, objects()?, choices, |random| Some(ShardKey::new(random.next()))).await?;
     let window = Window::after_warm_up(options.seconds);
-    let (driven, peak) = load.drive(None, MIX, window, &Arc::new(())).await?;
+    let (driven, peak) = load.drive(None, WRITES_PERCENT, window, &Arc::new(())).await?;
     load = driven;
     let peak = peak.tally.figures().committed_per_s;
     let per_s = peak * LOAD_PERCENT / 100;
@@ -112,7 +102,8 @@ async fn measure(host: &Host, options: &Options) -> anyhow::Result<Report> {
     for _ in 0..options.rounds {
         for (at, moving) in Moving::ALL.into_iter().enumerate() {
             let window = Window::after_warm_up(options.seconds);
-            let driving = tokio::spawn(async move { load.drive(Some(per_s), MIX, window, &Arc::new(())).await });
+            let driving =
+                tokio::spawn(async move { load.drive(Some(per_s), WRITES_PERCENT, window, &Arc::new(())).await });
             tokio::time::sleep(WARM_UP).await;
             let moved = keep_moving(&operator, moving, window).await?;
             let (driven, came) = driving.await??;
@@ -158,7 +149,7 @@ async fn rekey(operator: &Operator, window: Window) -> anyhow::Result<Moved> {
         running.spawn(async move {
             let (mut random, mut moved) = (Random::seeded(seed), 0);
             while !window.is_over(Instant::now()) {
-                let object = object(random.below(OBJECTS as u64) as usize)?;
+                let object = object_id(random.below(OBJECTS as u64) as usize)?;
                 let shard_key = Some(ShardKey::new(random.next()));
                 let done = operator.change(ShardChange::RekeyObject { object, shard_key }).await?;
                 moved += u64::from(done.is_some_and(|done| done["moved"] == true));

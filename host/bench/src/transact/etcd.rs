@@ -6,7 +6,8 @@ use super::clients::{Driven, Tried, Wire, drive};
 use super::{CLIENTS, Case};
 use crate::load::{Random, Window};
 use crate::peers::etcd::{Compare, Etcd, RangeRequest, RequestOp, TxnRequest};
-use crate::pipe::{content, object_id};
+use crate::pipe::object_id;
+use crate::pipe::objects::content;
 
 /// Keys that are read at a time: their answer stays well below what a client takes.
 const READ_AT_A_TIME: i64 = 10_000;
