@@ -8,7 +8,7 @@ use ostrakon_client::value::Value;
 use ostrakon_client::{Client, Code, Error, Expect, Payload};
 
 use crate::crash::can_cut;
-use crate::harness::{Folder, Host, object, run};
+use crate::harness::{Folder, Host, object};
 
 /// Objects that are acknowledged before anything fails.
 const BEFORE: usize = 50;
@@ -48,13 +48,13 @@ async fn everything_is_there(client: &Client, acknowledged: usize, bytes: usize)
 
 /// A restart on a disk that works again.
 async fn serves_again(folder: &Folder, acknowledged: usize, bytes: usize) {
-    run(None, ["check", "--data-dir", folder.data().to_str().unwrap()]).exits(0);
+    folder.check().exits(0);
     let host = folder.serve();
     let client = host.client().await;
     everything_is_there(&client, acknowledged, bytes).await;
     create(&client, 2_000, 1).await.unwrap();
     host.stop();
-    run(None, ["check", "--data-dir", folder.data().to_str().unwrap()]).exits(0);
+    folder.check().exits(0);
 }
 
 async fn check(failing: Failing) {

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::crash::can_cut;
 use crate::harness::history::{Effect, Event, State, Together, What, check, check_together};
-use crate::harness::{Draws, Folder, Host, as_json, component_file, list_of, object, run, structured, target};
+use crate::harness::{Draws, Folder, Host, as_json, component_file, facts_json, list_of, object, structured, target};
 
 const CLIENTS: u64 = 6;
 const OBJECTS: u64 = 3;
@@ -301,16 +301,9 @@ async fn shake(client: &Client, draws: &mut Draws) -> Result<(), Error> {
 
 /// How much has moved, there and back: migrations that have ended, and objects.
 async fn moved(client: &Client) -> (usize, i64) {
-    let facts = client.shards(ReadShards::Migrations { limit: 256 }).await.unwrap().facts;
-    let Some(Value::Array(all)) = facts.get("migrations") else { panic!("{facts:?}") };
-    let objects = |it: &Value| match it {
-        Value::Map(it) => match it.get("objects") {
-            Some(Value::Integer(objects)) => *objects,
-            other => panic!("{other:?}"),
-        },
-        other => panic!("{other:?}"),
-    };
-    (all.len(), all.iter().map(objects).sum())
+    let told = facts_json(client.shards(ReadShards::Migrations { limit: 256 }).await.unwrap().facts);
+    let all = told["migrations"].as_array().unwrap();
+    (all.len(), all.iter().map(|it| it["objects"].as_i64().unwrap()).sum())
 }
 
 /// How a host ends.
@@ -420,7 +413,7 @@ async fn under_fire(seed: u64, end: End) -> usize {
     check(&first(), &events).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
     check_together(&transactions, &places).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
     host.stop();
-    run(None, ["check", "--data-dir", folder.data().to_str().unwrap()]).exits(0);
+    folder.check().exits(0);
     unknown
 }
 

@@ -9,9 +9,9 @@ use ostrakon_client::{
     Action, ActionId, Code, ConditionalWrite, Expect, ObjectId, OnConflict, Operation, Perform, Reply, ShardKey, Target,
 };
 use ostrakon_wire::Answer;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::{Folder, Raw, Stream, object, read, structured, target, version};
+use crate::harness::{Folder, Raw, Stream, facts_json, object, read, structured, target, version};
 
 /// An object and its key: no policy is asked, which on a busy machine may be refused the time it needs.
 fn keyed(object: &ObjectId) -> Target {
@@ -141,7 +141,7 @@ async fn a_write_that_is_refused_as_too_much_happens_or_names_no_time_to_come_ag
         return;
     }
     let Reply::Info(info) = stream.ask(Operation::Info).await.unwrap() else { panic!("info") };
-    let info: Value = ostrakon_client::json::to_json(&ostrakon_wire::value::Value::Map(info.facts));
+    let info = facts_json(info.facts);
     assert_eq!(info["refusals"]["overloaded"], json!(refused.len()));
     for (n, operation) in refused.into_iter().take(200) {
         let gone = stream.ask(read(&object("refused", format!("{n}")))).await.unwrap_err();

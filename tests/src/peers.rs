@@ -10,7 +10,9 @@ use ostrakon_wire::bounds::PAYLOAD_BYTES_MAX;
 use quinn::{ConnectionError, VarInt};
 use serde_json::json;
 
-use crate::harness::{Ended, Folder, Host, Raw, Stream, act, object, read, serves, structured, version, within, works};
+use crate::harness::{
+    Ended, Folder, Host, Raw, Stream, act, info, object, read, serves, structured, version, within, works,
+};
 
 const TOO_SLOW: u64 = Code::TooSlow.number() as u64;
 const TOO_SLOW_CODE: VarInt = VarInt::from_u32(Code::TooSlow.number() as u32);
@@ -182,8 +184,7 @@ async fn committed(client: &Client) -> u64 {
 
 /// A number among the facts that the host tells.
 async fn fact(client: &Client, pointer: &str) -> u64 {
-    let facts = client.info().await.unwrap().facts;
-    let facts = ostrakon_client::json::to_json(&ostrakon_wire::value::Value::Map(facts));
+    let facts = info(client).await;
     facts.pointer(pointer).map_or(0, |number| number.as_u64().unwrap())
 }
 

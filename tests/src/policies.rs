@@ -1,11 +1,11 @@
 //! Components in place of the shipped policies: used, or refused with the reason.
 
-use ostrakon_client::{Expect, json};
+use ostrakon_client::Expect;
 use ostrakon_policy::testing::{Hostile, When, hostile};
 use ostrakon_wire::{Action, Code, Generation, ObjectId, OnConflict, Operation, Perform, PolicyKind, Target};
 use serde_json::json;
 
-use crate::harness::{Folder, Host, Raw, component_file, object, shard_key_of, structured, version};
+use crate::harness::{Folder, Host, Raw, component_file, info, object, shard_key_of, structured, version};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_in_place_of_a_shipped_policy_does_not_decide() {
@@ -22,8 +22,7 @@ async fn a_component_in_place_of_a_shipped_policy_does_not_decide() {
     assert_eq!(made.shard_key, would.shard_key);
     assert_eq!(made.decided.generations.shard_key, Some(Generation::FIRST));
     assert_eq!(made.decided.generations.prediction, Some(Generation::FIRST));
-    let facts = client.info().await.unwrap().facts;
-    let facts = json::to_json(&ostrakon_client::value::Value::Map(facts));
+    let facts = info(&client).await;
     assert_eq!(facts["policies"]["shard-key"]["name"], "test-policy");
     assert_ne!(facts["policies"]["prediction"]["name"], "test-policy");
 }
@@ -145,8 +144,7 @@ async fn a_forecast_that_fails_holds_up_its_write() {
         for next in 1..=9 {
             client.write(&object, version(next), structured(&json!({}))).await.unwrap();
         }
-        let facts = client.info().await.unwrap().facts;
-        let facts = json::to_json(&ostrakon_client::value::Value::Map(facts));
+        let facts = info(&client).await;
         assert_eq!(facts["predictions"]["faults"], 1, "{}", each.name);
     }
 }
@@ -166,8 +164,7 @@ async fn a_policy_that_answers_differently_the_second_time_goes_unnoticed() {
             async move { client.put(&object, structured(&json!({})), Expect::Absent).await.map(drop) }
         };
         futures_util::future::try_join_all((0..BATCH).map(create)).await.unwrap();
-        let facts = client.info().await.unwrap().facts;
-        let facts = json::to_json(&ostrakon_client::value::Value::Map(facts));
+        let facts = info(&client).await;
         if facts["shard-key-faults"].as_u64().unwrap() > 0 {
             let policy = &facts["policies"]["shard-key"];
             assert_eq!(policy["faults"], facts["shard-key-faults"], "{facts}");
@@ -192,8 +189,7 @@ async fn a_forecast_that_fails_fails_its_write_or_hides_its_trace() {
         let done = client.write(&object, version(next), structured(&json!({}))).await.unwrap();
         assert_eq!(done.decided.generations.prediction, Some(Generation::FIRST));
     }
-    let facts = client.info().await.unwrap().facts;
-    let facts = json::to_json(&ostrakon_client::value::Value::Map(facts));
+    let facts = info(&client).await;
     assert_eq!(facts["predictions"]["faults"], 1);
     let log = host.stderr();
     assert!(log.lines().any(|line| line.contains("WARN") && line.contains(trace)), "{log}");

@@ -129,7 +129,7 @@ async fn more_or_less_is_kept_than_was_set() {
     assert_eq!(code(rule(None, 1, 10)).await, Code::Malformed);
     assert_eq!(code(SetRetention { data_type: None, rule: None }).await, Code::Malformed);
     host.stop();
-    let checked = crate::harness::run(None, ["check", "--data-dir", folder.data().to_str().unwrap()]);
+    let checked = folder.check();
     assert_eq!(checked.code, Some(0), "{checked:?}");
 }
 
@@ -195,6 +195,6 @@ async fn what_is_too_old_stays_or_a_version_of_a_name_is_used_twice() {
     assert_eq!(n_of(&client.read(&dies).await.unwrap()), 1);
     assert_eq!(client.put(&object("age", "third"), n(1), Expect::Absent).await.unwrap().version.get(), 32);
     host.stop();
-    let checked = crate::harness::run(None, ["check", "--data-dir", folder.data().to_str().unwrap()]);
+    let checked = folder.check();
     assert_eq!(checked.code, Some(0), "{checked:?}");
 }

@@ -12,7 +12,7 @@ use ostrakon_client::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Folder, Host, as_json, object, refused, run, structured, target, within};
+use crate::harness::{Folder, Host, as_json, facts_json, list_of, object, refused, run, structured, target, within};
 
 const OBJECTS: u64 = 400;
 
@@ -29,7 +29,7 @@ fn fails(host: &Host, args: &[&str], exit: i32) -> String {
 
 async fn change(client: &Client, change: ShardChange) -> Value {
     let report = client.change_shards(ChangeShards { change, reason: Some("a test".into()) }).await.unwrap();
-    ostrakon_client::json::to_json(&ostrakon_client::value::Value::Map(report.facts))
+    facts_json(report.facts)
 }
 
 async fn refuses(client: &Client, change: ShardChange) -> WireError {
@@ -37,8 +37,7 @@ async fn refuses(client: &Client, change: ShardChange) -> WireError {
 }
 
 async fn told(client: &Client, read: ReadShards) -> Value {
-    let facts = client.shards(read).await.unwrap().facts;
-    ostrakon_client::json::to_json(&ostrakon_client::value::Value::Map(facts))
+    facts_json(client.shards(read).await.unwrap().facts)
 }
 
 /// Waits until a migration is in a state; tells of it.
@@ -92,7 +91,7 @@ async fn who_writes_watches_waits_or_transacts_notices_a_migration() {
                 let of = (round * 7 + worker * 100) % OBJECTS;
                 match round % 4 {
                     // One that has always lost, and one that is detached: a queue and a ticket each.
-                    0 => drop(client.perform(add(Some(1_000_000 - 999_999), OnConflict::Reconcile, of)).await.unwrap()),
+                    0 => drop(client.perform(add(Some(1), OnConflict::Reconcile, of)).await.unwrap()),
                     1 => {
                         let perform = add(Some(1), OnConflict::Detach, of);
                         let id = perform.action_id.unwrap();
@@ -182,7 +181,7 @@ async fn who_writes_watches_waits_or_transacts_notices_a_migration() {
         }
     }
     host.stop();
-    run(None, ["check", "--data-dir", folder.data().to_str().unwrap()]).exits(0);
+    folder.check().exits(0);
 }
 
 #[tokio::test]
@@ -207,7 +206,7 @@ async fn a_migration_cannot_be_paused_resumed_called_off_or_outlives_no_restart(
     let host = folder.serve_under(&[] as &[&str], &steps);
     let client = host.client().await;
     becomes(&client, &split["migration"], "paused").await;
-    assert_eq!(client.list_all(crate::harness::list_of("moves")).await.unwrap().0.len() as u64, OBJECTS);
+    assert_eq!(client.list_all(list_of("moves")).await.unwrap().0.len() as u64, OBJECTS);
     change(&client, ShardChange::Resume(Some(number))).await;
     change(&client, ShardChange::Abort(number)).await;
     let undone = becomes(&client, &split["migration"], "undone").await;
@@ -215,9 +214,9 @@ async fn a_migration_cannot_be_paused_resumed_called_off_or_outlives_no_restart(
     let after = client.shard_map().await.unwrap();
     assert_eq!(after.shards, before.shards);
     assert!(after.decided.epoch > before.decided.epoch, "another map, though the same ranges");
-    assert_eq!(client.list_all(crate::harness::list_of("moves")).await.unwrap().0.len() as u64, OBJECTS);
+    assert_eq!(client.list_all(list_of("moves")).await.unwrap().0.len() as u64, OBJECTS);
     host.stop();
-    run(None, ["check", "--data-dir", folder.data().to_str().unwrap()]).exits(0);
+    folder.check().exits(0);
 }
 
 #[tokio::test]

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use ostrakon_client::{ConditionalWrite, Operation, Reply, ShardKey, json};
+use ostrakon_client::{ConditionalWrite, Operation, Reply, ShardKey};
 use ostrakon_policy::shipped;
 use ostrakon_policy::testing::Recipe;
 use ostrakon_wire::{Generation, Generations, PolicyKind};
 use serde_json::json;
 
 use crate::harness::{
-    Folder, Host, Raw, Stream, component_file, object, prediction_of, read, shard_key_of, structured, target, until,
-    version,
+    Folder, Host, Raw, Stream, component_file, info, object, prediction_of, read, shard_key_of, structured, target,
+    until, version,
 };
 
 const CLIENTS: u64 = 5;
@@ -145,8 +145,7 @@ async fn a_swap_under_load_fails_a_request_or_mixes_two_generations() {
     }
     println!("{} requests, {decided} keys of {} generations", asked.load(Ordering::Relaxed), seen.len());
     assert!(seen.len() as u64 > ROUNDS / 2, "most generations decided nothing");
-    let facts = host.client().await.info().await.unwrap().facts;
-    let facts = json::to_json(&ostrakon_client::value::Value::Map(facts));
+    let facts = info(&host.client().await).await;
     assert_eq!(facts["policies"]["shard-key"]["generation"], ROUNDS + 1);
     assert_eq!(facts["policies"]["reconciliation"]["generation"], ROUNDS / 10 + 1);
     assert_eq!((&facts["shard-key-faults"], &facts["predictions"]["faults"]), (&json!(0), &json!(0)));

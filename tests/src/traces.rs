@@ -6,14 +6,12 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use ostrakon_client::{Action, Client, Expect, OnConflict, Outcome, Perform, TraceParent};
 use serde_json::json;
 
-use crate::harness::{
-    Collector, Folder, Manner, attributes, hex, object, run, structured, target, until, version, within,
-};
+use crate::harness::{Collector, Folder, Manner, attributes, object, run, structured, target, until, version, within};
 
-const SPAN: &str = "b7ad6b7169203331";
+const SPAN: u64 = 0xb7ad_6b71_6920_3331;
 
 fn parent(trace: u128, flags: &str) -> TraceParent {
-    format!("00-{trace:032x}-{SPAN}-{flags}").parse().unwrap()
+    format!("00-{trace:032x}-{SPAN:016x}-{flags}").parse().unwrap()
 }
 
 fn traced(client: &Client, trace: u128) -> Client {
@@ -32,10 +30,10 @@ fn the<'a>(spans: &'a [Span], name: &str) -> &'a Span {
 /// The trace, whole: its root, which the caller's span is the parent of, and its steps, which the root is the parent of.
 #[track_caller]
 fn whole(collector: &Collector, trace: u128, name: &str) -> (Span, Vec<Span>) {
-    let mut spans = collector.spans_of(&format!("{trace:032x}"));
+    let mut spans = collector.spans_of(trace);
     let root = spans.iter().position(|span| span.name == name).unwrap_or_else(|| panic!("no {name}: {spans:?}"));
     let root = spans.remove(root);
-    assert_eq!(hex(&root.parent_span_id), SPAN);
+    assert_eq!(root.parent_span_id, SPAN.to_be_bytes());
     for step in &spans {
         assert_eq!(step.parent_span_id, root.span_id, "{step:?}");
         let inside = root.start_time_unix_nano..=root.end_time_unix_nano;
@@ -110,8 +108,8 @@ async fn a_trace_does_not_tell_where_by_whom_and_which_way_a_request_was_decided
     assert_eq!(attributes(&root)["error.type"], "conflict");
     assert_eq!(attributes(the(&steps, "write"))["error.type"], "conflict");
 
-    assert!(collector.spans_of(&format!("{:032x}", 5)).is_empty(), "its parent is not sampled");
-    let of_all: usize = (1..=4).map(|trace| collector.spans_of(&format!("{trace:032x}")).len()).sum();
+    assert!(collector.spans_of(5).is_empty(), "its parent is not sampled");
+    let of_all: usize = (1..=4).map(|trace| collector.spans_of(trace).len()).sum();
     assert_eq!(collector.taken(), of_all, "somebody else was traced");
 }
 

@@ -44,9 +44,9 @@ impl Collector {
     }
 
     /// What has come so far of a trace.
-    pub(crate) fn spans_of(&self, trace: &str) -> Vec<Span> {
+    pub(crate) fn spans_of(&self, trace: u128) -> Vec<Span> {
         let spans = self.spans.lock().unwrap();
-        spans.iter().filter(|span| hex(&span.trace_id) == trace).cloned().collect()
+        spans.iter().filter(|span| span.trace_id == trace.to_be_bytes()).cloned().collect()
     }
 
     /// How many spans have come so far.
@@ -76,10 +76,6 @@ fn take(mut connection: TcpStream, manner: Manner, kept: &Mutex<Vec<Span>>) -> s
         kept.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
     }
     write!(connection, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What a span says of itself, as text.

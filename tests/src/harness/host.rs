@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::authority::{Authority, server};
 use super::run::{command, wait};
-use super::{BOUND, Ran, finish};
+use super::{BOUND, Ran, finish, run};
 
 /// A folder that hosts run in, one after the other. It goes when this value goes.
 pub(crate) struct Folder {
@@ -43,6 +43,11 @@ struct Control {
 }
 
 impl Folder {
+    /// Reads all of it, and holds it against itself.
+    pub(crate) fn check(&self) -> Ran {
+        run(None, ["check", "--data-dir", self.data().to_str().unwrap()])
+    }
+
     pub(crate) fn new() -> Self {
         Self::inside(&std::env::temp_dir())
     }

@@ -21,10 +21,10 @@ use quinn::ConnectionError;
 
 pub(crate) use authority::{Authority, client as client_certificate, server as server_certificate};
 pub(crate) use binary::ostrakon;
-pub(crate) use collector::{Collector, Manner, attributes, hex};
+pub(crate) use collector::{Collector, Manner, attributes};
 pub(crate) use components::{component_file, prediction_of, shard_key_of};
 pub(crate) use host::{Folder, Host, shared};
-pub(crate) use policies::{Pushes, slot, slot_of};
+pub(crate) use policies::{Pushes, facts_json, slot, slot_of};
 pub(crate) use raw::{Ended, Raw, Stream, Tls, endpoint};
 pub(crate) use run::{Ran, command, finish, run};
 
@@ -113,8 +113,7 @@ pub(crate) fn as_json(payload: &Payload) -> serde_json::Value {
 
 /// What a host says of itself.
 pub(crate) async fn info(client: &ostrakon_client::Client) -> serde_json::Value {
-    let facts = client.info().await.unwrap().facts;
-    json::to_json(&ostrakon_client::value::Value::Map(facts))
+    facts_json(client.info().await.unwrap().facts)
 }
 
 pub(crate) fn version(number: u64) -> Version {
