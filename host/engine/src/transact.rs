@@ -7,7 +7,7 @@ use ostrakon_core::policy::Route;
 use ostrakon_core::reconcile::{self, First, Make, Next};
 use ostrakon_store::{Identity, Note, Outcome};
 use ostrakon_wire::answer::{StepMade, Transacted};
-use ostrakon_wire::bounds::{PAGE_BYTES_MAX, RECONCILER_THREADS, TRANSACTION_BYTES_MAX, TRANSACTIONS_HOLDING_MAX};
+use ostrakon_wire::bounds::{PAGE_BYTES_MAX, TRANSACT_THREADS, TRANSACTION_BYTES_MAX, TRANSACTIONS_HOLDING_MAX};
 use ostrakon_wire::{
     Action, Code, Condition, FailedCondition, Generation, Generations, Must, ObjectId, OnConflict, Payload, Position,
     Transact, Version, WireError,
@@ -49,7 +49,7 @@ impl Judges {
     }
 
     pub(crate) fn start(&mut self) -> std::io::Result<()> {
-        self.threads.add_threads("transact", RECONCILER_THREADS)
+        self.threads.add_threads("transact", TRANSACT_THREADS)
     }
 
     /// Asks about one action that waits; `false` where none does.

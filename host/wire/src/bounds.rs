@@ -206,8 +206,6 @@ pub const RECONCILING_PER_OBJECT_MAX: usize = 2_048;
 pub const LEARNING_EVERY_MS: u64 = 50;
 /// Forecasts that it is told of at a time; the first ones of that while.
 pub const LEARNING_BATCH_MAX: usize = 1_024;
-/// Threads that reconcile.
-pub const RECONCILER_THREADS: usize = 4;
 /// Actions of one object that are worked on before another object has its turn.
 pub const RECONCILE_RUN_MAX: usize = 128;
 /// The same in time.
@@ -246,6 +244,8 @@ pub const TRANSACTION_BYTES_MAX: usize = 4 << 20;
 pub const POINTER_BYTES_MAX: usize = 1024;
 /// Transactions at a time that keep other writers from their objects while they are judged again.
 pub const TRANSACTIONS_HOLDING_MAX: usize = 4_096;
+/// Threads that judge transactions again.
+pub const TRANSACT_THREADS: usize = 4;
 
 /// Watches of a host at a time.
 pub const WATCHES_MAX: usize = 16_384;

@@ -534,7 +534,7 @@ fn the_table_of_fields_has_every_number_in_order() {
 
 #[test]
 fn the_table_of_bounds_says_what_the_code_holds() {
-    let bounds: [(&str, u64); 50] = [
+    let bounds: [(&str, u64); 55] = [
         ("client id", bounds::CLIENT_BYTES_MAX as u64),
         ("data type", bounds::TYPE_BYTES_MAX as u64),
         ("name, name prefix", bounds::NAME_BYTES_MAX as u64),
@@ -585,6 +585,11 @@ fn the_table_of_bounds_says_what_the_code_holds() {
         ("events of policies", bounds::POLICY_EVENTS_MAX as u64),
         ("events of policies, by default", bounds::POLICY_EVENTS_DEFAULT as u64),
         ("requests about policies in work, of a host", bounds::POLICY_REQUESTS_MAX as u64),
+        ("wait for a later shard map", bounds::MAP_WAIT_MS_MAX.into()),
+        ("what the planner is to go by", bounds::SHARD_LIMITS_BYTES_MAX as u64),
+        ("migrations at a time, of a host", bounds::MIGRATIONS_RUNNING_MAX as u64),
+        ("migrations or decisions told", bounds::SHARD_EVENTS_MAX as u64),
+        ("migrations or decisions told, by default", bounds::SHARD_EVENTS_DEFAULT as u64),
     ];
     let documented: Vec<_> =
         table(&document(), "## Bounds").into_iter().map(|row| (row[0].clone(), row[1].replace(',', ""))).collect();
