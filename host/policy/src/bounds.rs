@@ -63,10 +63,10 @@ pub(crate) const TRIAL_CALLS_MIN: u64 = 1_024;
 /// See [`TRIAL_CALLS_MIN`].
 pub(crate) const TRIAL_MS_MIN: u64 = 60_000;
 
-/// Decisions that wait to be looked at by a shadow, or to be written down; as many may be looked at meanwhile.
-pub(crate) const SIGHT_MAX: usize = 2_048;
+/// Decisions that wait to be looked at by a shadow, or to be written down.
+pub(crate) const SIGHT_MAX: usize = 4_096;
 /// What they may hold together, in bytes.
-pub(crate) const SIGHT_BYTES_MAX: usize = 8 << 20;
+pub(crate) const SIGHT_BYTES_MAX: usize = 16 << 20;
 
 /// How long a policy is loaded beside everything else before it is loaded like everything else, in milliseconds.
 pub(crate) const LOAD_PATIENCE_MS: u64 = 2_000;

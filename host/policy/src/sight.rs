@@ -3,12 +3,11 @@
 //! Whoever decides never waits: where the queue is full the decision is not seen, and counted. Nothing is copied before
 //! there is room.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crossbeam_queue::SegQueue;
 use ostrakon_core::policy::{Answer, Met, PolicyFault, Question};
 use ostrakon_wire::Generation;
-use parking_lot::Mutex;
 
 use crate::bounds::{SIGHT_BYTES_MAX, SIGHT_MAX};
 
@@ -24,19 +23,15 @@ pub(crate) struct Seen {
 
 /// The queue.
 pub(crate) struct Sight {
-    queue: Mutex<Queue>,
-    /// What was taken out of the queue at once, for the one who looks on.
-    taken: Mutex<VecDeque<Seen>>,
+    /// Who looks on runs when nobody else wants to, and may be stopped while it takes something: nobody waits for that.
+    queue: SegQueue<Seen>,
+    /// What waits in it, or is about to.
+    waiting: AtomicUsize,
+    bytes: AtomicUsize,
     share_ppm: u32,
     turn: AtomicU64,
     offered: AtomicU64,
     dropped: AtomicU64,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Seen>,
-    bytes: usize,
 }
 
 /// Counts of a [`Sight`].
@@ -53,8 +48,9 @@ const PPM: u64 = 1_000_000;
 impl Sight {
     pub(crate) fn new(share_ppm: u32) -> Self {
         Self {
-            queue: Mutex::default(),
-            taken: Mutex::default(),
+            queue: SegQueue::new(),
+            waiting: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             share_ppm,
             turn: AtomicU64::new(0),
             offered: AtomicU64::new(0),
@@ -68,18 +64,15 @@ impl Sight {
             return;
         }
         self.offered.fetch_add(1, Ordering::Relaxed);
-        // Who looks on runs when nobody else wants to, and may be stopped while it holds the queue: it is not waited for.
-        let Some(mut queue) = self.queue.try_lock() else { return self.drop_one() };
-        if queue.waiting.len() >= SIGHT_MAX || queue.bytes > SIGHT_BYTES_MAX {
-            return self.drop_one();
+        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
+        if waiting >= SIGHT_MAX || self.bytes.load(Ordering::Relaxed) > SIGHT_BYTES_MAX {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
         }
         let seen = seen();
-        queue.bytes += seen.question.bytes();
-        queue.waiting.push_back(seen);
-    }
-
-    fn drop_one(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(seen.question.bytes(), Ordering::Relaxed);
+        self.queue.push(seen);
     }
 
     /// Every so many decisions one is in the share, evenly.
@@ -96,12 +89,10 @@ impl Sight {
 
     /// The next one in line.
     pub(crate) fn next(&self) -> Option<Seen> {
-        let mut taken = self.taken.lock();
-        if taken.is_empty() {
-            // All at once: the queue is held as short as can be.
-            *taken = std::mem::take(&mut *self.queue.lock()).waiting;
-        }
-        taken.pop_front()
+        let seen = self.queue.pop()?;
+        self.bytes.fetch_sub(seen.question.bytes(), Ordering::Relaxed);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        Some(seen)
     }
 
     pub(crate) fn offered(&self) -> Offered {
