@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ostrakon_wire::{MapEpoch, ShardId, ShardKey};
+use ostrakon_wire::{ShardId, ShardKey};
 
 use super::What;
 use crate::shard_map::{ShardMap, ShardRange};
@@ -58,7 +58,7 @@ pub fn apply<'a>(
             }
         }
     }
-    let epoch = MapEpoch::new(map.epoch().get() + 1);
+    let epoch = map.epoch().next();
     Ok(ShardMap::new(epoch, ranges.into_values().collect()).expect("every step keeps all keys covered once"))
 }
 

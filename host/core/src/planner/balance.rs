@@ -24,11 +24,7 @@ struct Candidate {
 /// Owners over their bound give shards away; where no shard fits anywhere, one is cut.
 pub(super) fn relieve(scene: &mut Scene<'_>, paused: bool) {
     let out = |scene: &Scene<'_>, owner: usize| scene.owners[owner].open && scene.ratio(owner) > scene.limits.over;
-    let mut over: Vec<usize> = match scene.is_idle() {
-        true => Vec::new(),
-        false => (0..scene.owners.len()).filter(|owner| out(scene, *owner)).collect(),
-    };
-    let owners: Vec<u32> = over.iter().map(|owner| scene.owners[*owner].owner).collect();
+    let (mut over, owners) = those(scene, |owner| out(scene, owner));
     scene.memory.over.holds(owners, scene.now_ms);
     over.sort_by(|one, other| scene.ratio(*other).total_cmp(&scene.ratio(*one)));
     for owner in over {
@@ -46,20 +42,20 @@ pub(super) fn relieve(scene: &mut Scene<'_>, paused: bool) {
     }
 }
 
+/// Owners of which this is so, while there is any load; and their numbers.
+fn those(scene: &Scene<'_>, out: impl Fn(usize) -> bool) -> (Vec<usize>, Vec<u32>) {
+    let all = if scene.is_idle() { 0..0 } else { 0..scene.owners.len() };
+    all.filter(|owner| out(*owner)).map(|owner| (owner, scene.owners[owner].owner)).unzip()
+}
+
 /// Owners that have too little are given shards, a few at a time.
 pub(super) fn fill(scene: &mut Scene<'_>, paused: bool) {
-    let wants = |owner: &usize| scene.owners[*owner].open && scene.ratio(*owner) < scene.limits.under;
-    let under: Vec<usize> = match scene.is_idle() {
-        true => Vec::new(),
-        false => (0..scene.owners.len()).filter(wants).collect(),
-    };
-    let owners: Vec<u32> = under.iter().map(|owner| scene.owners[*owner].owner).collect();
+    let (under, owners) = those(scene, |owner| scene.owners[owner].open && scene.ratio(owner) < scene.limits.under);
     scene.memory.under.holds(owners, scene.now_ms);
     for to in under {
         let name = scene.owners[to].owner;
         let lasts = scene.memory.under.lasts(&name, scene.limits.sustain_ms, scene.now_ms);
-        let arrivals = scene.owners[to].arrivals;
-        if paused || !lasts || scene.is_full() || arrivals >= scene.limits.arrivals_at_a_time.max(1) {
+        if paused || !lasts || scene.is_full() || !scene.takes(to) {
             continue;
         }
         let mut found: Vec<Candidate> = Vec::new();
@@ -74,11 +70,7 @@ pub(super) fn fill(scene: &mut Scene<'_>, paused: bool) {
 
 /// Moves the shard off this owner whose move brings most for what it costs. Whether one was moved.
 fn give(scene: &mut Scene<'_>, from: usize, reason: Reason) -> bool {
-    let takes = |to: usize| {
-        let owner = &scene.owners[to];
-        to != from && owner.open && owner.arrivals < scene.limits.arrivals_at_a_time.max(1)
-    };
-    let takers = some(scene, |one, other| one.total_cmp(&other), takes);
+    let takers = some(scene, |one, other| one.total_cmp(&other), |to| to != from && scene.takes(to));
     let mut found: Vec<Candidate> = Vec::new();
     for &index in &scene.owners[from].held {
         for &to in takers.iter().filter(|to| may_move(scene, index, **to)) {
@@ -116,17 +108,8 @@ fn take_best(scene: &mut Scene<'_>, mut found: Vec<Candidate>, reason: Reason) -
 /// The same shard to its home, if that is nearly as good: there it needs to be moved less later.
 fn at_home(scene: &Scene<'_>, best: Candidate) -> Candidate {
     let Some(from) = scene.owner[best.index] else { return best };
-    let takes = |to: &usize| {
-        let owner = &scene.owners[*to];
-        *to != from && owner.open && owner.arrivals < scene.limits.arrivals_at_a_time.max(1)
-    };
-    let open: Vec<usize> = (0..scene.owners.len()).filter(takes).collect();
-    let seat = |&to: &usize| {
-        let owner = &scene.owners[to];
-        let room = scene.base(to) * scene.limits.full;
-        Seat { owner: owner.owner, weight: owner.weight, load: owner.load, room }
-    };
-    let seats: Vec<Seat> = open.iter().map(seat).collect();
+    let open: Vec<usize> = (0..scene.owners.len()).filter(|to| *to != from && scene.takes(*to)).collect();
+    let seats: Vec<Seat> = open.iter().map(|to| scene.seat(*to)).collect();
     let found = home(scene.shard(best.index), scene.work[best.index], &seats).map(|seat| open[seat]);
     let Some(to) = found.filter(|to| may_move(scene, best.index, *to)) else { return best };
     let relief = relief_of(scene, best.index, from, to);

@@ -37,12 +37,7 @@ pub(super) fn evacuate(scene: &mut Scene<'_>) {
 
 fn seats(scene: &Scene<'_>) -> (Vec<usize>, Vec<Seat>) {
     let open: Vec<usize> = (0..scene.owners.len()).filter(|owner| scene.owners[*owner].open).collect();
-    let seat = |&index: &usize| {
-        let owner = &scene.owners[index];
-        let room = scene.base(index) * scene.limits.full;
-        Seat { owner: owner.owner, weight: owner.weight, load: owner.load, room }
-    };
-    let seats = open.iter().map(seat).collect();
+    let seats = open.iter().map(|owner| scene.seat(*owner)).collect();
     (open, seats)
 }
 

@@ -4,6 +4,7 @@ use ostrakon_wire::{ShardId, ShardKey};
 
 use super::cut::{Cut, cut};
 use super::decision::{ALTERNATIVES_MAX, Alternative, Decision, Instead, Reason};
+use super::home::Seat;
 use super::memory::{Flight, motion_of};
 use super::{Limits, Memory, OwnerState, What, Why};
 use crate::load::{Health, ShardLoad};
@@ -212,6 +213,18 @@ impl<'a> Scene<'a> {
     /// Whether anything may be done to a shard now, pinned ones and such that do not serve aside.
     pub(super) fn is_at_rest(&self, index: usize) -> bool {
         !self.busy[index] && !self.memory.rests(self.shard(index))
+    }
+
+    /// What stands for an owner where shards look for their homes.
+    pub(super) fn seat(&self, owner: usize) -> Seat {
+        let of = &self.owners[owner];
+        Seat { owner: of.owner, weight: of.weight, load: of.load, room: self.base(owner) * self.limits.full }
+    }
+
+    /// Whether an owner may be given one more shard now.
+    pub(super) fn takes(&self, owner: usize) -> bool {
+        let of = &self.owners[owner];
+        of.open && of.arrivals < self.limits.arrivals_at_a_time.max(1)
     }
 
     /// Whether there is too little to balance.
