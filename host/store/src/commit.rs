@@ -122,7 +122,7 @@ impl<S: Sink> Committer<S> {
             flusher,
             sink,
             group_max: GROUP_CHANGES_MAX,
-            unread: HashSet::new(),
+            fenced: Vec::new(),
         };
         let held = thread.flusher.as_ref().map(Flusher::held);
         Ok((Self { queue, stats, held, thread: None }, thread))
@@ -205,8 +205,6 @@ struct Writing {
     changes: u64,
     forgotten: Forgotten,
     retention: Option<Arc<Retention>>,
-    /// See [`Thread`].
-    unread: HashSet<ObjectId>,
 }
 
 struct Thread<S: Sink> {
@@ -219,8 +217,8 @@ struct Thread<S: Sink> {
     sink: S,
     /// Most changes of a group.
     group_max: usize,
-    /// Objects of the group that were to come under another key and could not be read.
-    unread: HashSet<ObjectId>,
+    /// What of the group is not written, by its place in it.
+    fenced: Vec<usize>,
 }
 
 impl<S: Sink> Thread<S> {
@@ -317,14 +315,11 @@ impl<S: Sink> Thread<S> {
         self.store.keyspaces.shards.get(&self.store.map.holder(place.spot()))
     }
 
-    /// Whether a unit belongs to a shard that is not served here, or cannot be read.
+    /// Whether a unit belongs to a shard that is not served here.
     fn is_fenced(&self, unit: &Unit) -> bool {
         unit.parts().iter().any(|part| match part {
             Unit::Change(change) => self.table_of(change.place).is_none(),
-            Unit::Rekey(rekey) => {
-                let served = [rekey.from, rekey.to].into_iter().all(|place| self.table_of(place).is_some());
-                !served || self.unread.contains(&rekey.object)
-            }
+            Unit::Rekey(rekey) => [rekey.from, rekey.to].into_iter().any(|place| self.table_of(place).is_none()),
             _ => false,
         })
     }
@@ -333,6 +328,7 @@ impl<S: Sink> Thread<S> {
     fn answer_early(&mut self, group: &mut Vec<Queued<S::Token>>, started: Instant) {
         let blank = |queued: &Queued<_>| Queued { unit: queued.unit.clone(), bytes: queued.bytes, token: () };
         let changes: Vec<Queued<()>> = group.iter().map(blank).collect();
+        self.fenced = (0..group.len()).filter(|at| self.is_fenced(&group[*at].unit)).collect();
         self.settle(group, started, Ok(self.log.next));
         let _ = self.commit(&changes);
     }
@@ -343,7 +339,6 @@ impl<S: Sink> Thread<S> {
             return Err(CommitError::Failed);
         }
         let (first, now) = (self.log.next, self.store.clock.now());
-        self.unread.clear();
         let mut writing = Writing {
             batch: self.store.disk.batch(group.len() + ITEMS_BESIDE_ROWS, durability()),
             record: log::Builder::with_capacity(now, group.len()),
@@ -354,13 +349,15 @@ impl<S: Sink> Thread<S> {
             changes: 0,
             forgotten: self.store.forgotten,
             retention: None,
-            unread: HashSet::new(),
         };
-        for Queued { unit, .. } in group.iter().filter(|queued| !self.is_fenced(&queued.unit)) {
-            self.write(unit, &mut writing);
+        let mut fenced = Vec::new();
+        for (at, Queued { unit, .. }) in group.iter().enumerate() {
+            if self.is_fenced(unit) || !self.write(unit, &mut writing) {
+                fenced.push(at);
+            }
         }
-        let Writing { mut batch, record, revision, numbered, changes, forgotten, retention, unread, .. } = writing;
-        self.unread = unread;
+        self.fenced = fenced;
+        let Writing { mut batch, record, revision, numbered, changes, forgotten, retention, .. } = writing;
         if changes > 0 {
             batch.insert(&self.store.keyspaces.log, log::key(first), record.finish());
         } else if batch.len() == 0 {
@@ -400,14 +397,13 @@ impl<S: Sink> Thread<S> {
         Ok(first)
     }
 
-    /// Puts a unit into the group's batch and its log record.
-    fn write(&self, unit: &Unit, writing: &mut Writing) {
+    /// Puts a unit into the group's batch and its log record; `false` where it cannot be read what it moves.
+    fn write(&self, unit: &Unit, writing: &mut Writing) -> bool {
         if let Unit::Rekey(rekey) = unit
             && let Err(error) = self.write_rekey(rekey, writing)
         {
             tracing::error!(%error, "an object cannot be read, and keeps its key");
-            writing.unread.insert(rekey.object.clone());
-            return;
+            return false;
         }
         for part in unit.parts() {
             match part {
@@ -427,6 +423,7 @@ impl<S: Sink> Thread<S> {
         if unit.takes_revision() {
             writing.revision = Revision::new(writing.revision.get() + 1);
         }
+        true
     }
 
     fn write_change(&self, change: &Change, writing: &mut Writing) {
@@ -523,10 +520,11 @@ impl<S: Sink> Thread<S> {
     fn settle(&self, group: &mut Vec<Queued<S::Token>>, taken: Instant, outcome: Result<Revision, CommitError>) {
         let mut revision = outcome.as_ref().map_or(0, |first| first.get());
         self.queue.settle(group.len(), group.iter().map(|queued| queued.bytes).sum());
-        let settle = |Queued { unit, token, .. }: Queued<S::Token>| {
+        let mut fenced = self.fenced.iter().copied().peekable();
+        let settle = |(at, Queued { unit, token, .. }): (usize, Queued<S::Token>)| {
             let outcome = match &outcome {
                 Err(error) => Err(error.clone()),
-                Ok(_) if self.is_fenced(&unit) => Err(CommitError::Fenced),
+                Ok(_) if fenced.next_if_eq(&at).is_some() => Err(CommitError::Fenced),
                 Ok(_) => {
                     revision += u64::from(unit.takes_revision());
                     // One that takes none is durable with the one before it.
@@ -536,7 +534,7 @@ impl<S: Sink> Thread<S> {
             };
             Settled { unit, token, outcome }
         };
-        self.sink.settled(group.drain(..).map(settle).collect());
+        self.sink.settled(group.drain(..).enumerate().map(settle).collect());
     }
 }
 

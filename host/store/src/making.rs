@@ -36,37 +36,24 @@ pub enum MakingError {
 
 /// Who makes shards. While a keyspace is made or taken away commits wait for the engine's syncs, some milliseconds.
 pub struct ShardMaking {
-    on: On,
     /// One at a time.
     alone: Mutex<()>,
-}
-
-enum On {
-    Fjall {
-        database: Database,
-        folder: PathBuf,
-        /// No other host looks at the folder meanwhile. Given up last.
-        _lock: Option<Arc<File>>,
-    },
-    #[cfg(feature = "simulation")]
-    Simulated,
+    disk: Disk,
+    folder: PathBuf,
+    /// No other host looks at the folder meanwhile. Given up last.
+    _lock: Option<Arc<File>>,
 }
 
 impl ShardMaking {
     pub(crate) fn new(disk: &Disk, folder: &Path, lock: Option<Arc<File>>) -> Self {
-        let on = match disk {
-            Disk::Fjall(database) => On::Fjall { database: database.clone(), folder: folder.into(), _lock: lock },
-            #[cfg(feature = "simulation")]
-            Disk::Simulated(_) => On::Simulated,
-        };
-        Self { on, alone: Mutex::default() }
+        Self { alone: Mutex::default(), disk: disk.clone(), folder: folder.into(), _lock: lock }
     }
 
     /// Makes a shard of a number that none has had, where there is room for it.
     pub fn make(&self, map: &ShardMap) -> Result<NewShard, MakingError> {
         let _alone = self.alone.lock();
-        match &self.on {
-            On::Fjall { database, folder, .. } => {
+        match &self.disk {
+            Disk::Fjall(database) => {
                 let shards = database.list_keyspace_names().iter().filter(|name| is_shard_name(name)).count();
                 if shards >= SHARDS_MAX as usize {
                     return Err(MakingError::TooMany);
@@ -74,12 +61,12 @@ impl ShardMaking {
                 let free = |shard: &ShardId| !database.keyspace_exists(&shard_name(*shard));
                 let shard = (map.next_shard().get()..).map(ShardId::new).find(free).ok_or(MakingError::TooMany)?;
                 let keyspace = database.keyspace(&shard_name(shard), options)?;
-                files::sync(&folder.join(crate::open::DATABASE_FOLDER).join("keyspaces"))?;
-                enter(folder, |roster| drop(roster.0.insert(keyspace.id(), shard_name(shard))))?;
+                files::sync(&self.folder.join(crate::open::DATABASE_FOLDER).join("keyspaces"))?;
+                enter(&self.folder, |roster| drop(roster.0.insert(keyspace.id(), shard_name(shard))))?;
                 Ok(NewShard { shard, table: Table::Fjall(keyspace) })
             }
             #[cfg(feature = "simulation")]
-            On::Simulated => {
+            Disk::Simulated(_) => {
                 let shard = map.next_shard();
                 Ok(NewShard { shard, table: crate::keyspaces::simulated_shard(shard) })
             }
@@ -89,9 +76,9 @@ impl ShardMaking {
     /// Takes away a shard that no map names any more. Its files go when the last view of it does.
     pub fn remove(&self, shard: ShardId) -> Result<(), MakingError> {
         let _alone = self.alone.lock();
-        match &self.on {
-            On::Fjall { database, folder, .. } if database.keyspace_exists(&shard_name(shard)) => {
-                remove(database, folder, database.keyspace(&shard_name(shard), options)?)
+        match &self.disk {
+            Disk::Fjall(database) if database.keyspace_exists(&shard_name(shard)) => {
+                remove(database, &self.folder, database.keyspace(&shard_name(shard), options)?)
             }
             _ => Ok(()),
         }
