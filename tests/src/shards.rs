@@ -71,6 +71,25 @@ async fn who_writes_watches_waits_or_transacts_notices_a_migration() {
     }
     let mut watcher = client.watch(Watch { bookmark_ms: 100, ..Watch::of_client("moves") });
     within("a bookmark", watcher.next()).await.unwrap();
+    // Who watches is told every version of every object, once, in order, until all are told.
+    let (all, mut wanted) = tokio::sync::watch::channel(u64::MAX);
+    let watching = tokio::spawn(async move {
+        let (mut seen, mut told_all) = (BTreeMap::<String, u64>::new(), 0);
+        while told_all < *wanted.borrow_and_update() {
+            let told = tokio::select! {
+                told = within("a change", watcher.next()) => told.unwrap(),
+                _ = wanted.changed() => continue,
+            };
+            let Told::Changes { changes, .. } = told else { continue };
+            for event in changes {
+                let told = seen.entry(event.object.name().to_owned()).or_insert(0);
+                (*told, told_all) = (*told + 1, told_all + 1);
+                assert_eq!(event.version.get(), *told + 1, "{}", event.object.name());
+                assert!(!event.omitted, "{event:?}");
+                assert_eq!(as_json(event.payload.as_ref().unwrap())["n"], *told, "{event:?}");
+            }
+        }
+    });
     let stop = Arc::new(AtomicBool::new(false));
     let mut working = Vec::new();
     for worker in 0..4_u64 {
@@ -169,17 +188,8 @@ async fn who_writes_watches_waits_or_transacts_notices_a_migration() {
         sum += as_json(&client.read(&name(number)).await.unwrap().payload)["n"].as_u64().unwrap();
     }
     assert_eq!(sum, added, "every addition is there, once");
-    // Who watches was told every version of every object, once, in order.
-    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
-    while seen.values().sum::<u64>() < added {
-        let Told::Changes { changes, .. } = within("a change", watcher.next()).await.unwrap() else { continue };
-        for event in changes {
-            let told = seen.entry(event.object.name().to_owned()).or_insert(0);
-            *told += 1;
-            assert_eq!(event.version.get(), *told + 1, "{}", event.object.name());
-            assert!(!event.omitted && as_json(event.payload.as_ref().unwrap())["n"] == *told);
-        }
-    }
+    all.send(added).unwrap();
+    watching.await.unwrap();
     host.stop();
     folder.check().exits(0);
 }

@@ -34,7 +34,7 @@ reaches back to is a change in it; nothing stands twice. Run it after a crash, a
 Stop the host first: a folder in use is refused. Nothing is repaired. The store replays its journal, as at every start.
 
 `short_histories` counts objects with fewer old versions than history keeps now. That is no finding: they were written
-under a smaller --history.
+under a smaller --history. `left_rows` counts what shards have given to others and not removed yet; no finding either.
 
 Exit code 0: all agrees. 1: there are findings, or the folder cannot be read.";
 
@@ -61,10 +61,11 @@ fn fields(report: &CheckReport) -> Fields {
     counts.set("findings_total", report.findings_total).set("findings", findings)
 }
 
-fn counts(report: &CheckReport) -> [(&'static str, u64); 6] {
+fn counts(report: &CheckReport) -> [(&'static str, u64); 7] {
     [
         ("objects", report.objects),
         ("rows", report.rows),
+        ("left_rows", report.left_rows),
         ("log_records", report.log_records),
         ("changes", report.changes),
         ("action_ids", report.action_ids),

@@ -42,6 +42,11 @@ impl Moving {
         self.start <= key && key <= self.last
     }
 
+    /// Who gives and who takes: on the way there, or back.
+    pub fn gives_and_takes(&self, back: bool) -> (ShardId, ShardId) {
+        if back { (self.to, self.from) } else { (self.from, self.to) }
+    }
+
     /// Whether what stands there has moved.
     pub fn has_moved(&self, spot: Spot) -> bool {
         self.covers(spot.0) && spot < self.cursor

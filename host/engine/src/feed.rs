@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use ostrakon_store::{ReadError, give_way};
+use ostrakon_background::give_way;
+use ostrakon_store::ReadError;
 use ostrakon_wire::Revision;
 use ostrakon_wire::bounds::{FEED_READER_THREADS, WATCHES_MAX};
 use parking_lot::Mutex;

@@ -37,7 +37,6 @@ mod writes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use ostrakon_store::give_way;
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{OpenError, Recovered, Store, StoreConfig, Views};
 use ostrakon_wire::bounds::{COMMIT_QUEUE_CHANGES_MAX, MAP_WAITERS_MAX, RECONCILE_TRIES_DEFAULT};

@@ -18,11 +18,11 @@ mod turn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ostrakon_core::ShardMap;
+use ostrakon_core::{Moving, ShardMap};
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{
     Beside, Change, Clock, CommitError, CommitStats, Committer, Durable, Note, Numbers, Place, ReadError, ReadView,
-    ShardMaking, Store, Unit, Views,
+    ShardMaking, Store, Stretch, StretchBounds, Unit, Views,
 };
 use ostrakon_wire::{Action, ActionKind, ObjectId, Payload, ShardId, ShardKey, TimestampMs, Version};
 use parking_lot::Mutex;
@@ -236,6 +236,17 @@ impl Owner {
     /// Whether commits take so long that all shards are late.
     pub(crate) fn is_slow(&self) -> bool {
         self.commit_stats().commit_us.load(Ordering::Relaxed) > SLOW_COMMIT_US
+    }
+
+    /// Copies what a migration moves next, as the view shows it, until it is not to go on. Blocks the thread for long.
+    pub(crate) fn copy(
+        &self,
+        view: &ReadView,
+        way: (&Moving, bool),
+        bounds: StretchBounds,
+        go_on: impl Fn() -> bool,
+    ) -> Result<Stretch, ReadError> {
+        self.committer.copy(view, way, bounds, go_on)
     }
 
     /// Who makes shards.

@@ -1,9 +1,10 @@
 //! Migrations: what moves between shards, owners and keys, while everything goes on.
 //!
-//! A migration stands on disk from its first step to its last, and whoever opens the store goes on with it. One thread makes
-//! the steps, a few objects each; the committing thread does each as a batch of its own, and the map's cursor tells all others
-//! where an object stands. After a step it rests several times as long as the step took. What has arrived is held against
-//! what has left, by count and checksum, before the next step.
+//! A migration stands on disk from its first step to its last, and whoever opens the store goes on with it. One thread copies
+//! what moves and has the steps made, a few objects each; the committing thread does each as a batch of its own, and the map's
+//! cursor tells all others where an object stands. After a step it rests several times as long as the step took. What the one
+//! shard has is held against what the other has, by count and checksum, before the next step. What has been given away is
+//! swept up by another thread, later.
 
 mod begin;
 mod limits;
@@ -11,6 +12,7 @@ mod plan;
 mod propose;
 mod rekey;
 mod run;
+mod sweep;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,6 +34,8 @@ use crate::policies::Policies;
 pub(crate) use begin::Wanted;
 use plan::Planning;
 use propose::Proposals;
+use run::UnderWay;
+use sweep::Sweeping;
 
 /// Every so many times it is looked whether objects have outgrown their keys.
 const LOOKS_AT_KEYS: u32 = 10;
@@ -65,8 +69,9 @@ pub(crate) struct Shared {
     keeping: tokio::sync::Mutex<()>,
     /// How many times as long as a step migrations rest behind it.
     rests: AtomicU32,
-    /// Objects of the next step of each.
-    pace: Mutex<HashMap<u64, usize>>,
+    /// How far each has been copied.
+    under_way: Mutex<HashMap<u64, UnderWay>>,
+    sweeping: Mutex<Sweeping>,
     /// The epoch of the map in force.
     epochs: tokio::sync::watch::Sender<MapEpoch>,
     wake: Mutex<Wake>,
@@ -142,8 +147,8 @@ impl From<NotStepped> for NotMoved {
     fn from(reason: NotStepped) -> Self {
         match reason {
             NotStepped::NoMigration(_) => Self::Unknown(reason.to_string()),
-            // It was called off at its end, or is held back: it is looked at again.
-            NotStepped::Held(_) | NotStepped::NotThere(_) => Self::Busy(reason.to_string()),
+            // It was called off meanwhile, is held back, or has to be copied again: it is looked at again.
+            NotStepped::Held(_) | NotStepped::NotThere(_) | NotStepped::Lost(_) => Self::Busy(reason.to_string()),
             NotStepped::Map(_) | NotStepped::NoShard(_) | NotStepped::Read(_) => Self::Refused(reason.to_string()),
         }
     }
@@ -172,24 +177,26 @@ impl Rebalancer {
             proposals: Mutex::default(),
             planning: Mutex::new(Planning::new(moves.owners)),
             rests: AtomicU32::new(MIGRATION_RESTS),
-            pace: Mutex::default(),
+            under_way: Mutex::default(),
+            sweeping: Mutex::default(),
             wake: Mutex::default(),
             woken: Condvar::new(),
         };
         if let Some(planning) = planning {
             shared.take_up(&planning);
         }
+        shared.sweep_up(shared.owner.map().ranges().iter().map(|range| range.shard));
         Self { shared: Arc::new(shared), threads: Vec::new() }
     }
 
     pub(crate) fn start(&mut self) -> std::io::Result<()> {
         type Work = fn(&Shared, &Runtime);
-        let works: [(&str, Work); 2] = [("migrate", Shared::run), ("plan", Shared::plan)];
+        let works: [(&str, Work); 3] = [("migrate", Shared::run), ("plan", Shared::plan), ("sweep", Shared::sweep)];
         for (name, work) in works {
             let shared = Arc::clone(&self.shared);
             let runtime = tokio::runtime::Builder::new_current_thread().build()?;
             let run = move || {
-                ostrakon_store::give_way();
+                ostrakon_background::give_way();
                 work(&shared, &runtime);
             };
             self.threads.push(std::thread::Builder::new().name(name.into()).spawn(run)?);

@@ -42,9 +42,15 @@ impl Engine {
         self.agent.work_once()
     }
 
-    /// Makes a step of each migration that runs.
+    /// Makes a step of each migration that runs, and sweeps up some of what others have left.
     pub async fn migrate_once(&self) {
         self.rebalancer.shared().work_once().await;
+        self.rebalancer.shared().sweep_some().await;
+    }
+
+    /// Whether there may be something to sweep up behind migrations.
+    pub fn sweeps(&self) -> bool {
+        self.rebalancer.shared().sweeps()
     }
 
     /// Whether all migrations rest.

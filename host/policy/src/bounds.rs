@@ -3,6 +3,8 @@
 //! [`Limits`] holds those that a host may set; the constants are the same on all hosts, because a policy that loads here
 //! must load there.
 
+use std::time::Duration;
+
 use ostrakon_wire::bounds::POLICY_SETTINGS_BYTES_MAX;
 
 /// Longest name or version that a policy may give itself, in bytes.
@@ -68,8 +70,8 @@ pub(crate) const SIGHT_MAX: usize = 4_096;
 /// What they may hold together, in bytes.
 pub(crate) const SIGHT_BYTES_MAX: usize = 16 << 20;
 
-/// How long a policy is loaded beside everything else before it is loaded like everything else, in milliseconds.
-pub(crate) const LOAD_PATIENCE_MS: u64 = 2_000;
+/// How long a policy is loaded beside everything else before it is loaded like everything else.
+pub(crate) const LOAD_PATIENCE: Duration = Duration::from_secs(2);
 /// How often the watched folder is looked at, in milliseconds.
 pub(crate) const FOLDER_EVERY_MS: u64 = 200;
 /// Outcomes that a candidate beside the requests is taught at a time.

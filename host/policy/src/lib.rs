@@ -29,7 +29,6 @@ mod meter;
 mod patience;
 mod prediction;
 mod prepared;
-mod priority;
 mod reconciliation;
 mod registry;
 mod replay;

@@ -25,12 +25,12 @@ use ostrakon_core::policy::{PredictionPolicy, ReconciliationPolicy, ShardKeyPoli
 use ostrakon_wire::{PolicyKind, Slot, UploadComponent};
 use parking_lot::Mutex;
 
+use crate::bounds::LOAD_PATIENCE;
 use crate::compare::ShardOf;
 use crate::decisions::Recording;
 use crate::engine::PolicyEngine;
 use crate::error::{EngineError, LoadError};
 use crate::load::Loaded;
-use crate::priority;
 use crate::sight::Sight;
 use crate::slots::{PredictionSlots, ReconciliationSlots, ShardKeySlots, Trouble};
 use components::Components;
@@ -245,7 +245,8 @@ impl Inner {
     /// Loads a component off the requests: one at a time, on a thread that gives way.
     fn load(&self, kind: PolicyKind, component: &[u8], settings: &str) -> Result<Loaded, LoadError> {
         let _loading = self.loading.lock();
-        let loaded = priority::beside("policy-load", || self.engine.load(kind, component, settings));
+        let loaded =
+            ostrakon_background::idly("policy-load", LOAD_PATIENCE, || self.engine.load(kind, component, settings));
         loaded.unwrap_or_else(|error| Err(LoadError::Malformed(format!("no thread to compile it on: {error}"))))
     }
 }

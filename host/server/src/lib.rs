@@ -111,7 +111,7 @@ impl Server {
         let watching = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(WATCHING_THREADS)
             .thread_name("watch")
-            .on_thread_start(ostrakon_engine::give_way)
+            .on_thread_start(ostrakon_background::give_way)
             .enable_time()
             .build()
             .map_err(BindError::Thread)?;

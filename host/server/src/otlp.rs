@@ -210,7 +210,7 @@ impl Sender {
 #[async_trait]
 impl HttpClient for Sender {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        self.gave_way.call_once(ostrakon_engine::give_way);
+        self.gave_way.call_once(ostrakon_background::give_way);
         let runtime = self.runtime.as_ref().expect("it is there until the end");
         let sent = runtime.block_on(self.client.send_bytes(request));
         self.judge(&sent);

@@ -35,6 +35,8 @@ pub struct CheckReport {
     pub objects: u64,
     /// Versions of objects.
     pub rows: u64,
+    /// Rows that a shard has given to another one and that are still in it.
+    pub left_rows: u64,
     /// Commit groups in the log.
     pub log_records: u64,
     /// Changes in them.

@@ -1,30 +1,33 @@
 //! The committing thread: groups of changes, one batch and one sync each.
 
-pub(crate) mod migrate;
+mod migrate;
 mod trim;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use fjall::PersistMode;
+use fjall::{AbstractTree, PersistMode};
+use ostrakon_core::Moving;
 use ostrakon_wire::bounds::{GROUP_BYTES_MAX, GROUP_CHANGES_MAX};
 use ostrakon_wire::{ActionId, ObjectId, Revision, ShardId, TimestampMs, Version};
 
 use crate::acknowledged::Acknowledged;
 use crate::disk::{Batch, Disk, Table};
-use crate::error::CommitError;
+use crate::error::{CommitError, ReadError};
 use crate::floors::Floors;
-use crate::flush::{Flusher, Held};
+use crate::flush::{Alone, Flusher, Held};
 use crate::open::{LogWindow, Store};
 use crate::planted::{self, Fault};
 use crate::queue::{Queue, QueueFull};
 use crate::record::locator::{self, Place};
 use crate::record::meta::{Forgotten, Retention};
 use crate::record::{log, meta, row};
+use crate::stretch::{self, Stretch, StretchBounds};
 use crate::unit::{Change, Forget, Rekey, Unit, Upkeep};
+use crate::view::ReadView;
 
 /// A change is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +91,7 @@ struct Queued<T> {
 pub struct Committer<S: Sink> {
     queue: Arc<Queue<Queued<S::Token>>>,
     stats: Arc<CommitStats>,
+    disk: Disk,
     held: Option<Held>,
     thread: Option<JoinHandle<()>>,
 }
@@ -114,18 +118,21 @@ impl<S: Sink> Committer<S> {
             #[cfg(feature = "simulation")]
             Disk::Simulated(_) => None,
         };
+        let disk = store.disk.clone();
         let thread = Thread {
             queue: Arc::clone(&queue),
             stats: Arc::clone(&stats),
             log: store.log.clone(),
             store,
+            held: flusher.as_ref().map(Flusher::held),
             flusher,
             sink,
             group_max: GROUP_CHANGES_MAX,
             fenced: Vec::new(),
+            followed: BTreeMap::new(),
         };
-        let held = thread.flusher.as_ref().map(Flusher::held);
-        Ok((Self { queue, stats, held, thread: None }, thread))
+        let held = thread.held.clone();
+        Ok((Self { queue, stats, disk, held, thread: None }, thread))
     }
 
     /// Queues a unit. Calls for one object must come in the order of its versions.
@@ -137,6 +144,19 @@ impl<S: Sink> Committer<S> {
     /// Changes that are queued or in the open group.
     pub fn waiting(&self) -> usize {
         self.queue.waiting()
+    }
+
+    /// Copies what a migration moves next, from who gives to who takes as the view shows them, until it is told not to go
+    /// on. Takes its time; the taker's changes wait for the end of it, while new tables are put in.
+    pub fn copy(
+        &self,
+        view: &ReadView,
+        (moving, back): (&Moving, bool),
+        bounds: StretchBounds,
+        go_on: impl Fn() -> bool,
+    ) -> Result<Stretch, ReadError> {
+        let alone = |shard, table: &Table| self.held.as_ref().map(|held| have_alone(held, shard, table)).transpose();
+        stretch::copy(&self.disk, view, (moving, back), bounds, go_on, alone)
     }
 
     /// Whether a shard's changes wait, since its flushes cannot keep up.
@@ -158,6 +178,20 @@ impl<S: Sink> Drop for Committer<S> {
             let _ = thread.join();
         }
     }
+}
+
+/// How long rows in memory may take to come to the disk before a shard is had alone all the same.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Has a shard alone. What it has in memory comes to the disk before, so that it is for a short time.
+fn have_alone(held: &Held, shard: ShardId, table: &Table) -> fjall::Result<Alone> {
+    let keyspace = table.keyspace();
+    keyspace.rotate_memtable()?;
+    let patience = Instant::now() + FLUSH_PATIENCE;
+    while keyspace.tree.sealed_memtable_count() > 0 && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(held.alone(shard))
 }
 
 /// Commits a group when it is told to.
@@ -214,11 +248,14 @@ struct Thread<S: Sink> {
     log: LogWindow,
     /// What is simulated is not flushed.
     flusher: Option<Flusher>,
+    held: Option<Held>,
     sink: S,
     /// Most changes of a group.
     group_max: usize,
     /// What of the group is not written, by its place in it.
     fenced: Vec<usize>,
+    /// What changes of what migrations move, by their numbers.
+    followed: BTreeMap<u64, migrate::Followed>,
 }
 
 impl<S: Sink> Thread<S> {
@@ -238,8 +275,11 @@ impl<S: Sink> Thread<S> {
 
     /// Commits one group of what waits.
     fn round(&mut self, backlog: &mut VecDeque<Queued<S::Token>>, group: &mut Vec<Queued<S::Token>>) {
-        self.pick(backlog, group);
+        let held = self.held.clone();
+        let alone = held.as_ref().map(Held::let_alone);
+        self.pick(backlog, group, alone.as_deref().copied().flatten());
         if group.is_empty() {
+            drop(alone);
             // Only shards that are held back have work: give their flushes a moment. One that failed ends them all.
             std::thread::sleep(crate::flush::POLL);
             if let Err(error) = self.store.disk.check_well() {
@@ -265,8 +305,14 @@ impl<S: Sink> Thread<S> {
         self.settle(group, started, outcome);
     }
 
-    /// Moves the next group's changes over, in order; those of a shard that is held back stay, all of them.
-    fn pick(&self, backlog: &mut VecDeque<Queued<S::Token>>, group: &mut Vec<Queued<S::Token>>) {
+    /// Moves the next group's changes over, in order; those of a shard that is held back stay, all of them, and those of one
+    /// that somebody has alone.
+    fn pick(
+        &self,
+        backlog: &mut VecDeque<Queued<S::Token>>,
+        group: &mut Vec<Queued<S::Token>>,
+        alone: Option<ShardId>,
+    ) {
         let mut bytes = 0;
         let mut rekeyed = HashSet::new();
         let fits = |bytes: usize, group: &Vec<Queued<_>>, rekeyed: &HashSet<ObjectId>, next: &Unit| {
@@ -280,30 +326,35 @@ impl<S: Sink> Thread<S> {
         };
         // Nobody is held back from being told that nothing is written any more, nor when the host stops.
         let hold = !self.stats.failed.load(Ordering::Relaxed) && !self.queue.is_closed();
-        let held = self.flusher.as_ref().filter(|flusher| hold && flusher.any_held());
-        let Some(flusher) = held else {
+        let flusher = self.flusher.as_ref().filter(|flusher| hold && flusher.any_held());
+        if flusher.is_none() && alone.is_none() {
             while let Some(queued) = backlog.pop_front_if(|next| fits(bytes, group, &rekeyed, &next.unit)) {
                 bytes += queued.bytes;
                 rekeyed.extend(rekeys(&queued.unit));
                 group.push(queued);
             }
             return;
-        };
+        }
+        let is_held = |shard| alone == Some(shard) || flusher.is_some_and(|flusher| flusher.is_held(shard));
+        let map = &self.store.map;
+        let writes_there = |unit: &Unit| alone.is_some() && unit.spots().any(|spot| alone == Some(map.holder(spot)));
         // Whether a shard is held can change at any moment: once one of its changes is kept, all later ones are.
         let mut skipped = HashSet::new();
         let mut kept = VecDeque::with_capacity(backlog.len());
+        // What does not wait with a shard, since nothing may overtake it, ends the group where it would write to one alone.
+        let mut ended = false;
         for queued in backlog.drain(..) {
-            let mut shards = queued.unit.shards(&self.store.map);
-            if fits(bytes, group, &rekeyed, &queued.unit)
-                && shards.all(|shard| !skipped.contains(&shard) && !flusher.is_held(shard))
-            {
+            let mut shards = queued.unit.shards(map);
+            let may = shards.all(|shard| !skipped.contains(&shard) && !is_held(shard));
+            ended |= may && writes_there(&queued.unit);
+            if !ended && may && fits(bytes, group, &rekeyed, &queued.unit) {
                 drop(shards);
                 bytes += queued.bytes;
                 rekeyed.extend(rekeys(&queued.unit));
                 group.push(queued);
             } else {
                 drop(shards);
-                skipped.extend(queued.unit.shards(&self.store.map));
+                skipped.extend(queued.unit.shards(map));
                 kept.push_back(queued);
             }
         }
@@ -357,6 +408,10 @@ impl<S: Sink> Thread<S> {
             }
         }
         self.fenced = fenced;
+        if !self.followed.is_empty() {
+            let spots = group.iter().flat_map(|queued| queued.unit.spots());
+            spots.for_each(|spot| self.followed.values_mut().for_each(|followed| followed.note(spot)));
+        }
         let Writing { mut batch, record, revision, numbered, changes, forgotten, retention, .. } = writing;
         if changes > 0 {
             batch.insert(&self.store.keyspaces.log, log::key(first), record.finish());
@@ -479,6 +534,7 @@ impl<S: Sink> Thread<S> {
                 writing.batch.insert(&self.store.keyspaces.meta, meta::RETENTION_KEY, retention.encode());
                 writing.retention = Some(Arc::clone(retention));
             }
+            Upkeep::Sweep(left) => self.write_left(left, writing),
             Upkeep::Planning(planning) => {
                 writing.batch.insert(&self.store.keyspaces.meta, meta::PLANNING_KEY, &planning[..]);
             }

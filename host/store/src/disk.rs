@@ -1,11 +1,15 @@
 //! What keeps the bytes: fjall; and in builds with the feature `simulation` also maps in memory, which a simulation drives.
 
 use std::ops::RangeBounds;
+use std::time::{Duration, Instant};
 
 use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, Readable, Slice};
 
 #[cfg(feature = "simulation")]
 use crate::simulated;
+
+/// How long rows are copied when nobody else wants to run, before they are copied in any case.
+const COPY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// All tables of a store.
 #[derive(Clone)]
@@ -62,6 +66,48 @@ impl Disk {
             }
             #[cfg(feature = "simulation")]
             Self::Simulated(disk) => Batch::Simulated(simulated::Batch::new(disk, durability != PersistMode::Buffer)),
+        }
+    }
+
+    /// Puts the rows of one object after the other, in order of key, into tables of their own beside the journal: once this
+    /// returns they are durable, all at once, and newer than what stood under their keys. What `alone` answers is held while
+    /// the tables are put in: what somebody else writes to the table meanwhile could be lost. Answers how long that was.
+    pub(crate) fn put_beside<A, E: From<fjall::Error>>(
+        &self,
+        table: &Table,
+        objects: impl Iterator<Item = Result<Vec<(Slice, Slice)>, E>>,
+        alone: impl FnOnce() -> fjall::Result<A>,
+    ) -> Result<Duration, E> {
+        match self {
+            Self::Fjall(_) => {
+                let engine = |error| E::from(fjall::Error::from(error));
+                let mut ingestion = table.keyspace().tree.ingestion().map_err(engine)?;
+                let (mut objects, patience) = (objects, Instant::now() + COPY_PATIENCE);
+                let mut write_while = |goes: fn(Instant) -> bool| {
+                    while goes(patience)
+                        && let Some(rows) = objects.next()
+                    {
+                        for (key, value) in rows? {
+                            ingestion.write(key, value).map_err(engine)?;
+                        }
+                    }
+                    Ok::<_, E>(())
+                };
+                ostrakon_background::while_idle(|| write_while(|patience| Instant::now() < patience))?;
+                write_while(|_| true)?;
+                // Not by way of the keyspace: that keeps all commits waiting until the new tables are on the disk.
+                let _alone = alone()?;
+                let since = Instant::now();
+                ingestion.finish().map_err(engine)?;
+                Ok(since.elapsed())
+            }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(disk) => {
+                let rows = objects.collect::<Result<Vec<_>, _>>()?;
+                let _alone = alone()?;
+                disk.put_beside(table, rows.into_iter().flatten());
+                Ok(Duration::ZERO)
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use fjall::{AbstractTree, Database, Keyspace};
 use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::{JOURNALS_MAX, MEMTABLE_BYTES_MAX, SHARD_MEMTABLE_BYTES_MAX};
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::disk::Table;
 use crate::keyspaces::Keyspaces;
@@ -46,9 +46,31 @@ pub(crate) struct Held {
     shards: Arc<RwLock<HashSet<ShardId>>>,
     /// What every group writes to cannot keep up: all shards are held back.
     all: Arc<AtomicBool>,
+    /// A shard that somebody else than the committing thread has for itself. That reads this while it commits a group.
+    alone: Arc<RwLock<Option<ShardId>>>,
+}
+
+/// A shard that nobody else writes to; until this is dropped its changes wait.
+pub(crate) struct Alone(Held);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        *self.0.alone.write() = None;
+    }
 }
 
 impl Held {
+    /// Waits until the group that is being committed is done, and has the shard for itself then.
+    pub(crate) fn alone(&self, shard: ShardId) -> Alone {
+        *self.alone.write() = Some(shard);
+        Alone(self.clone())
+    }
+
+    /// The shard that somebody has for itself: nobody else comes to have one while this is held.
+    pub(crate) fn let_alone(&self) -> RwLockReadGuard<'_, Option<ShardId>> {
+        self.alone.read()
+    }
+
     pub(crate) fn is_held(&self, shard: ShardId) -> bool {
         self.all.load(Ordering::Relaxed) || self.shards.read().contains(&shard)
     }

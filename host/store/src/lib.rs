@@ -4,7 +4,6 @@
 //! tells every change's owner. Nobody else opens snapshots, so nothing is read before it is durable.
 
 mod acknowledged;
-mod background;
 mod check;
 mod clock;
 mod commit;
@@ -22,12 +21,12 @@ mod queue;
 pub mod record;
 #[cfg(feature = "simulation")]
 mod simulated;
+mod stretch;
 mod survey;
 mod sweep;
 mod unit;
 mod view;
 
-pub use background::give_way;
 pub use check::{CheckReport, Finding, check};
 pub use clock::Clock;
 #[cfg(feature = "simulation")]
@@ -47,6 +46,7 @@ pub use record::migration::{Course, Ended, Migration, Moved};
 pub use record::row::Row;
 #[cfg(feature = "simulation")]
 pub use simulated::{PersistFault, SimulatedClock, SimulatedDisk};
+pub use stretch::{Left, Piece, Stretch, StretchBounds};
 #[cfg(feature = "fuzzing")]
 pub use survey::fuzzed;
 pub use unit::{Beside, CaseWrite, Change, Forget, Note, Rekey, Unit, Upkeep};

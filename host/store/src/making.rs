@@ -18,6 +18,7 @@ use crate::disk::{Disk, Table};
 use crate::files;
 use crate::keyspaces::{is_shard_name, options, shard_name, shard_of_name};
 use crate::migrate::NewShard;
+use crate::record::migration::Migration;
 use crate::survey::Roster;
 
 /// Why a shard is not made or taken away.
@@ -99,13 +100,19 @@ fn remove(database: &Database, folder: &Path, keyspace: Keyspace) -> Result<(), 
     Ok(database.delete_keyspace(keyspace)?)
 }
 
-/// Takes away what was left by a crash: shards that were made and not used, or had given all away.
-pub(crate) fn remove_strays(database: &Database, folder: &Path, map: &ShardMap) -> Result<(), MakingError> {
+/// Takes away what was left by a crash: shards that were made and not used, or have given all away.
+pub(crate) fn remove_strays(
+    database: &Database,
+    folder: &Path,
+    map: &ShardMap,
+    migrated: impl Iterator<Item = Migration>,
+) -> Result<(), MakingError> {
     let known: BTreeSet<_> = map.shards().collect();
+    let given_away: BTreeSet<_> = migrated.filter_map(|migration| migration.gave()).collect();
     for name in database.list_keyspace_names() {
         let Some(shard) = shard_of_name(&name).filter(|shard| !known.contains(shard)) else { continue };
         let keyspace = database.keyspace(&name, options)?;
-        if keyspace.is_empty()? {
+        if given_away.contains(&shard) || keyspace.is_empty()? {
             remove(database, folder, keyspace)?;
         } else {
             tracing::warn!(%shard, "a shard that no map names holds rows: it is left as it is, and not served");

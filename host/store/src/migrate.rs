@@ -8,6 +8,7 @@ use ostrakon_wire::ShardId;
 
 use crate::disk::Table;
 use crate::record::migration::{Ended, Migration, Moved};
+use crate::stretch::Piece;
 use crate::view::ReadView;
 
 /// One step, and what came of it.
@@ -22,14 +23,22 @@ pub struct Step {
 pub enum Does {
     /// Begins a migration, or does it where it is one step; with the shard that is made for it.
     Begin(Migration, Option<NewShard>),
-    /// Moves the next objects of one, there or back.
+    /// From now on it is kept in mind what changes of the objects that one moves; nothing is written.
+    Follow {
+        /// Which migration.
+        number: u64,
+    },
+    /// Goes past the next pieces of one that have been copied, there or back, and mends what differs or has changed: as many
+    /// as take about as many rows as a step may, one at least.
     Advance {
         /// Which migration.
         number: u64,
-        /// About so many objects.
-        objects_max: usize,
-        /// And about so many bytes; one object at least.
-        bytes_max: usize,
+        /// Whether they were copied on the way back.
+        back: bool,
+        /// The pieces.
+        pieces: Vec<Piece>,
+        /// So long changes waited for them.
+        waited: Duration,
     },
     /// Changes how one goes on.
     Steer {
@@ -66,25 +75,25 @@ pub enum Steer {
 pub struct Stepped {
     /// The state behind it, with nothing else done.
     pub view: Arc<ReadView>,
-    /// What it moved, if it was to move something.
+    /// What it went past, if it was to.
     pub chunk: Option<Chunk>,
     /// How long the committing thread had to do with it: so long other writes waited.
     pub took: Duration,
 }
 
-/// What one step moved.
+/// What the cursor has gone past in one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
+    /// The shard that had it.
+    pub from: ShardId,
     /// The shard that has it now.
     pub to: ShardId,
-    /// It stands there from here.
+    /// It stands in both from here.
     pub first: Spot,
     /// To before here.
     pub end: Spot,
-    /// How much it is.
-    pub moved: Moved,
-    /// Nothing is left to move.
-    pub last: bool,
+    /// So many pieces.
+    pub pieces: usize,
 }
 
 /// Why a step was not made.
@@ -102,9 +111,12 @@ pub enum NotStepped {
     /// A shard of it cannot keep up with what is written: some other time.
     #[error("shard {0} is held back until its flushes have kept up")]
     Held(ShardId),
-    /// It has not come to its end, or has gone beyond where it could be called off.
+    /// It has not come to its end, or has gone beyond where it could be called off, or to where nothing was copied for it.
     #[error("migration {0} is not where it would have to be")]
     NotThere(u64),
+    /// More has changed since it was followed than can be kept in mind.
+    #[error("too much has changed of what migration {0} moves since it was copied")]
+    Lost(u64),
     /// Rows cannot be read.
     #[error("{0}")]
     Read(String),

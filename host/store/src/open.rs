@@ -17,7 +17,6 @@ use ostrakon_wire::bounds::{
 use ostrakon_wire::{Keep, LogId, Revision};
 
 use crate::acknowledged::Acknowledged;
-use crate::background;
 use crate::clock::Clock;
 use crate::disk::{Disk, Snapshot, Table};
 use crate::error::{OpenError, ReadError};
@@ -40,6 +39,8 @@ const FORMAT: u32 = 5;
 /// Folders of this format have no roster yet. Those of format 2 have no tickets, escalations or notes in the log; those of
 /// format 3 no transactions, no retention, and rows that do not say what made them; those of format 4 no migrations.
 const FORMAT_WITHOUT_ROSTER: u32 = 1;
+/// What the engine calls its threads.
+const ENGINE_THREADS: &str = "fjall:worker";
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_TITLE: &str = "ostrakon data folder, format ";
 pub(crate) const DATABASE_FOLDER: &str = "store";
@@ -192,17 +193,21 @@ impl Store {
         if format <= FORMAT_WITHOUT_ROSTER {
             keyspaces.roster().write(&path).map_err(io)?;
         }
-        making::remove_strays(&database, &path, &map).map_err(|error| making_error(&path, error))?;
-        let disk = Disk::Fjall(database);
+        let disk = Disk::Fjall(database.clone());
         let mut store = Self::on(disk, Clock::default(), config, keyspaces, facts, map);
         store.acknowledged = Some(acknowledged);
         let recovered = store.recover(&path, mark)?;
+        let view = store.views.latest();
+        let migrated = view.migrated().filter_map(Result::ok);
+        making::remove_strays(&database, &path, &store.map, migrated).map_err(|error| making_error(&path, error))?;
         if format < FORMAT {
             write_format(&path).map_err(io)?;
         }
         store.settle(&path)?;
         // By now they run, and have their names.
-        background::engine_gives_way();
+        // They merge tables for seconds at a time. On a machine with few cores that would take the processor from commits just
+        // when these are many; what cannot be put off for ever is held to by `flush`, which holds a shard back.
+        ostrakon_background::threads_give_way(ENGINE_THREADS);
         Ok((store, recovered))
     }
 

@@ -101,10 +101,12 @@ faults! {
     FeedResumesAhead = "feed-resumes-ahead",
     /// Who watches from a place is not told the next commit unit.
     FeedGap = "feed-gap",
-    /// The last row of a step of a migration does not arrive.
+    /// A row of each object that is copied for a migration does not arrive.
     MigrationLosesRow = "migration-loses-row",
-    /// What has moved also stays where it was.
-    MigrationKeepsSource = "migration-keeps-source",
+    /// What has changed since it was copied for a migration is not mended.
+    MigrationMissesChanges = "migration-misses-changes",
+    /// What a shard is asked to give up is removed, whoever holds it.
+    SweepTakesHeld = "sweep-takes-held",
     /// Rows move and the cursor does not.
     MigrationCursorLags = "migration-cursor-lags",
     /// Rows are looked for where they were before the last step.

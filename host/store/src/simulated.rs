@@ -59,11 +59,29 @@ impl SimulatedDisk {
     pub(crate) fn tables(&self) -> Tables {
         self.0.lock().now.clone()
     }
+
+    /// Puts rows in that are durable at once, whatever else is.
+    pub(crate) fn put_beside(&self, table: &Table, rows: impl Iterator<Item = Pair>) {
+        let mut state = self.0.lock();
+        let State { now, synced, .. } = &mut *state;
+        for (key, value) in rows {
+            for tables in [&mut *now, &mut *synced] {
+                tables.table_mut(number(table)).insert(key.clone(), value.clone());
+            }
+        }
+    }
 }
 
 impl Tables {
     fn table(&self, table: &Table) -> Arc<Map> {
         self.0.get(number(table)).cloned().unwrap_or_default()
+    }
+
+    fn table_mut(&mut self, table: usize) -> &mut Map {
+        if self.0.len() <= table {
+            self.0.resize_with(table + 1, Arc::default);
+        }
+        Arc::make_mut(&mut self.0[table])
     }
 
     pub(crate) fn get(&self, table: &Table, key: &[u8]) -> Option<Slice> {
@@ -168,10 +186,7 @@ impl Batch {
         let State { now, synced, fault } = &mut *state;
         let mut made = now.clone();
         for (table, key, value) in self.writes {
-            if made.0.len() <= table {
-                made.0.resize_with(table + 1, Arc::default);
-            }
-            let table = Arc::make_mut(&mut made.0[table]);
+            let table = made.table_mut(table);
             match value {
                 Some(value) => drop(table.insert(key, value)),
                 None => drop(table.remove(&key)),

@@ -2,6 +2,7 @@
 
 mod damage;
 mod mutants;
+mod stretches;
 
 use std::collections::HashMap;
 use std::sync::mpsc;

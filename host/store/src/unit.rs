@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ostrakon_core::ShardMap;
+use ostrakon_core::{ShardMap, Spot};
 use ostrakon_wire::{ActionId, ActionKind, ObjectId, Payload, Revision, ShardId, ShardKey, TimestampMs, Version};
 
 use crate::disk::{Batch, Table};
@@ -12,6 +12,7 @@ use crate::record::case::{self, Escalation, Ticket};
 use crate::record::locator::Place;
 use crate::record::log::{self, Identity, Outcome};
 use crate::record::meta::Retention;
+use crate::stretch::Left;
 
 /// One change of one object: one row, and its part of the group's log record.
 #[derive(Debug, Clone)]
@@ -101,6 +102,8 @@ pub struct Rekey {
 pub enum Upkeep {
     /// Versions that are no heads leave history.
     Drop(Vec<(Place, Version)>),
+    /// These rows leave a shard that has given them away.
+    Sweep(Left),
     /// From now on so much is kept.
     Retain(Arc<Retention>),
     /// A step of a migration.
@@ -193,9 +196,23 @@ impl Unit {
             Self::Rekey(rekey) => (&rekey.object, 0, &[][..]),
             Self::Together(parts, _) => return parts.iter().map(Self::bytes).sum(),
             Self::Upkeep(Upkeep::Drop(versions)) => return versions.len() * DROPPED_BYTES,
+            Self::Upkeep(Upkeep::Sweep(left)) => return left.keys.len() * DROPPED_BYTES,
             Self::Upkeep(Upkeep::Retain(_) | Upkeep::Migrate(_) | Upkeep::Planning(_)) => return CHANGE_OVERHEAD_BYTES,
         };
         payload + cases.iter().map(CaseWrite::bytes).sum::<usize>() + 2 * object.as_text().len() + CHANGE_OVERHEAD_BYTES
+    }
+
+    /// Where it changes rows.
+    pub(crate) fn spots(&self) -> impl Iterator<Item = Spot> {
+        let of = |part: &Self| match part {
+            Self::Change(change) => vec![change.place],
+            Self::Forget(forget) => vec![forget.place],
+            Self::Rekey(rekey) => vec![rekey.from, rekey.to],
+            Self::Upkeep(Upkeep::Drop(versions)) => versions.iter().map(|(place, _)| *place).collect(),
+            // What is swept up stands where nobody moves anything.
+            Self::Note(_) | Self::Together(..) | Self::Upkeep(_) => Vec::new(),
+        };
+        self.parts().iter().flat_map(of).map(|place| place.spot())
     }
 
     /// The cases that it opens or ends.

@@ -9,16 +9,17 @@ use fjall::Slice;
 use ostrakon_core::{ShardMap, Spot};
 use ostrakon_wire::{LogId, ObjectId, Position, Revision, ShardId, ShardKey, Version};
 
-use crate::commit::migrate;
 use crate::disk::{Pairs, Snapshot, Table};
 use crate::error::ReadError;
 use crate::keyspaces::Keyspaces;
+use crate::planted::{self, Fault};
 use crate::record::case::{self, Escalation, Ticket};
 use crate::record::locator::Place;
 use crate::record::meta::{Forgotten, Retention};
 use crate::record::migration::{ENDED_PREFIX, Migration, Moved, RUNNING_PREFIX, key_of};
 use crate::record::row::Row;
 use crate::record::{locator, log, row};
+use crate::stretch::{self, Left};
 
 /// The durable state after one commit group. Everything that is read is read from one of these.
 pub struct ReadView {
@@ -160,19 +161,30 @@ impl ReadView {
         running.map_or_else(|| self.migrated_as(number), |running| Ok(Some(running)))
     }
 
-    /// Whether a shard holds no row. Takes its time where many were removed.
-    pub fn holds_nothing(&self, shard: ShardId) -> Result<bool, ReadError> {
-        Ok(self.snapshot.iter(self.keyspaces.shard(shard)?).next().transpose()?.is_none())
-    }
-
     /// What stands in a shard between two spots.
     pub fn standing(&self, shard: ShardId, first: Spot, end: Spot) -> Result<Moved, ReadError> {
-        migrate::standing(self, self.keyspaces.shard(shard)?, first, end)
+        stretch::standing(self, self.keyspaces.shard(shard)?, first, end)
     }
 
     /// The middle key of a shard's objects; `None` where it cannot be cut. Reads the whole shard.
     pub fn middle(&self, shard: ShardId) -> Result<Option<ShardKey>, ReadError> {
-        migrate::middle(self, self.keyspaces.shard(shard)?)
+        let Some(range) = self.range_of(shard) else { return Ok(None) };
+        stretch::middle(self, self.keyspaces.shard(shard)?, range)
+    }
+
+    /// Rows that a shard has given away and kept, from behind those on that were found last: the first so many.
+    pub fn left_behind(&self, shard: ShardId, after: Option<&Left>, rows_max: usize) -> Result<Left, ReadError> {
+        let Some(range) = self.range_of(shard) else { return Ok(Left { shard, keys: Vec::new() }) };
+        let range = if planted::is(Fault::SweepTakesHeld) { (range.0, range.0) } else { range };
+        let after = after.and_then(|after| after.keys.last());
+        let keys = stretch::left_behind(self, self.keyspaces.shard(shard)?, range, after, rows_max)?;
+        Ok(Left { shard, keys })
+    }
+
+    /// A shard's first and last key, if it has a range.
+    fn range_of(&self, shard: ShardId) -> Option<(ShardKey, ShardKey)> {
+        let index = self.map.index_of(shard)?;
+        Some((self.map.ranges()[index].start, self.map.end_of(index)))
     }
 
     /// The bytes that a shard has on disk and in memory, about.

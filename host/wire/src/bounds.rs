@@ -178,10 +178,24 @@ pub const MIGRATION_RESTS_MAX: u32 = 96;
 pub const MIGRATION_QUEUE_US_AIM: u64 = 4_000;
 /// Objects that a step of a re-key looks at.
 pub const REKEY_STEP_OBJECTS: usize = 64;
-/// Objects that a step of a migration moves at most.
+/// Objects that a step of a migration goes past at most.
 pub const MIGRATION_STEP_OBJECTS_MAX: usize = 512;
-/// Bytes after which a step ends (an object that alone is larger still moves whole, all versions at once).
+/// Rows that differ after which a step ends.
+pub const MIGRATION_STEP_ROWS_MAX: usize = 512;
+/// Bytes of them after which it does (an object that alone has more is still mended whole, all versions at once).
 pub const MIGRATION_STEP_BYTES_MAX: usize = 512 << 10;
+/// Objects that are copied at a time, ahead of the steps.
+pub const STRETCH_OBJECTS_MAX: usize = 1 << 16;
+/// Bytes after which that ends.
+pub const STRETCH_BYTES_MAX: usize = 64 << 20;
+/// Objects of which some may change while they are copied, before it has to be done in shorter stretches.
+pub const MIGRATION_CHANGED_MAX: usize = 1 << 16;
+/// Objects between two places where a step may end.
+pub const STRETCH_PIECE_OBJECTS: usize = 16;
+/// Rows that are worth a table of their own; fewer go through the journal.
+pub const STRETCH_TABLE_ROWS_MIN: usize = 256;
+/// Rows that leave at a time what has given them away.
+pub const SWEEP_ROWS: usize = 256;
 
 /// Uses of objects a second that the heat is told of; of more a part is, and stands for all.
 pub const HEAT_TOUCHES_PER_S: u64 = 10_000;

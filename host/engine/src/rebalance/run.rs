@@ -4,21 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ostrakon_store::{Chunk, Course, Does, Ended, Migration, Steer};
+use ostrakon_core::{Moving, behind};
+use ostrakon_store::{Chunk, Course, Does, Ended, Migration, Piece, ReadView, Steer, Stretch, StretchBounds};
 use ostrakon_wire::bounds::{
-    MIGRATION_QUEUE_US_AIM, MIGRATION_RESTS, MIGRATION_RESTS_MAX, MIGRATION_STEP_BYTES_MAX, MIGRATION_STEP_OBJECTS_MAX,
-    MIGRATION_STEP_US_AIM,
+    MIGRATION_QUEUE_US_AIM, MIGRATION_RESTS, MIGRATION_RESTS_MAX, MIGRATION_STEP_OBJECTS_MAX, MIGRATION_STEP_US_AIM,
+    STRETCH_BYTES_MAX, STRETCH_OBJECTS_MAX, STRETCH_PIECE_OBJECTS, STRETCH_TABLE_ROWS_MIN,
 };
 
 use super::{NotMoved, Shared, stepped};
 
 /// While nothing runs it is looked so often whether something does.
-const IDLE: Duration = Duration::from_millis(500);
+pub(super) const IDLE: Duration = Duration::from_millis(500);
 /// How long is waited after what could not be done now.
 const AGAIN: Duration = Duration::from_millis(50);
 /// The objects of a first step.
 const FIRST_STEP_OBJECTS: usize = 32;
-const STEP_OBJECTS_MIN: usize = 4;
+/// The fewest objects that are copied at a time.
+const STRETCH_OBJECTS_MIN: usize = 256;
+/// Where steps have a length of their own, what is copied at a time has so many of them.
+const STEPS_OF_STRETCH: usize = 8;
 
 impl Shared {
     pub(super) fn run(&self, runtime: &tokio::runtime::Runtime) {
@@ -41,7 +45,7 @@ impl Shared {
         let mut rest = None;
         for migration in running.migrations().values().filter(|migration| !migration.paused) {
             let took = match &migration.course {
-                Course::Split { .. } | Course::Merge(_) => self.advance(migration).await,
+                Course::Split { moving, .. } | Course::Merge(moving) => self.advance(migration, moving).await,
                 // What came under another key stays there.
                 Course::Rekey { .. } if migration.back => self.end(migration).await.map(|()| Duration::ZERO),
                 Course::Rekey { prefix, after } => self.rekey_some(migration, prefix, after).await,
@@ -61,7 +65,7 @@ impl Shared {
     }
 
     /// Most of the time is for others, all the more where they wait.
-    fn rest_after(&self, took: Duration) -> Duration {
+    pub(super) fn rest_after(&self, took: Duration) -> Duration {
         took * self.rests.load(Ordering::Relaxed)
     }
 
@@ -82,78 +86,144 @@ impl Shared {
         let _ = self.steer(number, Steer::Stop(words.to_owned())).await;
     }
 
-    /// Moves the next objects, and holds what has arrived against what has left.
-    async fn advance(&self, migration: &Migration) -> Result<Duration, NotMoved> {
-        let number = migration.number;
-        // What has not moved need not go back, also where the shard that was to take it is not served.
-        if migration.back && migration.moving().is_some_and(|moving| moving.cursor == (moving.start, 0)) {
+    /// Copies what is next, or goes past what has been copied.
+    async fn advance(&self, migration: &Migration, moving: &Moving) -> Result<Duration, NotMoved> {
+        let (number, back) = (migration.number, migration.back);
+        let end = if back { (moving.start, 0) } else { behind(moving.last) };
+        if moving.cursor == end {
             return self.end(migration).await.map(|()| Duration::ZERO);
         }
-        let objects_max = self.pace.lock().get(&number).copied();
-        let objects_max = objects_max.or(self.step_objects).unwrap_or(FIRST_STEP_OBJECTS);
-        let does = Does::Advance { number, objects_max, bytes_max: MIGRATION_STEP_BYTES_MAX };
-        let asked = self.owner.clock().instant();
-        let step = self.step(does).await?;
-        let stepped = stepped(&step);
-        self.met(self.owner.clock().instant().duration_since(asked).saturating_sub(stepped.took));
-        let (took, chunk) = (stepped.took, stepped.chunk.expect("what moves tells what"));
-        let next = match took.as_micros() as u64 {
-            us if us > MIGRATION_STEP_US_AIM => objects_max / 2,
-            us if us < MIGRATION_STEP_US_AIM / 2 => objects_max * 2,
-            _ => objects_max,
+        let under_way = self.under_way.lock().remove(&number);
+        let mut under_way = under_way.unwrap_or_else(|| UnderWay::new(self.step_objects));
+        let copied = under_way.stretch.take_if(|stretch| stretch.fits(migration));
+        let Some(mut stretch) = copied else {
+            let stretch = self.copy(number, (moving, back), under_way.bounds(self.step_objects)).await?;
+            under_way.stretch = Some(stretch);
+            self.under_way.lock().insert(number, under_way);
+            // That keeps nobody waiting: only the processor is shared with others.
+            return Ok(Duration::ZERO);
         };
-        if self.step_objects.is_none() {
-            self.pace.lock().insert(number, next.clamp(STEP_OBJECTS_MIN, MIGRATION_STEP_OBJECTS_MAX));
+        let pieces = stretch.next(self.step_objects.unwrap_or(under_way.step_objects));
+        let gone = self.go_past(migration, pieces, stretch.waited()).await;
+        match gone {
+            Ok((_, took)) => under_way.step_took(took),
+            // It is copied again, less at a time: it may have been too much that has changed meanwhile.
+            Err(_) => under_way.stretch_objects = (under_way.stretch_objects / 2).max(STRETCH_OBJECTS_MIN),
         }
-        self.hold(&stepped.view, chunk)?;
-        if chunk.last {
-            // It may have been called off since, and then it goes back from where it is.
-            let back = self.owner.views().latest().migrations().get(&number).is_some_and(|migration| migration.back);
-            if back == migration.back {
-                self.end(migration).await?;
-            }
+        let step = gone.map(|(chunk, took)| {
+            stretch.pass(chunk.pieces);
+            under_way.stretch = Some(stretch);
+            (if back { chunk.first } else { chunk.end }, took)
+        });
+        self.under_way.lock().insert(number, under_way);
+        let (cursor, took) = step?;
+        // It may have been called off since, and then it goes back from where it is.
+        let goes = self.owner.views().latest().migrations().get(&number).is_some_and(|it| it.back == back);
+        if cursor == end && goes {
+            self.end(migration).await?;
         }
         Ok(took)
     }
 
-    /// What stands in the new place is what left the old one: as many rows, with the same sum of digests.
-    fn hold(&self, view: &ostrakon_store::ReadView, chunk: Chunk) -> Result<(), NotMoved> {
-        let arrived = view.standing(chunk.to, chunk.first, chunk.end);
-        let arrived = arrived.map_err(|error| NotMoved::Refused(error.to_string()))?;
-        if arrived == chunk.moved {
-            return Ok(());
-        }
-        let words = format!(
-            "{} rows left with checksum {:016x}, and {} arrived with {:016x}",
-            chunk.moved.rows, chunk.moved.checksum, arrived.rows, arrived.checksum
-        );
-        Err(NotMoved::Refused(words))
+    /// Copies the next stretch. Whatever changes of it from then on is kept in mind before the first row is read.
+    async fn copy(
+        &self,
+        number: u64,
+        (moving, back): (&Moving, bool),
+        bounds: StretchBounds,
+    ) -> Result<Stretch, NotMoved> {
+        let step = self.step(Does::Follow { number }).await?;
+        let go_on = || {
+            let view = self.owner.views().latest();
+            let runs = view.migrations().get(&number).is_some_and(|it| !it.paused && it.back == back);
+            runs && !self.is_halted() && !self.wake.lock().stop
+        };
+        let copied = self.owner.copy(&stepped(&step).view, (moving, back), bounds, go_on);
+        copied.map_err(|error| NotMoved::Refused(error.to_string()))
+    }
+
+    /// Goes past what has been copied, and holds what the one has against what the other has.
+    async fn go_past(
+        &self,
+        migration: &Migration,
+        pieces: Vec<Piece>,
+        waited: Duration,
+    ) -> Result<(Chunk, Duration), NotMoved> {
+        let asked = self.owner.clock().instant();
+        let does = Does::Advance { number: migration.number, back: migration.back, pieces, waited };
+        let step = self.step(does).await?;
+        let stepped = stepped(&step);
+        self.met(self.owner.clock().instant().duration_since(asked).saturating_sub(stepped.took));
+        let (took, chunk) = (stepped.took, stepped.chunk.expect("what goes past something tells what"));
+        hold(&stepped.view, chunk)?;
+        Ok((chunk, took))
     }
 
     pub(super) async fn end(&self, migration: &Migration) -> Result<(), NotMoved> {
         let number = migration.number;
         let ended = if migration.back { Ended::Undone } else { Ended::Done };
-        if let Some(moving) = migration.moving() {
-            // Who has given all away holds nothing: looked at here, since it takes its time where much was removed.
-            let view = self.owner.views().latest();
-            let (map, gone) = match migration.back {
-                true => (view.map().undone(moving.from), moving.to),
-                false => (view.map().finished(moving.from), moving.from),
-            };
-            let goes = map.is_ok_and(|map| map.index_of(gone).is_none());
-            if goes && !view.holds_nothing(gone).map_err(|error| NotMoved::Refused(error.to_string()))? {
-                return Err(NotMoved::Refused(format!("shard {gone} has given all away and still holds rows")));
-            }
-        }
         self.step(Does::End { number, ended }).await?;
-        self.pace.lock().remove(&number);
+        self.under_way.lock().remove(&number);
         tracing::info!(number, ?ended, "a migration has ended");
         let map = self.owner.map();
         for shard in migration.shards().filter(|shard| map.index_of(*shard).is_none()) {
             if let Err(error) = self.owner.making().remove(shard) {
-                tracing::warn!(%error, %shard, "the files of a shard that is empty stay until the next start");
+                tracing::warn!(%error, %shard, "the files of a shard that has no range stay until the next start");
             }
         }
+        self.sweep_up(migration.shards().filter(|shard| map.index_of(*shard).is_some()));
         Ok(())
     }
+}
+
+/// How far one has been copied.
+pub(super) struct UnderWay {
+    stretch: Option<Stretch>,
+    /// Objects that are copied at a time.
+    stretch_objects: usize,
+    /// Objects of the next step.
+    step_objects: usize,
+}
+
+impl UnderWay {
+    fn new(step_objects: Option<usize>) -> Self {
+        let stretch_objects = step_objects.map_or(STRETCH_OBJECTS_MAX, |objects| objects * STEPS_OF_STRETCH);
+        Self { stretch: None, stretch_objects, step_objects: FIRST_STEP_OBJECTS }
+    }
+
+    fn bounds(&self, step_objects: Option<usize>) -> StretchBounds {
+        StretchBounds {
+            objects_max: self.stretch_objects,
+            piece_objects: step_objects.map_or(STRETCH_PIECE_OBJECTS, |objects| objects.min(STRETCH_PIECE_OBJECTS)),
+            bytes_max: STRETCH_BYTES_MAX,
+            table_rows_min: step_objects.map_or(STRETCH_TABLE_ROWS_MIN, |objects| 2 * objects),
+        }
+    }
+
+    fn step_took(&mut self, took: Duration) {
+        let next = match took.as_micros() as u64 {
+            us if us > MIGRATION_STEP_US_AIM => self.step_objects / 2,
+            us if us < MIGRATION_STEP_US_AIM / 2 => self.step_objects * 2,
+            _ => self.step_objects,
+        };
+        self.step_objects = next.clamp(STRETCH_PIECE_OBJECTS, MIGRATION_STEP_OBJECTS_MAX);
+    }
+}
+
+/// What stands with the one is what stands with the other: as many rows, with the same sum of digests.
+fn hold(view: &ReadView, chunk: Chunk) -> Result<(), NotMoved> {
+    let stands = |shard| view.standing(shard, chunk.first, chunk.end);
+    let (given, taken) = match (stands(chunk.from), stands(chunk.to)) {
+        (Ok(given), Ok(taken)) => (given, taken),
+        (Err(error), _) | (_, Err(error)) => return Err(NotMoved::Refused(error.to_string())),
+    };
+    if given == taken {
+        return Ok(());
+    }
+    let Chunk { from, to, .. } = chunk;
+    let words = format!(
+        "{} rows stand in shard {from} with checksum {:016x}, and {} in shard {to} with {:016x}",
+        given.rows, given.checksum, taken.rows, taken.checksum
+    );
+    Err(NotMoved::Refused(words))
 }

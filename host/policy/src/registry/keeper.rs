@@ -14,7 +14,6 @@ use super::folder::Watched;
 use super::manifest::{Event, What};
 use crate::bounds::{BAD_WAIT_MS, FOLDER_EVERY_MS};
 use crate::decisions::Recorder;
-use crate::priority;
 use crate::shadow::{Shadows, Turn};
 use crate::slots::Trouble;
 
@@ -76,7 +75,7 @@ pub(super) fn start(inner: &Arc<Inner>) -> std::io::Result<Vec<JoinHandle<()>>> 
     *inner.mail.keeper.lock() = Some(keeper.thread().clone());
     let shadowing = Arc::clone(inner);
     let shadow = named("policy-shadow").spawn(move || {
-        priority::give_way();
+        ostrakon_background::give_way_to_all();
         shadow(&shadowing);
     })?;
     Ok(vec![keeper, shadow])

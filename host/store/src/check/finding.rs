@@ -81,18 +81,6 @@ pub enum Finding {
         /// The object.
         object: ObjectId,
     },
-    /// A row is in a shard whose range does not hold its key.
-    #[error("version {version} of {} stands in shard {found}, its key belongs to shard {right}", object.readable())]
-    WrongShard {
-        /// The object.
-        object: ObjectId,
-        /// Its version.
-        version: Version,
-        /// Where it stands.
-        found: ShardId,
-        /// Where it belongs.
-        right: ShardId,
-    },
     /// The log does not go on where it should.
     #[error("the log has a hole: revision {found} stands where {expected} belongs")]
     LogHole {
@@ -174,7 +162,6 @@ impl Finding {
             Self::VersionGap { .. } => "version-gap",
             Self::NumberTwice { .. } => "number-twice",
             Self::NumberNotGiven { .. } => "number-not-given",
-            Self::WrongShard { .. } => "wrong-shard",
             Self::LogHole { .. } => "log-hole",
             Self::LogShort { .. } => "log-short",
             Self::IdTwice { .. } => "id-twice",

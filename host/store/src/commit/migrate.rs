@@ -1,35 +1,54 @@
 //! The steps of migrations, as the committing thread makes them: between two groups, each one batch with its own sync, so that
 //! whatever the next group writes finds rows, map and cursor where they are.
 
-use std::ops::Bound;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ostrakon_core::{Moving, ShardMap, Spot, behind};
-use ostrakon_wire::ShardKey;
-use ostrakon_wire::bounds::MIGRATIONS_KEPT;
-use xxhash_rust::xxh3::xxh3_64;
+use ostrakon_wire::bounds::{
+    MIGRATION_CHANGED_MAX, MIGRATION_STEP_BYTES_MAX, MIGRATION_STEP_ROWS_MAX, MIGRATIONS_KEPT,
+};
 
 use super::{Rekey, Sink, Thread, Writing, durability};
-use crate::disk::{Batch, Table};
+use crate::disk::Batch;
 use crate::error::ReadError;
 use crate::migrate::{Chunk, Does, NewShard, NotStepped, Steer, Step, Stepped};
 use crate::planted::{self, Fault};
-use crate::record::locator::ObjectNumber;
-use crate::record::migration::{Course, ENDED_PREFIX, Ended, Migration, Moved, RUNNING_PREFIX, key_of, words};
+use crate::record::migration::{Course, ENDED_PREFIX, Ended, Migration, RUNNING_PREFIX, key_of, words};
 use crate::record::{locator, meta, row};
-use crate::view::ReadView;
+use crate::stretch::{Left, Pair, Piece, mend, spot_of};
 
-/// A row as it stands on disk: its key and its value.
-type Pair = (fjall::Slice, fjall::Slice);
+/// What changes of the objects that a migration moves, from where it was copied on.
+pub(super) struct Followed {
+    moving: Moving,
+    back: bool,
+    changed: BTreeSet<Spot>,
+    /// It was more than can be kept in mind.
+    lost: bool,
+}
 
-/// Rows that are to move.
-struct Rows {
-    rows: Vec<Pair>,
-    moved: Moved,
-    /// The cursor behind them.
-    cursor: Spot,
-    last: bool,
+impl Followed {
+    pub(super) fn note(&mut self, spot: Spot) {
+        let ahead = self.moving.covers(spot.0) && self.moving.has_moved(spot) == self.back;
+        if self.lost || !ahead {
+            return;
+        }
+        self.changed.insert(spot);
+        self.lost = self.changed.len() > MIGRATION_CHANGED_MAX;
+        if self.lost {
+            self.changed = BTreeSet::new();
+        }
+    }
+
+    /// What has been gone past need not be kept in mind.
+    fn pass(&mut self, cursor: Spot) {
+        self.moving.cursor = cursor;
+        let behind = self.changed.split_off(&cursor);
+        if !self.back {
+            self.changed = behind;
+        }
+    }
 }
 
 impl<S: Sink> Thread<S> {
@@ -38,15 +57,14 @@ impl<S: Sink> Thread<S> {
         let started = self.store.clock.instant();
         let done = match &step.does {
             Does::Begin(migration, new) => self.begin(migration, new.as_ref()).map(|()| None),
-            Does::Advance { number, objects_max, bytes_max } => {
-                self.advance(*number, *objects_max, *bytes_max).map(Some)
-            }
+            Does::Follow { number } => self.follow(*number).map(|()| None),
+            Does::Advance { number, back, pieces, .. } => self.advance(*number, *back, pieces).map(Some),
             Does::Steer { number, how } => self.steer(*number, how).map(|()| None),
             Does::End { number, ended } => self.end(*number, *ended).map(|()| None),
         };
         let took = self.store.clock.instant().duration_since(started);
-        if let (Does::Advance { number, .. }, Ok(_)) = (&step.does, &done) {
-            self.measure_step(*number, took);
+        if let (Does::Advance { number, waited, .. }, Ok(_)) = (&step.does, &done) {
+            self.measure_step(*number, took.max(*waited));
         }
         step.end(done.map(|chunk| Stepped { view: self.store.views.latest(), chunk, took }));
     }
@@ -123,51 +141,73 @@ impl<S: Sink> Thread<S> {
         Ok(())
     }
 
-    /// Moves the next objects, whole: inserts here, removes there, and the cursor, in one batch.
-    fn advance(&mut self, number: u64, objects_max: usize, bytes_max: usize) -> Result<Chunk, NotStepped> {
+    fn follow(&mut self, number: u64) -> Result<(), NotStepped> {
+        let migration = self.running(number)?;
+        let (moving, back) = (*migration.moving().ok_or(NotStepped::NotThere(number))?, migration.back);
+        self.followed.insert(number, Followed { moving, back, changed: BTreeSet::new(), lost: false });
+        Ok(())
+    }
+
+    /// Goes past pieces that have been copied: what has changed since, what the taker has not and the cursor, in one batch.
+    fn advance(&mut self, number: u64, back: bool, pieces: &[Piece]) -> Result<Chunk, NotStepped> {
         let mut migration = self.running(number)?;
         let moving = *migration.moving().ok_or(NotStepped::NotThere(number))?;
-        let (source, target) = match migration.back {
-            false => (moving.from, moving.to),
-            true => (moving.to, moving.from),
-        };
+        let followed = self.followed.get(&number).filter(|it| it.back == back && migration.back == back);
+        let followed = followed.ok_or(NotStepped::NotThere(number))?;
+        if followed.lost {
+            return Err(NotStepped::Lost(number));
+        }
+        let (giver, taker) = moving.gives_and_takes(back);
         let table = |shard| self.store.keyspaces.shards.get(&shard).cloned().ok_or(NotStepped::NoShard(shard));
-        let (from, to) = (table(source)?, table(target)?);
+        let (from, to) = (table(giver)?, table(taker)?);
         let held = |shard: &_| self.flusher.as_ref().is_some_and(|flusher| flusher.is_held(*shard));
-        if let Some(shard) = [source, target].into_iter().find(held) {
+        if let Some(shard) = [giver, taker].into_iter().find(held) {
             return Err(NotStepped::Held(shard));
         }
-        let view = self.store.views.latest();
-        let read = match migration.back {
-            false => next_rows(&view, &from, &moving, objects_max, bytes_max),
-            true => rows_before(&view, &from, &moving, objects_max, bytes_max),
-        };
-        let Rows { rows, moved, cursor, last } = read.map_err(|error| NotStepped::Read(error.to_string()))?;
-        let mut batch = self.store.disk.batch(2 * rows.len() + 1, durability());
-        let mut left = rows.len();
-        for (key, value) in rows {
-            left -= 1;
-            let lose = planted::is(Fault::MigrationLosesRow) && left == 0;
-            if !lose {
-                batch.insert(&to, key.clone(), value);
+        // Newer than the view: what was put beside the journal is in it.
+        let snapshot = self.store.disk.snapshot();
+        let mut batch = self.store.disk.batch(2 * pieces.len() + 4, durability());
+        let (mut cursor, mut passed, mut bytes) = (moving.cursor, 0, 0);
+        for piece in pieces {
+            let (near, far) = if back { (piece.end, piece.first) } else { (piece.first, piece.end) };
+            if near != cursor {
+                break;
             }
-            if !planted::is(Fault::MigrationKeepsSource) {
-                batch.remove(&from, key);
+            let mut spots: BTreeSet<Spot> = piece.differs.iter().copied().collect();
+            if !planted::is(Fault::MigrationMissesChanges) {
+                spots.extend(followed.changed.range(piece.first..piece.end));
+            }
+            for spot in spots {
+                let mended = mend(&snapshot, (&from, &to), spot);
+                let (missing, wrong) = mended.map_err(|error| NotStepped::Read(error.to_string()))?;
+                bytes += missing.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+                wrong.into_iter().for_each(|key| batch.remove(&to, key));
+                missing.into_iter().for_each(|(key, value)| batch.insert(&to, key, value));
+            }
+            migration.moved = migration.moved.and(piece.moved);
+            (cursor, passed) = (far, passed + 1);
+            if batch.len() >= MIGRATION_STEP_ROWS_MAX || bytes >= MIGRATION_STEP_BYTES_MAX {
+                break;
             }
         }
-        let cursor = if planted::is(Fault::MigrationCursorLags) { moving.cursor } else { cursor };
+        if passed == 0 {
+            return Err(NotStepped::NotThere(number));
+        }
+        let written = if planted::is(Fault::MigrationCursorLags) { moving.cursor } else { cursor };
         if let Some(moving) = migration.moving_mut() {
-            moving.cursor = cursor;
+            moving.cursor = written;
         }
-        migration.moved = migration.moved.and(moved);
         migration.steps = migration.steps.saturating_add(1);
         let map = match planted::is(Fault::MigrationStaleMap) {
             true => ShardMap::clone(&self.store.map),
-            false => self.store.map.moved_to(moving.from, cursor),
+            false => self.store.map.moved_to(moving.from, written),
         };
         self.write_kept(batch, migration, map)?;
-        let (first, end) = if cursor < moving.cursor { (cursor, moving.cursor) } else { (moving.cursor, cursor) };
-        Ok(Chunk { to: target, first, end, moved, last })
+        if let Some(followed) = self.followed.get_mut(&number) {
+            followed.pass(cursor);
+        }
+        let (first, end) = (cursor.min(moving.cursor), cursor.max(moving.cursor));
+        Ok(Chunk { from: giver, to: taker, first, end, pieces: passed })
     }
 
     /// How long others waited for a step is known once it is done, and written with what is written of it next.
@@ -205,8 +245,8 @@ impl<S: Sink> Thread<S> {
         self.keep(migration, ShardMap::clone(&self.store.map))
     }
 
-    /// The range belongs to who took it; or all is back. A shard that has no range left is no longer served, and nothing of it
-    /// is there.
+    /// The range belongs to who took it; or all is back. A shard that has no range left is no longer served; what it still
+    /// holds stands elsewhere as well.
     fn end(&mut self, number: u64, ended: Ended) -> Result<(), NotStepped> {
         let mut migration = self.running(number)?;
         let mut without = None;
@@ -221,7 +261,6 @@ impl<S: Sink> Thread<S> {
                 if moving.cursor != there || other_way {
                     return Err(NotStepped::NotThere(number));
                 }
-                // That it holds nothing has been looked at: that takes its time where much was removed, and nothing can come to it.
                 if map.index_of(emptied).is_none() {
                     without = Some(emptied);
                 }
@@ -237,11 +276,27 @@ impl<S: Sink> Thread<S> {
         };
         migration.ended = Some(ended);
         migration.ended_at = self.store.clock.now();
+        self.followed.remove(&number);
         let before = Arc::clone(&self.store.keyspaces);
         if let Some(emptied) = without {
             self.put_keyspaces(before.without(emptied));
         }
         self.keep(migration, map)
+    }
+
+    /// Removes rows that a shard has given away and kept, if it has not got them back.
+    pub(super) fn write_left(&self, Left { shard, keys }: &Left, writing: &mut Writing) {
+        let shard = *shard;
+        let Some(table) = self.store.keyspaces.shards.get(&shard) else { return };
+        if self.store.migrations.values().any(|migration| migration.shards().any(|other| other == shard)) {
+            return;
+        }
+        for key in keys {
+            let held = spot_of(key).map_or(shard, |spot| self.store.map.holder(spot));
+            if held != shard || planted::is(Fault::SweepTakesHeld) {
+                writing.batch.remove(table, key.clone());
+            }
+        }
     }
 
     /// Moves all versions of an object to its new key. Nothing else in its group writes to the object.
@@ -270,120 +325,4 @@ impl<S: Sink> Thread<S> {
         }
         Ok(())
     }
-}
-
-/// The lowest key that a row may have which stands at a spot or behind it.
-fn lower(spot: Spot) -> Vec<u8> {
-    match ObjectNumber::new(spot.1) {
-        Some(number) => row::prefix(locator::Place { shard_key: spot.0, number }).to_vec(),
-        // Beyond the last number there is: behind all of that key.
-        None => [&spot.0.get().to_be_bytes()[..], &[u8::MAX; row::KEY_BYTES]].concat(),
-    }
-}
-
-/// The spot behind an object.
-fn behind_object(spot: Spot) -> Spot {
-    (spot.0, spot.1 + 1)
-}
-
-fn spot_of(key: &[u8]) -> Result<Spot, ReadError> {
-    Ok(row::parse_key(key)?.0.spot())
-}
-
-fn digest(key: &[u8], value: &[u8]) -> u64 {
-    xxh3_64(key) ^ xxh3_64(value).rotate_left(17)
-}
-
-/// Takes whole objects from rows in order, as many as may be, and sums them up; where the last stands, if there are more.
-fn take(
-    pairs: impl Iterator<Item = fjall::Result<Pair>>,
-    objects_max: usize,
-    bytes_max: usize,
-    mut with: impl FnMut(Pair),
-) -> Result<(Moved, Option<Spot>), ReadError> {
-    let mut moved = Moved::default();
-    let mut at: Option<Spot> = None;
-    for pair in pairs {
-        let (key, value) = pair?;
-        let spot = spot_of(&key)?;
-        if at != Some(spot) {
-            let enough = moved.objects >= objects_max as u64 || moved.bytes >= bytes_max as u64;
-            if moved.objects > 0 && enough {
-                return Ok((moved, at));
-            }
-            moved.objects += 1;
-            at = Some(spot);
-        }
-        let bytes = (key.len() + value.len()) as u64;
-        moved = moved.and(Moved { objects: 0, rows: 1, bytes, checksum: digest(&key, &value) });
-        with((key, value));
-    }
-    Ok((moved, None))
-}
-
-/// The rows from the cursor on.
-fn next_rows(
-    view: &ReadView,
-    from: &Table,
-    moving: &Moving,
-    objects_max: usize,
-    bytes_max: usize,
-) -> Result<Rows, ReadError> {
-    let end = behind(moving.last);
-    let range = (Bound::Included(lower(moving.cursor)), Bound::Excluded(lower(end)));
-    let mut rows = Vec::new();
-    let (moved, stopped) = take(view.snapshot.range(from, range), objects_max, bytes_max, |pair| rows.push(pair))?;
-    Ok(Rows { rows, moved, cursor: stopped.map_or(end, behind_object), last: stopped.is_none() })
-}
-
-/// The rows before the cursor, the nearest first.
-fn rows_before(
-    view: &ReadView,
-    from: &Table,
-    moving: &Moving,
-    objects_max: usize,
-    bytes_max: usize,
-) -> Result<Rows, ReadError> {
-    let start: Spot = (moving.start, 0);
-    let range = (Bound::Included(lower(start)), Bound::Excluded(lower(moving.cursor)));
-    let mut rows = Vec::new();
-    let (moved, stopped) =
-        take(view.snapshot.range(from, range).rev(), objects_max, bytes_max, |pair| rows.push(pair))?;
-    Ok(Rows { rows, moved, cursor: stopped.unwrap_or(start), last: stopped.is_none() })
-}
-
-/// What stands in a shard between two spots, for those who hold it against what was to stand there.
-pub(crate) fn standing(view: &ReadView, table: &Table, first: Spot, end: Spot) -> Result<Moved, ReadError> {
-    let range = (Bound::Included(lower(first)), Bound::Excluded(lower(end)));
-    Ok(take(view.snapshot.range(table, range), usize::MAX, usize::MAX, drop)?.0)
-}
-
-/// The middle key of the objects of a shard; `None` where all stand under one key, or nothing does.
-pub(crate) fn middle(view: &ReadView, table: &Table) -> Result<Option<ShardKey>, ReadError> {
-    const KEYS_MAX: usize = 4_096;
-    let (mut keys, mut every, mut objects): (Vec<ShardKey>, u64, u64) = (Vec::new(), 1, 0);
-    let mut at = None;
-    for pair in view.snapshot.iter(table) {
-        let spot = spot_of(&pair?.0)?;
-        if at == Some(spot) {
-            continue;
-        }
-        at = Some(spot);
-        if objects.is_multiple_of(every) {
-            keys.push(spot.0);
-        }
-        objects += 1;
-        if keys.len() == KEYS_MAX {
-            let mut even = false;
-            keys.retain(|_| {
-                even = !even;
-                even
-            });
-            every *= 2;
-        }
-    }
-    let Some(first) = keys.first().copied() else { return Ok(None) };
-    let behind_first = |key: &&ShardKey| **key != first;
-    let middle = keys.get(keys.len() / 2).filter(behind_first).or_else(|| keys.iter().find(behind_first));
-    Ok(middle.copied())
 }

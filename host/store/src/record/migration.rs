@@ -165,6 +165,12 @@ impl Migration {
         one.into_iter().chain(other)
     }
 
+    /// The shard that has given what moved, there or back, once it has ended.
+    pub fn gave(&self) -> Option<ShardId> {
+        let back = self.ended? == Ended::Undone;
+        Some(self.moving()?.gives_and_takes(back).0)
+    }
+
     /// The key of its record.
     pub fn key(&self) -> Vec<u8> {
         let prefix = if self.ended.is_some() { ENDED_PREFIX } else { RUNNING_PREFIX };

@@ -1,0 +1,11 @@
+//! Threads that give way to those that serve, where the platform knows how; where it does not, nothing is worse than before.
+//!
+//! There are two kinds. A nice thread runs less than others and is never left out; but it keeps its core for its slice, and
+//! whoever is woken meanwhile waits for milliseconds. An idle one runs when nobody else wants to, and whoever is woken takes
+//! the core at once.
+
+mod idle;
+mod nice;
+
+pub use idle::{give_way_to_all, idly, while_idle};
+pub use nice::{give_way, threads_give_way};

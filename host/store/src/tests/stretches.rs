@@ -1,0 +1,185 @@
+//! Migrations, a step at a time, on real fjall: whatever is left in either shard, what is copied is whole.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use ostrakon_core::{Moving, behind};
+use ostrakon_wire::{ShardId, ShardKey};
+
+use super::*;
+use crate::{Course, Does, Ended, Migration, NotStepped, Steer, Step, StretchBounds, Upkeep, check};
+
+struct Bench {
+    committer: Committer<Told>,
+    views: crate::Views,
+    outcomes: Receiver<(u64, Result<Durable, CommitError>)>,
+}
+
+impl Bench {
+    fn open(config: &StoreConfig) -> Self {
+        let (store, _) = Store::open(config.clone()).unwrap();
+        let views = store.views();
+        let (done, outcomes) = channel();
+        let (dropped, _) = channel();
+        let committer = Committer::start(store, Told { done, dropped }, COMMIT_QUEUE_CHANGES_MAX).unwrap();
+        Self { committer, views, outcomes }
+    }
+
+    fn submit(&self, unit: Unit) {
+        assert!(self.committer.submit(unit, 0).is_ok());
+        self.outcomes.recv_timeout(Duration::from_secs(20)).unwrap().1.unwrap();
+    }
+
+    fn step(&self, does: Does) -> Result<usize, NotStepped> {
+        let step = Step::new(does);
+        self.submit(Unit::Upkeep(Upkeep::Migrate(Arc::clone(&step))));
+        match step.done().unwrap() {
+            Ok(stepped) => {
+                if let Some(chunk) = stepped.chunk {
+                    let stands = |shard| stepped.view.standing(shard, chunk.first, chunk.end).unwrap();
+                    assert_eq!(stands(chunk.from), stands(chunk.to));
+                }
+                Ok(stepped.chunk.map_or(0, |chunk| chunk.pieces))
+            }
+            Err(reason) => Err(reason.clone()),
+        }
+    }
+
+    /// Follows a migration, copies what is next and goes past some of it; between the two somebody writes.
+    fn advance(&self, number: u64, bounds: StretchBounds, pieces: usize, meanwhile: impl FnOnce()) {
+        self.step(Does::Follow { number }).unwrap();
+        let view = self.views.latest();
+        let migration = &view.migrations()[&number];
+        let way = (migration.moving().unwrap(), migration.back);
+        let stretch = self.committer.copy(&view, way, bounds, || true).unwrap();
+        meanwhile();
+        let pieces = stretch.next(usize::MAX).into_iter().take(pieces).collect();
+        self.step(Does::Advance { number, back: way.1, pieces, waited: Duration::ZERO }).unwrap();
+    }
+}
+
+const KEYS: u64 = 40;
+const LAST: u64 = u64::MAX;
+const HALF: u64 = 1 << 63;
+
+fn change(number: u64, version: u64, payload: Option<&str>) -> Unit {
+    let place =
+        Place { shard_key: ShardKey::new(HALF + number), number: crate::ObjectNumber::new(number + 1).unwrap() };
+    Unit::Change(Change {
+        object: object(&format!("vol-{number}")),
+        place,
+        version: Version::new(version),
+        kind: ActionKind::Put,
+        payload: payload.map(|text| Payload::bytes(text.as_bytes().to_vec()).unwrap()),
+        timestamp: TimestampMs::default(),
+        identity: None,
+        by: None,
+        new_object: version == 1,
+        beside: None,
+    })
+}
+
+fn merge(number: u64) -> Migration {
+    let start = ShardKey::new(HALF);
+    let (from, to) = (ShardId::new(1), ShardId::new(0));
+    let moving = Moving { from, to, start, last: ShardKey::new(LAST), cursor: (start, 0) };
+    Migration::new(number, Course::Merge(moving), "a test", "a test", TimestampMs::default())
+}
+
+#[test]
+fn what_an_abort_has_left_or_a_crash_before_the_last_sweep_comes_back_or_stays() {
+    for table_rows_min in [1, usize::MAX] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = StoreConfig { shards: 2, ..config(&folder) };
+        let bench = Bench::open(&config);
+        for number in 0..KEYS {
+            for version in 1..=3 {
+                bench.submit(change(number, version, Some("one")));
+            }
+        }
+        let bounds = StretchBounds { objects_max: 25, piece_objects: 4, bytes_max: usize::MAX, table_rows_min };
+        // There, beyond the middle, with writes on both sides of the cursor, and back.
+        bench.step(Does::Begin(merge(1), None)).unwrap();
+        bench.advance(1, bounds, 5, || bench.submit(change(30, 4, Some("two"))));
+        bench.submit(change(2, 4, Some("two")));
+        bench.advance(1, bounds, 2, || bench.submit(change(22, 4, Some("two"))));
+        bench.step(Does::Steer { number: 1, how: Steer::Back }).unwrap();
+        let forward = bench.step(Does::Advance { number: 1, back: false, pieces: Vec::new(), waited: Duration::ZERO });
+        assert!(matches!(forward, Err(NotStepped::NotThere(1))), "{forward:?}");
+        bench.submit(change(3, 4, Some("two")));
+        while bench.views.latest().migrations()[&1].moving().unwrap().cursor != (ShardKey::new(HALF), 0) {
+            bench.advance(1, bounds, 3, || bench.submit(Unit::Upkeep(Upkeep::Drop(vec![]))));
+        }
+        bench.step(Does::End { number: 1, ended: Ended::Undone }).unwrap();
+        // What is left in the other shard is old by now, and some of it nowhere else.
+        for number in 0..KEYS / 2 {
+            let version = bench.views.latest().head(place_of(&bench, number)).unwrap().unwrap().version.get() + 1;
+            bench.submit(change(number, version, None));
+            let old = vec![(place_of(&bench, number), Version::new(1))];
+            bench.submit(Unit::Upkeep(Upkeep::Drop(old)));
+        }
+        assert!(!bench.views.latest().left_behind(ShardId::new(0), None, 1).unwrap().is_empty());
+        bench.step(Does::Begin(merge(2), None)).unwrap();
+        while bench.views.latest().migrations()[&2].moving().unwrap().cursor != behind(ShardKey::new(LAST)) {
+            bench.advance(2, bounds, usize::MAX, || {});
+        }
+        bench.step(Does::End { number: 2, ended: Ended::Done }).unwrap();
+        drop(bench);
+        // Nobody took the shard away that has given all away; the next start does, rows and all.
+        let (store, _) = Store::open(config.clone()).unwrap();
+        assert!(store.views().latest().left_behind(ShardId::new(0), None, 1).unwrap().is_empty());
+        drop(store);
+        let report = check(&config.path).unwrap();
+        assert_eq!((report.findings, report.objects, report.left_rows), (vec![], KEYS, 0));
+        let shard = folder.path().join("data/store/keyspaces");
+        assert_eq!(
+            std::fs::read_dir(shard).unwrap().count(),
+            4 + 1,
+            "meta, log, locator, a shard, and the engine's own"
+        );
+    }
+}
+
+fn place_of(bench: &Bench, number: u64) -> Place {
+    bench.views.latest().locate(&object(&format!("vol-{number}"))).unwrap().unwrap()
+}
+
+#[test]
+fn what_a_shard_has_given_away_is_swept_up_with_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { shards: 2, ..config(&folder) };
+    let bench = Bench::open(&config);
+    for number in 0..KEYS {
+        bench.submit(change(number, 1, Some("one")));
+    }
+    // The front of a shard goes to the one before it.
+    let start = ShardKey::new(HALF);
+    let (from, to) = (ShardId::new(1), ShardId::new(0));
+    let moving = Moving { from, to, start, last: ShardKey::new(HALF + 9), cursor: (start, 0) };
+    let front = Migration::new(1, Course::Merge(moving), "a test", "a test", TimestampMs::default());
+    bench.step(Does::Begin(front, None)).unwrap();
+    let bounds = StretchBounds { objects_max: 99, piece_objects: 4, bytes_max: usize::MAX, table_rows_min: 1 };
+    bench.advance(1, bounds, usize::MAX, || {});
+    let left = |after: Option<&crate::Left>| bench.views.latest().left_behind(from, after, 4).unwrap();
+    let some = left(None);
+    assert_eq!(some.keys.len(), 0, "the range is still the giver's");
+    bench.step(Does::End { number: 1, ended: Ended::Done }).unwrap();
+    let (mut after, mut found) = (None, 0);
+    loop {
+        let some = left(after.as_ref());
+        if some.is_empty() {
+            break;
+        }
+        found += some.keys.len();
+        bench.submit(Unit::Upkeep(Upkeep::Sweep(some.clone())));
+        after = Some(some);
+    }
+    assert_eq!(found, 10);
+    assert!(left(None).is_empty());
+    for number in 0..KEYS {
+        assert!(bench.views.latest().head(place_of(&bench, number)).unwrap().is_some(), "{number} is gone");
+    }
+    drop(bench);
+    let report = check(&config.path).unwrap();
+    assert_eq!((report.findings, report.rows, report.left_rows), (vec![], KEYS, 0));
+}
