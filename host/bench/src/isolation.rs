@@ -6,17 +6,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use ostrakon_policy::testing::{Recipe, snippets};
 use ostrakon_wire::bounds::PAYLOAD_BYTES_MAX;
 use ostrakon_wire::value::{Map as Fields, Value as Field};
-use ostrakon_wire::{Action, ObjectId, OnConflict, Operation, Payload, PolicyKind, Reply};
+use ostrakon_wire::{Action, ObjectId, OnConflict, Operation, Payload, PolicyKind};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::contended::{self, Next};
 use crate::host::Host;
 use crate::load::{self, Figures, Random, Tally, Window};
 use crate::pipe::{self, Caller, action_id, perform};
@@ -156,11 +157,11 @@ async fn measure(host: &Host, beside: Beside, seconds: u64) -> anyhow::Result<Ou
     let mut running = JoinSet::new();
     for (place, wire) in wires.into_iter().enumerate() {
         let objects = objects.clone();
-        running.spawn(drive(wire, objects, IN_FLIGHT, Random::seeded(place as u64 + 1), window));
+        running.spawn(add(wire, objects, IN_FLIGHT, Random::seeded(place as u64 + 1), window));
     }
     let mut hard_running = JoinSet::new();
     if let Some(object) = hard {
-        hard_running.spawn(drive(last, vec![object], HARD_IN_FLIGHT, Random::seeded(99), window));
+        hard_running.spawn(add(last, vec![object], HARD_IN_FLIGHT, Random::seeded(99), window));
     }
     let mut regular = Tally::new(window);
     while let Some(ended) = running.join_next().await {
@@ -187,45 +188,18 @@ async fn create(wire: &mut Caller, object: &ObjectId, filler_bytes: usize) -> an
     Ok(())
 }
 
-/// Keeps so many additions under way, each made for the first version. Answers what was committed, and how many were
-/// given up.
-async fn drive(
-    mut wire: Caller,
+/// Keeps so many additions under way, each made for the first version.
+async fn add(
+    wire: Caller,
     objects: Vec<ObjectId>,
     in_flight: usize,
-    mut random: Random,
+    random: Random,
     window: Window,
 ) -> anyhow::Result<(Tally, u64)> {
     let addition = Payload::from_value(&Field::Map(Fields::from([("/n".to_owned(), Field::Integer(1))])))?;
-    let (mut tally, mut given_up, mut under_way) = (Tally::new(window), 0, 0);
-    let mut begun = vec![Instant::now(); in_flight];
-    let mut free: Vec<usize> = (0..in_flight).collect();
-    loop {
-        if !window.is_over(Instant::now()) {
-            for place in free.drain(..) {
-                let object = &objects[random.below(objects.len() as u64) as usize];
-                begun[place] = Instant::now();
-                under_way += 1;
-                let (action, id) = (Action::Add(addition.clone()), action_id(random.next()));
-                let perform = perform(object.clone(), action, 1, id, OnConflict::Reconcile);
-                wire.ask(place as u64, Operation::Perform(perform));
-            }
-        }
-        if under_way == 0 {
-            return Ok((tally, given_up));
-        }
-        wire.flush().await?;
-        wire.fill().await?;
-        while let Some(answer) = wire.answer()? {
-            let (place, now) = (answer.id as usize, Instant::now());
-            under_way -= 1;
-            free.push(place);
-            match answer.outcome {
-                Ok(Reply::Committed(_)) => tally.committed(begun[place], now),
-                Err(error) if error.escalation.is_some() => given_up += u64::from(window.counts(now)),
-                Err(error) => return Err(error).context("an action was refused"),
-                Ok(other) => bail!("answer {} to an action", other.number()),
-            }
-        }
-    }
+    let next = |random: &mut Random| {
+        let object = objects[random.below(objects.len() as u64) as usize].clone();
+        Ok(Next { object, action: Action::Add(addition.clone()), known: 1 })
+    };
+    contended::drive(wire, in_flight, random, window, &(), next).await
 }

@@ -5,6 +5,7 @@
 //! speed: it ends a host again and again and holds it to its word, and the black-box tests use it too.
 
 mod child;
+mod contended;
 mod contention;
 pub mod crash;
 mod drive;

@@ -48,7 +48,12 @@ pub(crate) struct Window {
 impl Window {
     /// `seconds` long, after the warm-up.
     pub(crate) fn after_warm_up(seconds: u64) -> Self {
-        let start = Instant::now() + WARM_UP;
+        Self::after(WARM_UP, seconds)
+    }
+
+    /// `seconds` long, after something else has come to rest.
+    pub(crate) fn after(rest: Duration, seconds: u64) -> Self {
+        let start = Instant::now() + rest;
         Self { start, end: start + Duration::from_secs(seconds) }
     }
 

@@ -3,7 +3,9 @@
 pub(crate) mod balance;
 mod mixed;
 pub(crate) mod reshard;
+mod zipf;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -11,6 +13,9 @@ use ostrakon_client::json::to_json;
 use ostrakon_client::value::Value as Structured;
 use ostrakon_client::{ChangeShards, Client, ClientConfig, Code, Error, HostFile, ReadShards, ShardChange};
 use serde_json::Value;
+
+use mixed::ByShard;
+pub(crate) use mixed::Count;
 
 /// How long a migration may take.
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(120);
@@ -54,6 +59,18 @@ impl Operator {
             Value::Array(all) => Ok(all),
             other => bail!("migrations are told as {other}"),
         }
+    }
+
+    /// The work of the busiest of so many owners to the mean, of what was counted since the last look, given to those
+    /// who own the shards now; and how many shards there are.
+    pub(crate) async fn max_over_mean(&self, count: &ByShard, owners: u32) -> anyhow::Result<(f64, usize)> {
+        let (work, map) = (count.take(), self.0.shard_map().await?);
+        let mut by_owner: BTreeMap<u32, f64> = (0..owners).map(|owner| (owner, 0.0)).collect();
+        for range in &map.shards {
+            *by_owner.entry(range.owner).or_default() += work.get(&range.shard).copied().unwrap_or_default();
+        }
+        let mean = by_owner.values().sum::<f64>() / f64::from(owners);
+        Ok((by_owner.values().copied().fold(0.0, f64::max) / mean.max(1e-9), map.shards.len()))
     }
 
     /// Begins a migration and waits for its end; tells of it then. `None` where it is refused.

@@ -48,10 +48,8 @@ fn bad() -> Vec<(String, Vec<u8>)> {
     let nonsense = format!("(return (block (result i32) {}))", snippets::placement(0, 64));
     all.push(("answers nonsense".into(), always(&nonsense)));
     all.push(("is not pure".into(), Recipe::new(KIND).decide(snippets::counting_placement()).build()));
-    let slow = "(local.set $type_len (i32.const 0)) (loop $again
-        (local.set $type_len (i32.add (local.get $type_len) (i32.const 1)))
-        (br_if $again (i32.lt_u (local.get $type_len) (i32.const 4000000))))";
-    all.push(("is slow".into(), always(slow)));
+    let slow = snippets::spin("$type_len", 4_000_000);
+    all.push(("is slow".into(), always(&slow)));
     all
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::Operator;
 use super::mixed::{ByShard, Choice, Load};
+use super::zipf::Zipf;
 use crate::Options;
 use crate::host::{self, Host};
 use crate::load::{Random, Window};
@@ -75,41 +76,15 @@ impl Phase {
     }
 }
 
-/// How busy a client is: its rank moves when the busy ones change.
-fn weight(client: usize, shift: usize) -> f64 {
-    let rank = (client + shift) % CLIENTS + 1;
-    (rank as f64).powf(-ZIPF)
-}
-
 /// Objects of a connection's clients, the busy ones more often.
-struct Zipf {
-    clients: Vec<usize>,
+struct Busy {
+    clients: Zipf,
     shift: Arc<AtomicUsize>,
-    /// The sums up to each client, of the shift that they were made for.
-    sums: (usize, Vec<f64>),
 }
 
-impl Zipf {
-    fn new(clients: Vec<usize>, shift: &Arc<AtomicUsize>) -> Self {
-        Self { clients, shift: Arc::clone(shift), sums: (usize::MAX, Vec::new()) }
-    }
-}
-
-impl Choice for Zipf {
+impl Choice for Busy {
     fn next(&mut self, random: &mut Random) -> usize {
-        let shift = self.shift.load(Ordering::Relaxed);
-        if self.sums.0 != shift {
-            let mut sum = 0.0;
-            let sums = self.clients.iter().map(|client| {
-                sum += weight(*client, shift);
-                sum
-            });
-            self.sums = (shift, sums.collect());
-        }
-        let sums = &self.sums.1;
-        let whole = sums.last().copied().unwrap_or_default();
-        let drawn = (random.next() >> 11) as f64 / (1_u64 << 53) as f64 * whole;
-        let at = sums.partition_point(|sum| *sum < drawn).min(sums.len() - 1);
+        let at = self.clients.draw(self.shift.load(Ordering::Relaxed), random);
         let each = (TYPES * OBJECTS_OF_TYPE) as u64;
         at * each as usize + random.below(each) as usize
     }
@@ -148,7 +123,8 @@ async fn measure(host: &Host, seconds: u64) -> anyhow::Result<Outcome> {
     let clients: Vec<_> = (0..CONNECTIONS).map(clients_of).collect();
     let objects = clients.iter().map(|clients| objects_of(clients)).collect::<anyhow::Result<Vec<_>>>()?;
     let total = objects.iter().map(Vec::len).sum::<usize>();
-    let choices = clients.iter().map(|clients| Zipf::new(clients.clone(), &shift)).collect();
+    let busy = |clients: &Vec<usize>| Zipf::new(clients.clone(), CLIENTS, ZIPF);
+    let choices = clients.iter().map(|clients| Busy { clients: busy(clients), shift: Arc::clone(&shift) }).collect();
     let load = Load::begin(&host.file, objects, choices, |_| None).await?;
     let count = Arc::new(ByShard::default());
     let window = Window::after_warm_up(seconds);
@@ -158,10 +134,7 @@ async fn measure(host: &Host, seconds: u64) -> anyhow::Result<Outcome> {
     let (mut failed, mut requests, mut phases, mut static_ratio) = (0, 0, Vec::new(), 0.0);
     for phase in 0..3 {
         shift.store(if phase == 2 { CLIENTS / 2 } else { 0 }, Ordering::Relaxed);
-        let weights = clients.iter().map(|clients| {
-            let shift = shift.load(Ordering::Relaxed);
-            clients.iter().map(|client| weight(*client, shift)).sum()
-        });
+        let weights = clients.iter().map(|clients| busy(clients).weight(shift.load(Ordering::Relaxed)));
         load.share(weights.collect());
         if phase > 0 {
             operator.change(ShardChange::Resume(None)).await?;
@@ -207,14 +180,8 @@ async fn watch(operator: &Operator, count: &ByShard, windows: usize) -> anyhow::
     let (began, mut ratios) = (Instant::now(), Vec::new());
     for window in 1..=windows {
         tokio::time::sleep_until((began + WINDOW * window as u32).into()).await;
-        let (work, map) = (count.take(), operator.client().shard_map().await?);
-        let mut owners: BTreeMap<u32, f64> = (0..OWNERS).map(|owner| (owner, 0.0)).collect();
-        for range in &map.shards {
-            *owners.entry(range.owner).or_default() += work.get(&range.shard).copied().unwrap_or_default();
-        }
-        let mean = owners.values().sum::<f64>() / f64::from(OWNERS);
-        let ratio = owners.values().copied().fold(0.0, f64::max) / mean.max(1e-9);
-        eprintln!("{:>4} s  {} shards  {ratio:.2}", began.elapsed().as_secs(), map.shards.len());
+        let (ratio, shards) = operator.max_over_mean(count, OWNERS).await?;
+        eprintln!("{:>4} s  {shards} shards  {ratio:.2}", began.elapsed().as_secs());
         ratios.push(ratio);
     }
     Ok(ratios)

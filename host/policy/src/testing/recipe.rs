@@ -29,6 +29,15 @@ pub mod snippets {
     /// Takes memory until it is refused, then traps.
     pub const EAT: &str = "(call $eat)";
 
+    /// Counts so far, in a parameter of 32 bits that nothing reads afterwards.
+    pub fn spin(parameter: &str, turns: u32) -> String {
+        format!(
+            "(local.set {parameter} (i32.const {turns})) (loop $again
+             (local.set {parameter} (i32.sub (local.get {parameter}) (i32.const 1)))
+             (br_if $again (local.get {parameter})))"
+        )
+    }
+
     /// `describe`: name and version are so many bytes at such addresses. "test-policy" lies at 16, "1.0.0" at 32.
     pub fn about(name: (u32, u32), version: (u32, u32)) -> String {
         format!(
