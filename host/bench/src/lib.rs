@@ -68,6 +68,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "containment", run: policies::containment::run },
     Scenario { name: "reshard", run: shards::reshard::run },
     Scenario { name: "balance", run: shards::balance::run },
+    Scenario { name: "keying", run: shards::keying::run },
 ];
 
 /// Measures one scenario.

@@ -1,6 +1,8 @@
-//! What shards cost and bring that follow the load: a mixed load that knows what it must read, and two scenarios of it.
+//! What shards cost and bring that follow the load: a mixed load that knows what it must read, two scenarios of it, and
+//! one of what keys are worth to the owners.
 
 pub(crate) mod balance;
+pub(crate) mod keying;
 mod mixed;
 pub(crate) mod reshard;
 mod zipf;
