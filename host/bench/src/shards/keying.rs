@@ -2,8 +2,8 @@
 //!
 //! One journal hides where objects live. So two owners are bound here by a reconciliation policy that takes 50 us a
 //! call, and every request is an action that it carries out in the lane of its object's owner: what is heaped on one
-//! owner is done at half the speed. The load is closed and saturates, since what is asked is how much can be done. Each
-//! case has a host of its own, whose planner works as it does in production, with a tenth of the usual times.
+//! owner waits for that one. The load is closed and saturates, since what is asked is how much can be done. Each case
+//! has a host of its own, whose planner works as it does in production, with a tenth of the usual times.
 //!
 //! Lists go by names and transactions are judged on threads of their own, so on one host it costs nothing where objects
 //! that are used together lie apart: keys of the name alone are a weighting like others, and pay nothing for it.
