@@ -186,6 +186,11 @@ fn find(
     let mut run: Option<Run> = None;
     for (examined, row) in view.rows_behind(shard, behind)?.enumerate() {
         let (place, version, row) = row?;
+        // What the shard has given away is swept up by others.
+        let held = view.map().holder(place.spot()) == shard;
+        if !held && examined < RETENTION_EXAMINED_MAX {
+            continue;
+        }
         let same = run.as_ref().is_some_and(|run| run.place == place);
         if !same {
             let whole = run.take();
@@ -193,7 +198,7 @@ fn find(
             whole.into_iter().for_each(|run| run.end(now, &mut found));
             // Only whole objects are judged, however many versions they have.
             if examined >= RETENTION_EXAMINED_MAX {
-                return Ok((found, last));
+                return Ok((found, if held { last } else { Some(place) }));
             }
         }
         let rules = view.retention();

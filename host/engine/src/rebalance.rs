@@ -76,6 +76,8 @@ pub(crate) struct Shared {
     epochs: tokio::sync::watch::Sender<MapEpoch>,
     wake: Mutex<Wake>,
     woken: Condvar,
+    /// The threads are to end, for who is in the middle of something long.
+    stopping: AtomicBool,
 }
 
 /// Who owns shards, and how they move.
@@ -102,6 +104,8 @@ pub(crate) enum NotMoved {
     Unknown(String),
     /// Not now.
     Busy(String),
+    /// What it went by is not so any more.
+    Stale(String),
     /// The store takes nothing.
     Failed(NotWritten),
 }
@@ -114,7 +118,7 @@ impl NotMoved {
     /// Why it is not done; `None` where the store takes nothing.
     fn words(&self) -> Option<&str> {
         match self {
-            Self::Refused(words) | Self::Unknown(words) | Self::Busy(words) => Some(words),
+            Self::Refused(words) | Self::Unknown(words) | Self::Busy(words) | Self::Stale(words) => Some(words),
             Self::Failed(_) => None,
         }
     }
@@ -123,7 +127,7 @@ impl NotMoved {
         match self {
             Self::Refused(words) => WireError::new(Code::ShardRefused, words),
             Self::Unknown(words) => WireError::new(Code::UnknownShard, words),
-            Self::Busy(words) => overloaded(words),
+            Self::Busy(words) | Self::Stale(words) => overloaded(words),
             Self::Failed(NotWritten::Commit(error @ (CommitError::Failed | CommitError::Stopped))) => {
                 WireError::new(Code::StoreFailed, error.to_string())
             }
@@ -147,8 +151,9 @@ impl From<NotStepped> for NotMoved {
     fn from(reason: NotStepped) -> Self {
         match reason {
             NotStepped::NoMigration(_) => Self::Unknown(reason.to_string()),
-            // It was called off meanwhile, is held back, or has to be copied again: it is looked at again.
-            NotStepped::Held(_) | NotStepped::NotThere(_) | NotStepped::Lost(_) => Self::Busy(reason.to_string()),
+            NotStepped::Held(_) => Self::Busy(reason.to_string()),
+            // It was called off meanwhile, or has to be copied again: it is looked at again.
+            NotStepped::NotThere(_) | NotStepped::Lost(_) => Self::Stale(reason.to_string()),
             NotStepped::Map(_) | NotStepped::NoShard(_) | NotStepped::Read(_) => Self::Refused(reason.to_string()),
         }
     }
@@ -181,6 +186,7 @@ impl Rebalancer {
             sweeping: Mutex::default(),
             wake: Mutex::default(),
             woken: Condvar::new(),
+            stopping: AtomicBool::new(false),
         };
         if let Some(planning) = planning {
             shared.take_up(&planning);
@@ -211,6 +217,7 @@ impl Rebalancer {
 
 impl Drop for Rebalancer {
     fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
         self.shared.wake.lock().stop = true;
         self.shared.woken.notify_all();
         for thread in self.threads.drain(..) {

@@ -155,8 +155,13 @@ impl<S: Sink> Committer<S> {
         bounds: StretchBounds,
         go_on: impl Fn() -> bool,
     ) -> Result<Stretch, ReadError> {
-        let alone = |shard, table: &Table| self.held.as_ref().map(|held| have_alone(held, shard, table)).transpose();
-        stretch::copy(&self.disk, view, (moving, back), bounds, go_on, alone)
+        if let Some(shard) = [moving.from, moving.to].into_iter().find(|shard| self.is_held(*shard)) {
+            return Err(ReadError::Held(shard));
+        }
+        let alone = |shard, table: &Table| {
+            self.held.as_ref().map(|held| have_alone(held, &self.stats, shard, table)).transpose()
+        };
+        stretch::copy(&self.disk, view, (moving, back), bounds, &go_on, alone)
     }
 
     /// Whether a shard's changes wait, since its flushes cannot keep up.
@@ -180,18 +185,27 @@ impl<S: Sink> Drop for Committer<S> {
     }
 }
 
+/// How long the committing thread rests where only a shard that somebody has alone has work.
+const ALONE_POLL: Duration = Duration::from_millis(1);
 /// How long rows in memory may take to come to the disk before a shard is had alone all the same.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
+const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
+/// So much may come to the disk while it is.
+const FLUSHED_ALONE_BYTES_MAX: u64 = 1 << 20;
 
 /// Has a shard alone. What it has in memory comes to the disk before, so that it is for a short time.
-fn have_alone(held: &Held, shard: ShardId, table: &Table) -> fjall::Result<Alone> {
-    let keyspace = table.keyspace();
-    keyspace.rotate_memtable()?;
-    let patience = Instant::now() + FLUSH_PATIENCE;
-    while keyspace.tree.sealed_memtable_count() > 0 && Instant::now() < patience {
-        std::thread::sleep(Duration::from_millis(1));
+fn have_alone<'a>(held: &'a Held, stats: &CommitStats, shard: ShardId, table: &Table) -> Result<Alone<'a>, ReadError> {
+    let (keyspace, patience) = (table.keyspace(), Instant::now() + FLUSH_PATIENCE);
+    let well = || if stats.failed.load(Ordering::Relaxed) { Err(ReadError::Busy) } else { Ok(()) };
+    while keyspace.tree.active_memtable().size() > FLUSHED_ALONE_BYTES_MAX && Instant::now() < patience {
+        well()?;
+        keyspace.rotate_memtable()?;
+        while keyspace.tree.sealed_memtable_count() > 0 && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
-    Ok(held.alone(shard))
+    let alone = held.alone(shard);
+    // Once a persist has failed nothing is flushed any more.
+    well().map(|()| alone)
 }
 
 /// Commits a group when it is told to.
@@ -275,13 +289,13 @@ impl<S: Sink> Thread<S> {
 
     /// Commits one group of what waits.
     fn round(&mut self, backlog: &mut VecDeque<Queued<S::Token>>, group: &mut Vec<Queued<S::Token>>) {
-        let held = self.held.clone();
-        let alone = held.as_ref().map(Held::let_alone);
-        self.pick(backlog, group, alone.as_deref().copied().flatten());
+        let (going, alone) = self.held.as_ref().map(Held::begin_round).unzip();
+        let alone = alone.flatten();
+        self.pick(backlog, group, alone);
         if group.is_empty() {
-            drop(alone);
+            drop(going);
             // Only shards that are held back have work: give their flushes a moment. One that failed ends them all.
-            std::thread::sleep(crate::flush::POLL);
+            std::thread::sleep(if alone.is_some() { ALONE_POLL } else { crate::flush::POLL });
             if let Err(error) = self.store.disk.check_well() {
                 self.fail(&error);
             }
@@ -338,6 +352,8 @@ impl<S: Sink> Thread<S> {
         let is_held = |shard| alone == Some(shard) || flusher.is_some_and(|flusher| flusher.is_held(shard));
         let map = &self.store.map;
         let writes_there = |unit: &Unit| alone.is_some() && unit.spots().any(|spot| alone == Some(map.holder(spot)));
+        // What is dropped has no order, and is found again.
+        let has_order = |unit: &Unit| !matches!(unit, Unit::Upkeep(Upkeep::Drop(_)));
         // Whether a shard is held can change at any moment: once one of its changes is kept, all later ones are.
         let mut skipped = HashSet::new();
         let mut kept = VecDeque::with_capacity(backlog.len());
@@ -345,8 +361,9 @@ impl<S: Sink> Thread<S> {
         let mut ended = false;
         for queued in backlog.drain(..) {
             let mut shards = queued.unit.shards(map);
-            let may = shards.all(|shard| !skipped.contains(&shard) && !is_held(shard));
-            ended |= may && writes_there(&queued.unit);
+            let waits = shards.any(|shard| skipped.contains(&shard) || is_held(shard));
+            let may = !waits && !writes_there(&queued.unit);
+            ended |= !waits && !may && has_order(&queued.unit);
             if !ended && may && fits(bytes, group, &rekeyed, &queued.unit) {
                 drop(shards);
                 bytes += queued.bytes;

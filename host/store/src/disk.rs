@@ -76,7 +76,7 @@ impl Disk {
         &self,
         table: &Table,
         objects: impl Iterator<Item = Result<Vec<(Slice, Slice)>, E>>,
-        alone: impl FnOnce() -> fjall::Result<A>,
+        alone: impl FnOnce() -> Result<A, E>,
     ) -> Result<Duration, E> {
         match self {
             Self::Fjall(_) => {
@@ -95,7 +95,8 @@ impl Disk {
                 };
                 ostrakon_background::while_idle(|| write_while(|patience| Instant::now() < patience))?;
                 write_while(|_| true)?;
-                // Not by way of the keyspace: that keeps all commits waiting until the new tables are on the disk.
+                // Not by way of the keyspace: that keeps all commits waiting until the new tables are on the disk. (It also
+                // asks for a compaction. The next flush of the shard does, too.)
                 let _alone = alone()?;
                 let since = Instant::now();
                 ingestion.finish().map_err(engine)?;

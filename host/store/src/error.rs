@@ -113,6 +113,9 @@ pub enum ReadError {
     /// As many reads wait as may.
     #[error("too many reads are waiting")]
     Busy,
+    /// A shard that is to be copied cannot keep up with what is written: some other time.
+    #[error("shard {0} is held back until its flushes have kept up")]
+    Held(ShardId),
     /// The shard is set aside.
     #[error("shard {0} is set aside: its files were damaged or gone when the host started")]
     NoShard(ShardId),

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,16 @@ use arc_swap::ArcSwap;
 use fjall::{AbstractTree, Database, Keyspace};
 use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::{JOURNALS_MAX, MEMTABLE_BYTES_MAX, SHARD_MEMTABLE_BYTES_MAX};
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::disk::Table;
 use crate::keyspaces::Keyspaces;
 
 /// How often the thread looks.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
+
+/// How often who wants a shard alone looks whether a round has ended.
+const ROUND_POLL: Duration = Duration::from_micros(100);
 
 /// At 4 sealed memtables the engine sleeps inside a commit, and every shard with it.
 const SEALED_MAX: usize = 2;
@@ -46,29 +49,53 @@ pub(crate) struct Held {
     shards: Arc<RwLock<HashSet<ShardId>>>,
     /// What every group writes to cannot keep up: all shards are held back.
     all: Arc<AtomicBool>,
-    /// A shard that somebody else than the committing thread has for itself. That reads this while it commits a group.
-    alone: Arc<RwLock<Option<ShardId>>>,
+    /// A shard that somebody else than the committing thread has for itself: its number and 1, or 0.
+    alone: Arc<AtomicU64>,
+    /// Counted up when the committing thread begins a round, and when it ends it.
+    rounds: Arc<AtomicU64>,
+    /// One has one at a time.
+    having: Arc<Mutex<()>>,
 }
 
 /// A shard that nobody else writes to; until this is dropped its changes wait.
-pub(crate) struct Alone(Held);
+pub(crate) struct Alone<'a> {
+    held: &'a Held,
+    _having: MutexGuard<'a, ()>,
+}
 
-impl Drop for Alone {
+impl Drop for Alone<'_> {
     fn drop(&mut self) {
-        *self.0.alone.write() = None;
+        self.held.alone.store(0, Ordering::SeqCst);
+    }
+}
+
+/// The committing thread's round goes on until this is dropped.
+pub(crate) struct Round(Arc<AtomicU64>);
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 impl Held {
-    /// Waits until the group that is being committed is done, and has the shard for itself then.
-    pub(crate) fn alone(&self, shard: ShardId) -> Alone {
-        *self.alone.write() = Some(shard);
-        Alone(self.clone())
+    /// Waits until the group that is being committed is done, and has the shard for itself then. The committing thread
+    /// never waits for who has one: either its next round sees that, or this waits for the round's end.
+    pub(crate) fn alone(&self, shard: ShardId) -> Alone<'_> {
+        let alone = Alone { held: self, _having: self.having.lock() };
+        self.alone.store(u64::from(shard.get()) + 1, Ordering::SeqCst);
+        let round = self.rounds.load(Ordering::SeqCst);
+        while round % 2 == 1 && self.rounds.load(Ordering::SeqCst) == round {
+            std::thread::sleep(ROUND_POLL);
+        }
+        alone
     }
 
-    /// The shard that somebody has for itself: nobody else comes to have one while this is held.
-    pub(crate) fn let_alone(&self) -> RwLockReadGuard<'_, Option<ShardId>> {
-        self.alone.read()
+    /// Begins a round of the committing thread; answers the shard whose changes it has to let alone.
+    pub(crate) fn begin_round(&self) -> (Round, Option<ShardId>) {
+        self.rounds.fetch_add(1, Ordering::SeqCst);
+        let alone = self.alone.load(Ordering::SeqCst).checked_sub(1);
+        (Round(Arc::clone(&self.rounds)), alone.map(|shard| ShardId::new(shard as u32)))
     }
 
     pub(crate) fn is_held(&self, shard: ShardId) -> bool {

@@ -28,8 +28,8 @@ pub enum Does {
         /// Which migration.
         number: u64,
     },
-    /// Goes past the next pieces of one that have been copied, there or back, and mends what differs or has changed: as many
-    /// as take about as many rows as a step may, one at least.
+    /// Goes past the next pieces of one that have been copied, there or back, and mends what differs or has changed: as far
+    /// as takes about as many rows as a step may, one object at least.
     Advance {
         /// Which migration.
         number: u64,
@@ -92,8 +92,8 @@ pub struct Chunk {
     pub first: Spot,
     /// To before here.
     pub end: Spot,
-    /// So many pieces.
-    pub pieces: usize,
+    /// Here the cursor is now: one of the two.
+    pub cursor: Spot,
 }
 
 /// Why a step was not made.

@@ -34,8 +34,10 @@ pub struct StretchBounds {
     pub piece_objects: usize,
     /// Bytes after which it ends; one object at least.
     pub bytes_max: usize,
-    /// Fewer rows than this are no table of their own.
+    /// Fewer rows than this are no table of their own,
     pub table_rows_min: usize,
+    /// if they have fewer bytes than this.
+    pub table_bytes_min: u64,
 }
 
 /// What the cursor can go past next.
@@ -84,9 +86,25 @@ impl Stretch {
         std::mem::take(&mut self.waited)
     }
 
-    /// The cursor has gone past so many pieces.
-    pub fn pass(&mut self, pieces: usize) {
-        self.pieces.drain(..pieces.min(self.pieces.len()));
+    /// The cursor has come so far.
+    pub fn pass(&mut self, cursor: Spot) {
+        let back = self.back;
+        let is_passed = |piece: &mut Piece| if back { piece.first >= cursor } else { piece.end <= cursor };
+        while self.pieces.pop_front_if(is_passed).is_some() {}
+        // What is half passed counts once the rest of it is.
+        if let Some(piece) = self.pieces.front_mut() {
+            if back {
+                piece.end = cursor
+            } else {
+                piece.first = cursor
+            }
+            piece.differs.retain(|spot| (*spot < cursor) == back);
+        }
+    }
+
+    /// Whether all has been gone past.
+    pub fn is_passed(&self) -> bool {
+        self.pieces.is_empty()
     }
 }
 
@@ -97,24 +115,25 @@ pub(crate) fn copy<A>(
     view: &ReadView,
     (moving, back): (&Moving, bool),
     bounds: StretchBounds,
-    go_on: impl Fn() -> bool,
-    alone: impl FnOnce(ShardId, &Table) -> fjall::Result<A>,
+    go_on: &impl Fn() -> bool,
+    alone: impl FnOnce(ShardId, &Table) -> Result<A, ReadError>,
 ) -> Result<Stretch, ReadError> {
     let (from, to) = moving.gives_and_takes(back);
     let tables = (view.keyspaces.shard(from)?, view.keyspaces.shard(to)?);
     let mut copying = Copying::new(view, tables, moving, back, bounds);
-    let mut first = Vec::new();
-    let mut next = || if go_on() { copying.next_missing() } else { Ok(None) };
-    while first.len() < bounds.table_rows_min
-        && let Some(rows) = next()?
+    let (mut first, mut bytes) = (Vec::new(), 0);
+    let is_little = |rows: usize, bytes| rows < bounds.table_rows_min && bytes < bounds.table_bytes_min;
+    while is_little(first.len(), bytes)
+        && let Some(rows) = copying.next_missing(go_on)?
     {
+        bytes += sum_of(&rows).bytes;
         first.extend(rows);
     }
-    if first.len() < bounds.table_rows_min {
+    if is_little(first.len(), bytes) {
         let spots = first.iter().map(|(key, _)| spot_of(key)).collect::<Result<_, _>>()?;
         return Ok(copying.stretch(spots, Duration::ZERO));
     }
-    let rest = std::iter::from_fn(|| next().transpose());
+    let rest = std::iter::from_fn(|| copying.next_missing(go_on).transpose());
     let waited = disk.put_beside(tables.1, std::iter::once(Ok(first)).chain(rest), || alone(to, tables.1))?;
     // Nobody waits for a shard that holds nothing yet.
     let is_new = view.map.index_of(to).is_none() && moving.cursor == (moving.start, 0);
@@ -163,8 +182,8 @@ impl Copying {
 
     /// The rows of the next object of which the taker has nothing; `None` at the end of the stretch. On the way back there is
     /// no such object: the taker has kept what it gave, but for what has changed since.
-    fn next_missing(&mut self) -> Result<Option<Vec<Pair>>, ReadError> {
-        while self.objects < self.bounds.objects_max && self.bytes < self.bounds.bytes_max as u64 {
+    fn next_missing(&mut self, go_on: &impl Fn() -> bool) -> Result<Option<Vec<Pair>>, ReadError> {
+        while self.objects < self.bounds.objects_max && self.bytes < self.bounds.bytes_max as u64 && go_on() {
             let (given, taken) = (self.giver.peek()?, self.taker.peek()?);
             let Some(spot) = self.nearest(given, taken) else {
                 self.reached = self.end;
@@ -277,7 +296,7 @@ fn lower(spot: Spot) -> Vec<u8> {
 }
 
 /// The spot behind an object.
-fn behind_object(spot: Spot) -> Spot {
+pub(crate) fn behind_object(spot: Spot) -> Spot {
     (spot.0, spot.1 + 1)
 }
 

@@ -182,7 +182,7 @@ pub const REKEY_STEP_OBJECTS: usize = 64;
 pub const MIGRATION_STEP_OBJECTS_MAX: usize = 512;
 /// Rows that differ after which a step ends.
 pub const MIGRATION_STEP_ROWS_MAX: usize = 512;
-/// Bytes of them after which it does (an object that alone has more is still mended whole, all versions at once).
+/// Bytes of them after which it does. An object that alone has more is still mended whole, all versions at once.
 pub const MIGRATION_STEP_BYTES_MAX: usize = 512 << 10;
 /// Objects that are copied at a time, ahead of the steps.
 pub const STRETCH_OBJECTS_MAX: usize = 1 << 16;
@@ -192,8 +192,10 @@ pub const STRETCH_BYTES_MAX: usize = 64 << 20;
 pub const MIGRATION_CHANGED_MAX: usize = 1 << 16;
 /// Objects between two places where a step may end.
 pub const STRETCH_PIECE_OBJECTS: usize = 16;
-/// Rows that are worth a table of their own; fewer go through the journal.
+/// Rows that are worth a table of their own; fewer go through the journal,
 pub const STRETCH_TABLE_ROWS_MIN: usize = 256;
+/// if they have fewer bytes than this.
+pub const STRETCH_TABLE_BYTES_MIN: u64 = 128 << 10;
 /// Rows that leave at a time what has given them away.
 pub const SWEEP_ROWS: usize = 256;
 

@@ -5,10 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ostrakon_core::{Moving, behind};
-use ostrakon_store::{Chunk, Course, Does, Ended, Migration, Piece, ReadView, Steer, Stretch, StretchBounds};
+use ostrakon_store::{
+    Chunk, Course, Does, Ended, Migration, Piece, ReadError, ReadView, Steer, Stretch, StretchBounds,
+};
 use ostrakon_wire::bounds::{
     MIGRATION_QUEUE_US_AIM, MIGRATION_RESTS, MIGRATION_RESTS_MAX, MIGRATION_STEP_OBJECTS_MAX, MIGRATION_STEP_US_AIM,
-    STRETCH_BYTES_MAX, STRETCH_OBJECTS_MAX, STRETCH_PIECE_OBJECTS, STRETCH_TABLE_ROWS_MIN,
+    STRETCH_BYTES_MAX, STRETCH_OBJECTS_MAX, STRETCH_PIECE_OBJECTS, STRETCH_TABLE_BYTES_MIN, STRETCH_TABLE_ROWS_MIN,
 };
 
 use super::{NotMoved, Shared, stepped};
@@ -53,7 +55,7 @@ impl Shared {
             };
             let wait = match took {
                 Ok(took) => self.rest_after(took),
-                Err(NotMoved::Busy(_) | NotMoved::Failed(_)) => AGAIN,
+                Err(NotMoved::Busy(_) | NotMoved::Stale(_) | NotMoved::Failed(_)) => AGAIN,
                 Err(reason) => {
                     self.stop(migration.number, &reason).await;
                     AGAIN
@@ -104,25 +106,31 @@ impl Shared {
             return Ok(Duration::ZERO);
         };
         let pieces = stretch.next(self.step_objects.unwrap_or(under_way.step_objects));
-        let gone = self.go_past(migration, pieces, stretch.waited()).await;
-        match gone {
-            Ok((_, took)) => under_way.step_took(took),
-            // It is copied again, less at a time: it may have been too much that has changed meanwhile.
-            Err(_) => under_way.stretch_objects = (under_way.stretch_objects / 2).max(STRETCH_OBJECTS_MIN),
+        let waited = stretch.waited();
+        let gone = self.go_past(migration, pieces, waited).await;
+        match &gone {
+            Ok((chunk, took)) => {
+                under_way.step_took(*took);
+                stretch.pass(chunk.cursor);
+                if stretch.is_passed() && self.step_objects.is_none() {
+                    under_way.stretch_objects = (under_way.stretch_objects * 2).min(STRETCH_OBJECTS_MAX);
+                }
+                under_way.stretch = Some(stretch);
+            }
+            // It is copied again, less at a time: too much may have changed meanwhile.
+            Err(NotMoved::Stale(_)) => {
+                under_way.stretch_objects = (under_way.stretch_objects / 2).max(STRETCH_OBJECTS_MIN);
+            }
+            Err(_) => under_way.stretch = Some(stretch),
         }
-        let step = gone.map(|(chunk, took)| {
-            stretch.pass(chunk.pieces);
-            under_way.stretch = Some(stretch);
-            (if back { chunk.first } else { chunk.end }, took)
-        });
         self.under_way.lock().insert(number, under_way);
-        let (cursor, took) = step?;
+        let (chunk, took) = gone?;
         // It may have been called off since, and then it goes back from where it is.
         let goes = self.owner.views().latest().migrations().get(&number).is_some_and(|it| it.back == back);
-        if cursor == end && goes {
+        if chunk.cursor == end && goes {
             self.end(migration).await?;
         }
-        Ok(took)
+        Ok(took.max(waited))
     }
 
     /// Copies the next stretch. Whatever changes of it from then on is kept in mind before the first row is read.
@@ -136,10 +144,12 @@ impl Shared {
         let go_on = || {
             let view = self.owner.views().latest();
             let runs = view.migrations().get(&number).is_some_and(|it| !it.paused && it.back == back);
-            runs && !self.is_halted() && !self.wake.lock().stop
+            runs && !self.is_halted() && !self.owner.has_failed() && !self.stopping.load(Ordering::Relaxed)
         };
-        let copied = self.owner.copy(&stepped(&step).view, (moving, back), bounds, go_on);
-        copied.map_err(|error| NotMoved::Refused(error.to_string()))
+        self.owner.copy(&stepped(&step).view, (moving, back), bounds, go_on).map_err(|error| match error {
+            ReadError::Held(_) | ReadError::Busy => NotMoved::Busy(error.to_string()),
+            _ => NotMoved::Refused(error.to_string()),
+        })
     }
 
     /// Goes past what has been copied, and holds what the one has against what the other has.
@@ -197,6 +207,7 @@ impl UnderWay {
             piece_objects: step_objects.map_or(STRETCH_PIECE_OBJECTS, |objects| objects.min(STRETCH_PIECE_OBJECTS)),
             bytes_max: STRETCH_BYTES_MAX,
             table_rows_min: step_objects.map_or(STRETCH_TABLE_ROWS_MIN, |objects| 2 * objects),
+            table_bytes_min: STRETCH_TABLE_BYTES_MIN,
         }
     }
 

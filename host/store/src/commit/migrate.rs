@@ -17,7 +17,7 @@ use crate::migrate::{Chunk, Does, NewShard, NotStepped, Steer, Step, Stepped};
 use crate::planted::{self, Fault};
 use crate::record::migration::{Course, ENDED_PREFIX, Ended, Migration, RUNNING_PREFIX, key_of, words};
 use crate::record::{locator, meta, row};
-use crate::stretch::{Left, Pair, Piece, mend, spot_of};
+use crate::stretch::{Left, Pair, Piece, behind_object, mend, spot_of};
 
 /// What changes of the objects that a migration moves, from where it was copied on.
 pub(super) struct Followed {
@@ -167,30 +167,34 @@ impl<S: Sink> Thread<S> {
         // Newer than the view: what was put beside the journal is in it.
         let snapshot = self.store.disk.snapshot();
         let mut batch = self.store.disk.batch(2 * pieces.len() + 4, durability());
-        let (mut cursor, mut passed, mut bytes) = (moving.cursor, 0, 0);
-        for piece in pieces {
+        let (mut cursor, mut bytes) = (moving.cursor, 0);
+        'pieces: for piece in pieces {
             let (near, far) = if back { (piece.end, piece.first) } else { (piece.first, piece.end) };
             if near != cursor {
                 break;
             }
-            let mut spots: BTreeSet<Spot> = piece.differs.iter().copied().collect();
+            let mut spots: Vec<Spot> = piece.differs.clone();
             if !planted::is(Fault::MigrationMissesChanges) {
                 spots.extend(followed.changed.range(piece.first..piece.end));
             }
+            spots.sort_unstable_by(|one, other| if back { other.cmp(one) } else { one.cmp(other) });
+            spots.dedup();
             for spot in spots {
+                // Many more objects may stand there by now than there were.
+                if batch.len() >= MIGRATION_STEP_ROWS_MAX || bytes >= MIGRATION_STEP_BYTES_MAX {
+                    break 'pieces;
+                }
                 let mended = mend(&snapshot, (&from, &to), spot);
                 let (missing, wrong) = mended.map_err(|error| NotStepped::Read(error.to_string()))?;
                 bytes += missing.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
                 wrong.into_iter().for_each(|key| batch.remove(&to, key));
                 missing.into_iter().for_each(|(key, value)| batch.insert(&to, key, value));
+                cursor = if back { spot } else { behind_object(spot) };
             }
             migration.moved = migration.moved.and(piece.moved);
-            (cursor, passed) = (far, passed + 1);
-            if batch.len() >= MIGRATION_STEP_ROWS_MAX || bytes >= MIGRATION_STEP_BYTES_MAX {
-                break;
-            }
+            cursor = far;
         }
-        if passed == 0 {
+        if cursor == moving.cursor {
             return Err(NotStepped::NotThere(number));
         }
         let written = if planted::is(Fault::MigrationCursorLags) { moving.cursor } else { cursor };
@@ -207,7 +211,7 @@ impl<S: Sink> Thread<S> {
             followed.pass(cursor);
         }
         let (first, end) = (cursor.min(moving.cursor), cursor.max(moving.cursor));
-        Ok(Chunk { from: giver, to: taker, first, end, pieces: passed })
+        Ok(Chunk { from: giver, to: taker, first, end, cursor })
     }
 
     /// How long others waited for a step is known once it is done, and written with what is written of it next.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use ostrakon_core::{Moving, behind};
+use ostrakon_wire::bounds::MIGRATION_STEP_ROWS_MAX;
 use ostrakon_wire::{ShardId, ShardKey};
 
 use super::*;
-use crate::{Course, Does, Ended, Migration, NotStepped, Steer, Step, StretchBounds, Upkeep, check};
+use crate::{Chunk, Course, Does, Ended, Migration, NotStepped, Steer, Step, StretchBounds, Upkeep, check};
 
 struct Bench {
     committer: Committer<Told>,
@@ -30,7 +31,7 @@ impl Bench {
         self.outcomes.recv_timeout(Duration::from_secs(20)).unwrap().1.unwrap();
     }
 
-    fn step(&self, does: Does) -> Result<usize, NotStepped> {
+    fn step(&self, does: Does) -> Result<Option<Chunk>, NotStepped> {
         let step = Step::new(does);
         self.submit(Unit::Upkeep(Upkeep::Migrate(Arc::clone(&step))));
         match step.done().unwrap() {
@@ -39,7 +40,7 @@ impl Bench {
                     let stands = |shard| stepped.view.standing(shard, chunk.first, chunk.end).unwrap();
                     assert_eq!(stands(chunk.from), stands(chunk.to));
                 }
-                Ok(stepped.chunk.map_or(0, |chunk| chunk.pieces))
+                Ok(stepped.chunk)
             }
             Err(reason) => Err(reason.clone()),
         }
@@ -79,6 +80,11 @@ fn change(number: u64, version: u64, payload: Option<&str>) -> Unit {
     })
 }
 
+fn bounds(objects_max: usize, table_rows_min: usize) -> StretchBounds {
+    let (bytes_max, table_bytes_min) = (usize::MAX, u64::MAX);
+    StretchBounds { objects_max, piece_objects: 4, bytes_max, table_rows_min, table_bytes_min }
+}
+
 fn merge(number: u64) -> Migration {
     let start = ShardKey::new(HALF);
     let (from, to) = (ShardId::new(1), ShardId::new(0));
@@ -97,7 +103,7 @@ fn what_an_abort_has_left_or_a_crash_before_the_last_sweep_comes_back_or_stays()
                 bench.submit(change(number, version, Some("one")));
             }
         }
-        let bounds = StretchBounds { objects_max: 25, piece_objects: 4, bytes_max: usize::MAX, table_rows_min };
+        let bounds = bounds(25, table_rows_min);
         // There, beyond the middle, with writes on both sides of the cursor, and back.
         bench.step(Does::Begin(merge(1), None)).unwrap();
         bench.advance(1, bounds, 5, || bench.submit(change(30, 4, Some("two"))));
@@ -158,7 +164,7 @@ fn what_a_shard_has_given_away_is_swept_up_with_what_it_holds() {
     let moving = Moving { from, to, start, last: ShardKey::new(HALF + 9), cursor: (start, 0) };
     let front = Migration::new(1, Course::Merge(moving), "a test", "a test", TimestampMs::default());
     bench.step(Does::Begin(front, None)).unwrap();
-    let bounds = StretchBounds { objects_max: 99, piece_objects: 4, bytes_max: usize::MAX, table_rows_min: 1 };
+    let bounds = bounds(99, 1);
     bench.advance(1, bounds, usize::MAX, || {});
     let left = |after: Option<&crate::Left>| bench.views.latest().left_behind(from, after, 4).unwrap();
     let some = left(None);
@@ -182,4 +188,41 @@ fn what_a_shard_has_given_away_is_swept_up_with_what_it_holds() {
     drop(bench);
     let report = check(&config.path).unwrap();
     assert_eq!((report.findings, report.rows, report.left_rows), (vec![], KEYS, 0));
+}
+
+#[test]
+fn objects_that_are_made_while_others_are_copied_make_a_step_without_bound() {
+    const NEW: u64 = 3 * MIGRATION_STEP_ROWS_MAX as u64;
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { shards: 2, ..config(&folder) };
+    let bench = Bench::open(&config);
+    for number in 0..KEYS {
+        bench.submit(change(number, 1, Some("one")));
+    }
+    bench.step(Does::Begin(merge(1), None)).unwrap();
+    bench.step(Does::Follow { number: 1 }).unwrap();
+    let view = bench.views.latest();
+    let moving = *view.migrations()[&1].moving().unwrap();
+    let mut stretch = bench.committer.copy(&view, (&moving, false), bounds(99, 1), || true).unwrap();
+    drop(view);
+    for number in KEYS..KEYS + NEW {
+        assert!(bench.committer.submit(change(number, 1, Some("new")), 0).is_ok());
+    }
+    for _ in 0..NEW {
+        bench.outcomes.recv_timeout(Duration::from_secs(20)).unwrap().1.unwrap();
+    }
+    let mut steps = 0;
+    while !stretch.is_passed() {
+        let pieces = stretch.next(usize::MAX);
+        let chunk = bench.step(Does::Advance { number: 1, back: false, pieces, waited: Duration::ZERO }).unwrap();
+        stretch.pass(chunk.unwrap().cursor);
+        steps += 1;
+    }
+    assert!((3..=5).contains(&steps), "{steps}");
+    bench.step(Does::End { number: 1, ended: Ended::Done }).unwrap();
+    let counted = bench.views.latest().migrated().next().unwrap().unwrap().moved.objects;
+    assert_eq!(counted, KEYS, "each counts once, where it was when it was copied");
+    drop(bench);
+    let report = check(&config.path).unwrap();
+    assert_eq!((report.findings, report.objects), (vec![], KEYS + NEW));
 }
