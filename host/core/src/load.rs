@@ -34,6 +34,8 @@ pub struct KeySample {
     pub object: u64,
     /// The work that the sample stands for, as in [`ShardLoad::work`].
     pub work: f64,
+    /// The uses that were seen: those of one object are one sample.
+    pub uses: u32,
 }
 
 /// The load of one shard.

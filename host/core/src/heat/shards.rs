@@ -162,8 +162,11 @@ fn thinned(seen: &[Seen<'_>]) -> Vec<KeySample> {
     for Seen { sample, per_s, .. } in seen {
         let work = f64::from(sample.work_us) * per_s;
         match samples.last_mut() {
-            Some(last) if last.key == sample.key && last.object == sample.object => last.work += work,
-            _ => samples.push(KeySample { key: sample.key, object: sample.object, work }),
+            Some(last) if last.key == sample.key && last.object == sample.object => {
+                last.work += work;
+                last.uses += 1;
+            }
+            _ => samples.push(KeySample { key: sample.key, object: sample.object, work, uses: 1 }),
         }
     }
     if samples.len() <= HEAT_SAMPLES_PER_SHARD {

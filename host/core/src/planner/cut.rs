@@ -28,8 +28,9 @@ pub(super) fn cut(load: &ShardLoad, start: ShardKey, end: ShardKey, limits: &Lim
     let within =
         |sample: &&KeySample| (start..=end).contains(&sample.key) && sample.work > 0.0 && sample.work.is_finite();
     let mut samples: Vec<KeySample> = load.samples.iter().filter(within).copied().collect();
-    if samples.len() < limits.samples_min.max(1) {
-        return Err(Why::FewSamples { samples: samples.len(), wanted: limits.samples_min });
+    let uses = samples.iter().map(|sample| sample.uses as usize).sum();
+    if uses < limits.samples_min.max(1) {
+        return Err(Why::FewSamples { samples: uses, wanted: limits.samples_min });
     }
     let total: f64 = samples.iter().map(|sample| sample.work).sum();
     let (object, work) = fullest(&mut samples);
@@ -74,7 +75,8 @@ mod tests {
 
     /// Cuts a shard of all keys with these samples: key, object, work.
     fn check(samples: &[(u64, u64, f64)], trend: f64) -> Result<(u64, f64), Why> {
-        let sample = |&(key, object, work): &(u64, u64, f64)| KeySample { key: ShardKey::new(key), object, work };
+        let sample =
+            |&(key, object, work): &(u64, u64, f64)| KeySample { key: ShardKey::new(key), object, work, uses: 1 };
         let samples: Vec<_> = samples.iter().map(sample).collect();
         let load = ShardLoad {
             shard: ShardId::new(1),
@@ -119,5 +121,21 @@ mod tests {
     #[test]
     fn a_cut_is_guessed() {
         assert_eq!(check(&[(10, 1, 1.0), (20, 2, 1.0)], 0.0).unwrap_err(), Why::FewSamples { samples: 2, wanted: 3 });
+    }
+
+    #[test]
+    fn a_shard_of_few_objects_that_are_used_often_is_never_cut() {
+        let sample = |key| KeySample { key: ShardKey::new(key), object: key, work: 1.0, uses: 8 };
+        let load = ShardLoad {
+            shard: ShardId::new(1),
+            work: 2.0,
+            objects: 2,
+            bytes: 9,
+            samples: vec![sample(10), sample(20)],
+            trend: 0.0,
+            health: Health::Healthy,
+        };
+        let found = cut(&load, ShardKey::new(0), ShardKey::new(u64::MAX), &Limits::default()).unwrap();
+        assert_eq!(found, Cut { at: ShardKey::new(20), upper: 0.5 });
     }
 }

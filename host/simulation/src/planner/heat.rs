@@ -83,7 +83,7 @@ impl Heat {
             sum += self.work[index];
             while next < sum && samples.len() < SAMPLES {
                 let Item { key, object, .. } = items[index];
-                samples.push(KeySample { key: ShardKey::new(key), object, work: each });
+                samples.push(KeySample { key: ShardKey::new(key), object, work: each, uses: 1 });
                 let mean = self.times[index] / self.slow[index].max(f64::MIN_POSITIVE);
                 times.push(mean + TIMES_FADE * (rng.f64() - 0.5));
                 next += each;

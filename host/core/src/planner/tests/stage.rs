@@ -55,7 +55,8 @@ impl Stage {
             let last = self.objects.partition_point(|object| object.key <= end);
             let inside = &self.objects[first..last];
             let sample = |object: &Object| {
-                let one = KeySample { key: ShardKey::new(object.key), object: object.key, work: object.work / 4.0 };
+                let one =
+                    KeySample { key: ShardKey::new(object.key), object: object.key, work: object.work / 4.0, uses: 1 };
                 [one; 4]
             };
             ShardLoad {
