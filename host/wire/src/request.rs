@@ -1,5 +1,6 @@
 //! What a client asks for.
 
+mod body;
 mod codec;
 mod feed;
 mod policy;
@@ -15,7 +16,8 @@ use crate::payload::Payload;
 use crate::policy::{ChangePolicy, ReadPolicies, UploadComponent};
 use crate::position::Position;
 use crate::shards::{AskMap, ChangeShards, ReadShards};
-pub(crate) use codec::{read_payload, write_payload};
+pub(crate) use body::read_payload;
+pub(crate) use codec::write_payload;
 pub use feed::{Keep, Past, ReadHistory, ReadPast, SetRetention, Watch};
 pub use transact::{Condition, Must, Step, Transact};
 

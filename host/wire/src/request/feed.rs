@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::Target;
-use super::codec::{Body, TARGET, checked_page, malformed, missing, write_page, write_target};
+use super::body::{Body, TARGET, malformed, missing};
+use super::codec::{checked_page, write_page, write_target};
 use crate::bounds::{
     BOOKMARK_MS_DEFAULT, BOOKMARK_MS_MAX, BOOKMARK_MS_MIN, HISTORY_VERSIONS_MAX, RETENTION_AGE_MS_MAX,
     RETENTION_AGE_MS_MIN,

@@ -1,6 +1,6 @@
 //! Requests about policies: components on their way, changes of slots, what is told of them.
 
-use super::codec::{Body, malformed, missing};
+use super::body::{Body, malformed, missing};
 use crate::bounds::{
     COMPONENT_PART_BYTES_MAX, POLICY_EVENTS_DEFAULT, POLICY_EVENTS_MAX, POLICY_SETTINGS_BYTES_MAX, SHARE_PPM_MAX,
 };

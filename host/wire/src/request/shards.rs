@@ -1,6 +1,7 @@
 //! Requests about shards.
 
-use super::codec::{Body, malformed, missing, write_object};
+use super::body::{Body, TARGET, malformed, missing};
+use super::codec::write_object;
 use super::feed::{check_within, write_within};
 use crate::bounds::{MAP_WAIT_MS_MAX, SHARD_EVENTS_DEFAULT, SHARD_EVENTS_MAX, SHARD_LIMITS_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::cbor::{self, FieldWriter};
@@ -115,7 +116,7 @@ impl ChangeShards {
             change::PIN => of_shard(ShardChange::Pin)?,
             change::UNPIN => of_shard(ShardChange::Unpin)?,
             change::REKEY => {
-                own(&super::codec::TARGET)?;
+                own(&TARGET)?;
                 read_rekey(body)?
             }
             change::PAUSE => {

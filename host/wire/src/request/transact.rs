@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::codec::{Body, action_of, malformed, missing, write_action_id, write_kind, write_payload, write_target};
+use super::body::{Body, malformed, missing};
+use super::codec::{action_of, write_action_id, write_kind, write_payload, write_target};
 use super::{Action, Target};
 use crate::bounds::{POINTER_BYTES_MAX, TRANSACTION_ACTIONS_MAX, TRANSACTION_CONDITIONS_MAX};
 use crate::cbor::{self, CborError, FieldReader, FieldWriter, Reader};
