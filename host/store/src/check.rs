@@ -19,7 +19,7 @@ use crate::Verify;
 use crate::disk::Snapshot;
 use crate::error::OpenError;
 use crate::keyspaces::{Keyspaces, LOCATOR, META};
-use crate::open;
+use crate::open::{self, folder};
 use crate::record::case;
 use crate::record::locator::{self, ObjectNumber, Place};
 use crate::record::meta::{self, LogStart, Retention};
@@ -106,18 +106,18 @@ pub fn check(path: &Path) -> Result<CheckReport, OpenError> {
 impl Folder {
     /// `None` for a folder whose making was cut off before anything could be stored in it.
     fn open(path: &Path) -> Result<Option<Self>, OpenError> {
-        if open::what_stands(path) == (false, false) {
+        if folder::what_stands(path) == (false, false) {
             return Err(OpenError::NoStore { path: path.into() });
         }
-        let entered = open::enter(path, Verify::Full, DamagedShards::Refuse)?;
+        let entered = folder::enter(path, Verify::Full, DamagedShards::Refuse)?;
         let engine = |source: fjall::Error| open::engine_error(path, source);
         let damaged = |source| OpenError::Damaged { path: path.into(), source };
-        if !open::what_stands(path).1 {
+        if !folder::what_stands(path).1 {
             return Ok(None);
         }
-        let database = open::open_database(path)?;
-        let Some((facts, map)) = open::find_facts(&database, path)? else { return Ok(None) };
-        open::hold_keyspaces(&database, path)?;
+        let database = folder::open_database(path)?;
+        let Some((facts, map)) = folder::find_facts(&database, path)? else { return Ok(None) };
+        folder::hold_keyspaces(&database, path)?;
         let keyspaces = Keyspaces::open(&database, map.shards(), entered.lock).map_err(engine)?;
         let snapshot = Snapshot::Fjall(database.snapshot());
         let fact = |key| snapshot.get(&keyspaces.meta, key).map_err(engine);

@@ -2,6 +2,7 @@
 
 mod migrate;
 mod trim;
+mod write;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -12,22 +13,22 @@ use std::time::{Duration, Instant};
 use fjall::{AbstractTree, PersistMode};
 use ostrakon_core::Moving;
 use ostrakon_wire::bounds::{GROUP_BYTES_MAX, GROUP_CHANGES_MAX};
-use ostrakon_wire::{ActionId, ObjectId, Revision, ShardId, TimestampMs, Version};
+use ostrakon_wire::{ActionId, ObjectId, Revision, ShardId};
 
 use crate::acknowledged::Acknowledged;
-use crate::disk::{Batch, Disk, Table};
+use crate::disk::{Disk, Table};
 use crate::error::{CommitError, ReadError};
 use crate::floors::Floors;
 use crate::flush::{Alone, Flusher, Held};
 use crate::open::{LogWindow, Store};
 use crate::planted::{self, Fault};
 use crate::queue::{Queue, QueueFull};
-use crate::record::locator::{self, Place};
-use crate::record::meta::{Forgotten, Retention};
-use crate::record::{log, meta, row};
+use crate::record::locator::Place;
+use crate::record::{log, meta};
 use crate::stretch::{self, Stretch, StretchBounds};
-use crate::unit::{Change, Forget, Rekey, Unit, Upkeep};
+use crate::unit::{Unit, Upkeep};
 use crate::view::ReadView;
+use write::Writing;
 
 /// A change is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,23 +238,6 @@ const NUMBERS_AHEAD: u64 = 1 << 16;
 
 /// What most groups write beside their rows: the log record, and now and then a mark.
 const ITEMS_BESIDE_ROWS: usize = 3;
-
-/// A group on its way into a batch.
-struct Writing {
-    batch: Batch,
-    record: log::Builder,
-    now: TimestampMs,
-    /// Of the next unit.
-    revision: Revision,
-    /// A row's value.
-    value: Vec<u8>,
-    /// The highest number of a new object.
-    numbered: u64,
-    /// That the log is told.
-    changes: u64,
-    forgotten: Forgotten,
-    retention: Option<Arc<Retention>>,
-}
 
 struct Thread<S: Sink> {
     queue: Arc<Queue<Queued<S::Token>>>,
@@ -467,97 +451,6 @@ impl<S: Sink> Thread<S> {
             self.sink.dropped(&trim.dropped);
         }
         Ok(first)
-    }
-
-    /// Puts a unit into the group's batch and its log record; `false` where it cannot be read what it moves.
-    fn write(&self, unit: &Unit, writing: &mut Writing) -> bool {
-        if let Unit::Rekey(rekey) = unit
-            && let Err(error) = self.write_rekey(rekey, writing)
-        {
-            tracing::error!(%error, "an object cannot be read, and keeps its key");
-            return false;
-        }
-        for part in unit.parts() {
-            match part {
-                Unit::Change(change) => self.write_change(change, writing),
-                Unit::Forget(forget) => self.write_forget(forget, writing),
-                Unit::Upkeep(upkeep) => self.write_upkeep(upkeep, writing),
-                Unit::Note(_) | Unit::Together(..) | Unit::Rekey(_) => {}
-            }
-            for case in part.cases() {
-                case.write(&mut writing.batch, &self.store.keyspaces.meta, writing.revision);
-            }
-        }
-        for told in unit.told() {
-            writing.record.push(&told);
-            writing.changes += 1;
-        }
-        if unit.takes_revision() {
-            writing.revision = Revision::new(writing.revision.get() + 1);
-        }
-        true
-    }
-
-    fn write_change(&self, change: &Change, writing: &mut Writing) {
-        let Writing { batch, value, .. } = writing;
-        let keyspace = self.table_of(change.place).expect("a fenced change is not written");
-        row::encode(
-            value,
-            &row::Made {
-                revision: writing.revision,
-                timestamp: change.timestamp,
-                committed: writing.now,
-                action_id: change.identity.map(|identity| identity.id),
-                kind: Some(change.kind),
-                by: change.by.as_deref(),
-                object: &change.object,
-                payload: change.payload.as_ref(),
-            },
-        );
-        batch.insert(keyspace, row::key(change.place, change.version), &value[..]);
-        if change.new_object {
-            let value = locator::encode(change.place, change.version);
-            batch.insert(&self.store.keyspaces.locator, locator::key(&change.object), value);
-            writing.numbered = writing.numbered.max(change.place.number.get());
-        }
-        let kept = u64::from(self.store.retention.of(change.object.data_type()).versions);
-        if change.version.get() > kept {
-            let oldest = Version::new(change.version.get() - kept);
-            batch.remove(keyspace, row::key(change.place, oldest));
-        }
-    }
-
-    fn write_forget(&self, forget: &Forget, writing: &mut Writing) {
-        let Forget { object, place, version, revision, older } = forget;
-        let Some(keyspace) = self.table_of(*place) else { return };
-        for version in older.iter().chain([version]) {
-            writing.batch.remove(keyspace, row::key(*place, *version));
-        }
-        writing.batch.remove(&self.store.keyspaces.locator, locator::key(object));
-        writing.forgotten.version = writing.forgotten.version.max(*version);
-        writing.forgotten.revision = writing.forgotten.revision.max(*revision);
-    }
-
-    fn write_upkeep(&self, upkeep: &Upkeep, writing: &mut Writing) {
-        match upkeep {
-            Upkeep::Drop(versions) => {
-                for (place, version) in versions {
-                    if let Some(keyspace) = self.table_of(*place) {
-                        writing.batch.remove(keyspace, row::key(*place, *version));
-                    }
-                }
-            }
-            Upkeep::Retain(retention) => {
-                writing.batch.insert(&self.store.keyspaces.meta, meta::RETENTION_KEY, retention.encode());
-                writing.retention = Some(Arc::clone(retention));
-            }
-            Upkeep::Sweep(left) => self.write_left(left, writing),
-            Upkeep::Planning(planning) => {
-                writing.batch.insert(&self.store.keyspaces.meta, meta::PLANNING_KEY, &planning[..]);
-            }
-            // It was made ahead of the group.
-            Upkeep::Migrate(_) => {}
-        }
     }
 
     /// Says beside the store how far it is durable. Without it a log that lost its end could not be told; nothing else

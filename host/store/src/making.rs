@@ -62,7 +62,7 @@ impl ShardMaking {
                 let free = |shard: &ShardId| !database.keyspace_exists(&shard_name(*shard));
                 let shard = (map.next_shard().get()..).map(ShardId::new).find(free).ok_or(MakingError::TooMany)?;
                 let keyspace = database.keyspace(&shard_name(shard), options)?;
-                files::sync(&self.folder.join(crate::open::DATABASE_FOLDER).join("keyspaces"))?;
+                files::sync(&self.folder.join(crate::open::folder::DATABASE_FOLDER).join("keyspaces"))?;
                 enter(&self.folder, |roster| drop(roster.0.insert(keyspace.id(), shard_name(shard))))?;
                 Ok(NewShard { shard, table: Table::Fjall(keyspace) })
             }

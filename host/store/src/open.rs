@@ -1,50 +1,43 @@
 //! Opening a data folder: making it, checking it, reading back what must be in memory.
 
+pub(crate) mod folder;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use fjall::{CompressionType, Database, PersistMode};
+use fjall::PersistMode;
 use ostrakon_core::{ShardMap, ShardRange};
 use ostrakon_wire::bounds::{
-    ACTION_IDS_DEFAULT, BLOCK_CACHE_BYTES, HISTORY_VERSIONS_DEFAULT, LOG_CHANGES_DEFAULT, OWNERS_DEFAULT,
-    RETENTION_AGE_MS_DEFAULT, SHARDS_DEFAULT,
+    ACTION_IDS_DEFAULT, LOG_CHANGES_DEFAULT, OWNERS_DEFAULT, RETENTION_AGE_MS_DEFAULT, SHARDS_DEFAULT,
 };
 use ostrakon_wire::{Keep, LogId, Revision};
 
+use self::folder::{
+    Entered, FORMAT, FORMAT_WITHOUT_ROSTER, create, enter, find_facts, hold_keyspaces, open_database, write_format,
+};
+#[cfg(feature = "simulation")]
+use self::folder::{read_facts, write_facts};
 use crate::acknowledged::Acknowledged;
 use crate::clock::Clock;
-use crate::disk::{Disk, Snapshot, Table};
+use crate::disk::Disk;
 use crate::error::{OpenError, ReadError};
-use crate::files;
 use crate::floors::Floors;
-use crate::keyspaces::{Keyspaces, LOCATOR, LOG, META};
+use crate::keyspaces::Keyspaces;
 use crate::making::{self, MakingError, ShardMaking};
-use crate::record::DamagedRecord;
 use crate::record::case::Ticket;
 use crate::record::locator::ObjectNumber;
 use crate::record::log::Entry;
 use crate::record::meta::{self, Forgotten, LogStart, Retention, StoreFacts};
-use crate::record::migration::{Migration, RUNNING_PREFIX};
-use crate::survey::{DamagedShards, Survey};
+use crate::record::migration::Migration;
+use crate::survey::DamagedShards;
 use crate::sweep;
 use crate::view::{ReadView, Views};
 
-/// The format of data folders that this release writes.
-const FORMAT: u32 = 5;
-/// Folders of this format have no roster yet. Those of format 2 have no tickets, escalations or notes in the log; those of
-/// format 3 no transactions, no retention, and rows that do not say what made them; those of format 4 no migrations.
-const FORMAT_WITHOUT_ROSTER: u32 = 1;
 /// What the engine calls its threads.
 const ENGINE_THREADS: &str = "fjall:worker";
-const FORMAT_FILE: &str = "FORMAT";
-const FORMAT_TITLE: &str = "ostrakon data folder, format ";
-pub(crate) const DATABASE_FOLDER: &str = "store";
-const LOCK_FILE: &str = "LOCK";
 
 /// How to open a data folder.
 #[derive(Debug, Clone)]
@@ -470,158 +463,5 @@ fn read_error(path: &Path, error: ReadError) -> OpenError {
     match error {
         ReadError::Damaged(source) => OpenError::Damaged { path: path.into(), source },
         other => OpenError::Io { path: path.into(), source: std::io::Error::other(other.to_string()) },
-    }
-}
-
-/// Makes the folder if it is missing, takes it for this host alone, and holds that its format is known. The format is
-/// written before anything else, so a folder without one was never a host's.
-pub(crate) fn claim_folder(path: &Path) -> Result<(File, u32), OpenError> {
-    let io = |source| OpenError::Io { path: path.into(), source };
-    std::fs::create_dir_all(path).map_err(io)?;
-    let format = match std::fs::read_to_string(path.join(FORMAT_FILE)) {
-        Ok(text) => {
-            let number = text.trim_end().strip_prefix(FORMAT_TITLE).and_then(|number| number.parse::<u32>().ok());
-            match number {
-                Some(found) if found > FORMAT => {
-                    return Err(OpenError::NewerFormat { path: path.into(), found, known: FORMAT });
-                }
-                Some(found) => found,
-                None => return Err(OpenError::NotADataFolder { path: path.into() }),
-            }
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            if path.join(DATABASE_FOLDER).exists() {
-                return Err(OpenError::NotADataFolder { path: path.into() });
-            }
-            write_format(path).map_err(io)?;
-            FORMAT
-        }
-        Err(error) => return Err(io(error)),
-    };
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK_FILE)).map_err(io)?;
-    match lock.try_lock() {
-        Ok(()) => Ok((lock, format)),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.into() }),
-        Err(TryLockError::Error(error)) => Err(io(error)),
-    }
-}
-
-/// Which of the two things that a host makes first stand in a folder: its format, its store.
-pub(crate) fn what_stands(path: &Path) -> (bool, bool) {
-    (path.join(FORMAT_FILE).exists(), path.join(DATABASE_FOLDER).exists())
-}
-
-/// A data folder that is this host's alone, and was looked at.
-pub(crate) struct Entered {
-    /// No other host looks at the folder while this is open.
-    pub(crate) lock: File,
-    /// Its format when it was entered. Without a roster nothing could be looked at.
-    pub(crate) format: u32,
-    pub(crate) acknowledged: Acknowledged,
-    /// What the log must reach at least.
-    pub(crate) mark: Option<Revision>,
-}
-
-/// Takes a folder, and looks at what stands in it before the engine opens it.
-pub(crate) fn enter(path: &Path, verify: Verify, shards: DamagedShards) -> Result<Entered, OpenError> {
-    let (lock, format) = claim_folder(path)?;
-    let marked = Acknowledged::open(path);
-    let (acknowledged, mark) = marked.map_err(|source| OpenError::Io { path: path.into(), source })?;
-    if format > FORMAT_WITHOUT_ROSTER {
-        Survey::new(path, path.join(DATABASE_FOLDER), shards).run(verify, mark)?;
-    }
-    Ok(Entered { lock, format, acknowledged, mark })
-}
-
-fn write_format(path: &Path) -> std::io::Result<()> {
-    files::replace(path, FORMAT_FILE, &format!("{FORMAT_TITLE}{FORMAT}\n"))
-}
-
-pub(crate) fn open_database(path: &Path) -> Result<Database, OpenError> {
-    Database::builder(path.join(DATABASE_FOLDER))
-        .cache_size(BLOCK_CACHE_BYTES)
-        .worker_threads(2)
-        // It would compress every log record on the committing thread.
-        .journal_compression(CompressionType::None)
-        .open()
-        .map_err(|source| engine_error(path, source))
-}
-
-/// The facts and the map of a folder that was made to the end; `None` for a new one, or one whose making was cut off.
-pub(crate) fn find_facts(database: &Database, path: &Path) -> Result<Option<(StoreFacts, ShardMap)>, OpenError> {
-    let wrap = |source: fjall::Error| engine_error(path, source);
-    let damaged = |source| OpenError::Damaged { path: path.into(), source };
-    if !database.keyspace_exists(META) {
-        return if database.list_keyspace_names().is_empty() {
-            Ok(None)
-        } else {
-            Err(OpenError::MissingKeyspace { path: path.into(), name: META })
-        };
-    }
-    let meta = Table::Fjall(database.keyspace(META, Default::default).map_err(wrap)?);
-    match read_facts(&Snapshot::Fjall(database.snapshot()), &meta, path)? {
-        Some(found) => Ok(Some(found)),
-        None => {
-            let fresh = |name| -> fjall::Result<bool> {
-                Ok(!database.keyspace_exists(name) || database.keyspace(name, Default::default)?.is_empty()?)
-            };
-            if fresh(LOG).map_err(wrap)? && fresh(LOCATOR).map_err(wrap)? {
-                Ok(None)
-            } else {
-                Err(damaged(DamagedRecord { kind: "meta", what: "the store's facts are gone" }))
-            }
-        }
-    }
-}
-
-fn read_facts(snapshot: &Snapshot, meta: &Table, path: &Path) -> Result<Option<(StoreFacts, ShardMap)>, OpenError> {
-    let damaged = |source| OpenError::Damaged { path: path.into(), source };
-    let fact = |key| snapshot.get(meta, key).map_err(|source| engine_error(path, source));
-    let (Some(facts), Some(map)) = (fact(meta::STORE_KEY)?, fact(meta::MAP_KEY)?) else { return Ok(None) };
-    let facts = StoreFacts::decode(&facts).map_err(damaged)?;
-    let mut map = meta::decode_map(&map).map_err(damaged)?;
-    for pair in snapshot.prefix(meta, RUNNING_PREFIX) {
-        let (key, value) = pair.map_err(|source| engine_error(path, source))?;
-        if let Some(moving) = Migration::decode(&key, &value).map_err(damaged)?.moving() {
-            let impossible =
-                |_| damaged(DamagedRecord { kind: "migration", what: "what it moves is no part of the map" });
-            map = map.moving_also(*moving).map_err(impossible)?;
-        }
-    }
-    Ok(Some((facts, map)))
-}
-
-fn write_facts(disk: &Disk, meta: &Table, config: &StoreConfig) -> Result<(StoreFacts, ShardMap), OpenError> {
-    let facts = StoreFacts { log: config.new_log, history_versions: HISTORY_VERSIONS_DEFAULT };
-    let map = ShardMap::equal(config.shards, config.owners);
-    let mut batch = disk.batch(2, PersistMode::SyncAll);
-    batch.insert(meta, meta::STORE_KEY, facts.encode());
-    batch.insert(meta, meta::MAP_KEY, meta::encode_map(&map));
-    batch.commit().map_err(|source| engine_error(&config.path, source))?;
-    Ok((facts, map))
-}
-
-/// Makes the keyspaces, then the roster of them, then the facts, in one batch at the end: a crash before it leaves a
-/// folder that is made anew.
-fn create(database: &Database, config: &StoreConfig) -> Result<(StoreFacts, ShardMap), OpenError> {
-    let path = &config.path;
-    let wrap = |source: fjall::Error| engine_error(path, source);
-    let io = |source| OpenError::Io { path: path.clone(), source };
-    let map = ShardMap::equal(config.shards, config.owners);
-    let keyspaces = Keyspaces::create(database, map.ranges().iter().map(|range| range.shard)).map_err(wrap)?;
-    // The engine syncs what it puts into these folders, not that they are there.
-    for folder in [path.join(DATABASE_FOLDER).join("keyspaces"), path.join(DATABASE_FOLDER), path.clone()] {
-        files::sync(&folder).map_err(io)?;
-    }
-    keyspaces.roster().write(path).map_err(io)?;
-    write_facts(&Disk::Fjall(database.clone()), &keyspaces.meta, config)
-}
-
-/// Holds that the keyspaces of the whole store are there before any is opened: opening one that is gone would make it
-/// anew, empty.
-pub(crate) fn hold_keyspaces(database: &Database, path: &Path) -> Result<(), OpenError> {
-    match [LOG, LOCATOR].into_iter().find(|name| !database.keyspace_exists(name)) {
-        Some(name) => Err(OpenError::MissingKeyspace { path: path.into(), name }),
-        None => Ok(()),
     }
 }

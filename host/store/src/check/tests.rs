@@ -8,7 +8,7 @@ use ostrakon_wire::{ActionId, ActionKind, LogId, ObjectId, Payload, Revision, Sh
 
 use super::{CheckReport, check};
 use crate::keyspaces::shard_name;
-use crate::open::open_database;
+use crate::open::folder::{claim_folder, open_database};
 use crate::record::locator::{ObjectNumber, Place};
 use crate::record::log::Identity;
 use crate::record::{locator, log, meta, row};
@@ -137,7 +137,7 @@ fn a_folder_that_no_host_made_is_made_by_a_check() {
 #[test]
 fn a_host_that_uses_the_folder_goes_unnoticed() {
     let planted = Planted::new();
-    let _lock = crate::open::claim_folder(&planted.path()).unwrap();
+    let _lock = claim_folder(&planted.path()).unwrap();
     assert!(matches!(check(&planted.path()), Err(OpenError::InUse { .. })));
 }
 

@@ -10,14 +10,13 @@ use ostrakon_wire::bounds::{
     MIGRATION_CHANGED_MAX, MIGRATION_STEP_BYTES_MAX, MIGRATION_STEP_ROWS_MAX, MIGRATIONS_KEPT,
 };
 
-use super::{Rekey, Sink, Thread, Writing, durability};
+use super::{Sink, Thread, durability};
 use crate::disk::Batch;
-use crate::error::ReadError;
 use crate::migrate::{Chunk, Does, NewShard, NotStepped, Steer, Step, Stepped};
 use crate::planted::{self, Fault};
+use crate::record::meta;
 use crate::record::migration::{Course, ENDED_PREFIX, Ended, Migration, RUNNING_PREFIX, key_of, words};
-use crate::record::{locator, meta, row};
-use crate::stretch::{Left, Pair, Piece, behind_object, mend, spot_of};
+use crate::stretch::{Piece, behind_object, mend};
 
 /// What changes of the objects that a migration moves, from where it was copied on.
 pub(super) struct Followed {
@@ -286,47 +285,5 @@ impl<S: Sink> Thread<S> {
             self.put_keyspaces(before.without(emptied));
         }
         self.keep(migration, map)
-    }
-
-    /// Removes rows that a shard has given away and kept, if it has not got them back.
-    pub(super) fn write_left(&self, Left { shard, keys }: &Left, writing: &mut Writing) {
-        let shard = *shard;
-        let Some(table) = self.store.keyspaces.shards.get(&shard) else { return };
-        if self.store.migrations.values().any(|migration| migration.shards().any(|other| other == shard)) {
-            return;
-        }
-        for key in keys {
-            let held = spot_of(key).map_or(shard, |spot| self.store.map.holder(spot));
-            if held != shard || planted::is(Fault::SweepTakesHeld) {
-                writing.batch.remove(table, key.clone());
-            }
-        }
-    }
-
-    /// Moves all versions of an object to its new key. Nothing else in its group writes to the object.
-    pub(super) fn write_rekey(&self, rekey: &Rekey, writing: &mut Writing) -> Result<(), ReadError> {
-        let Rekey { object, from, to, .. } = rekey;
-        let table = |place| self.table_of(place).expect("fenced re-keys are not written");
-        let (source, target) = (table(*from), table(*to));
-        let view = self.store.views.latest();
-        let read = |pair: fjall::Result<Pair>| {
-            let (key, value) = pair?;
-            Ok((row::parse_key(&key)?.1, key, value))
-        };
-        // All are read before one is written.
-        let rows = view.snapshot.prefix(source, row::prefix(*from)).map(read).collect::<Result<Vec<_>, ReadError>>()?;
-        let first = view.locate_first(object)?.map(|(_, first)| first).unwrap_or_default();
-        for (version, key, value) in rows {
-            writing.batch.remove(source, key);
-            if planted::is(Fault::RekeyLosesHistory) && version != rekey.version {
-                continue;
-            }
-            writing.batch.insert(target, row::key(*to, version), value);
-        }
-        if !planted::is(Fault::RekeyKeepsLocator) {
-            let value = locator::encode(*to, first);
-            writing.batch.insert(&self.store.keyspaces.locator, locator::key(object), value);
-        }
-        Ok(())
     }
 }
