@@ -1,6 +1,5 @@
 //! What moves: somebody who splits, merges, moves and re-keys without need, and calls half of it off; and the steps of it.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -9,7 +8,7 @@ use ostrakon_engine::Context as Came;
 use ostrakon_store::ReadView;
 use ostrakon_wire::{ChangeShards, Operation, ShardChange, ShardKey};
 
-use crate::world::{HISTORY_KEPT, Woken, World};
+use crate::world::{Woken, World};
 
 /// What is being done to shards.
 pub(crate) struct Mover {
@@ -92,53 +91,5 @@ impl World {
             13 | 14 => ShardChange::Resume(self.one_in(2).then_some(number)),
             _ => ShardChange::Abort(number),
         }
-    }
-}
-
-impl crate::oracle::Oracle {
-    /// Each row is in the shard that the map says, under the key that the locator says, and of each object as many versions
-    /// as history keeps.
-    fn hold_places(&mut self, view: &ReadView) {
-        if let Err(what) = self.try_hold_places(view) {
-            self.wrong(what);
-        }
-    }
-
-    fn try_hold_places(&self, view: &ReadView) -> Result<(), String> {
-        let error = |error: ostrakon_store::ReadError| error.to_string();
-        if let Some(stopped) = view.migrations().values().find(|migration| !migration.trouble.is_empty()) {
-            return Err(format!("migration {} has stopped: {}", stopped.number, stopped.trouble));
-        }
-        let mut counted: BTreeMap<&str, u64> = BTreeMap::new();
-        let mut objects = BTreeMap::new();
-        for object in &self.objects {
-            objects.insert(object.id.as_text(), view.locate(&object.id).map_err(error)?);
-        }
-        for shard in view.map().shards() {
-            for row in view.rows(shard).map_err(error)? {
-                let (place, version, row) = row.map_err(error)?;
-                let name = &row.object;
-                // What a shard has given away and kept is nobody's.
-                if view.map().holder(place.spot()) != shard {
-                    continue;
-                }
-                let located = objects.get_key_value(name.as_text());
-                let Some((text, Some(located))) = located else {
-                    return Err(format!("{name}: version {version} stands in shard {shard} and has no place"));
-                };
-                if *located != place {
-                    return Err(format!("{name}: version {version} stands under {place:?}, not under {located:?}"));
-                }
-                *counted.entry(text).or_default() += 1;
-            }
-        }
-        for object in self.objects.iter().filter(|object| object.version() > 0) {
-            let kept = counted.get(object.id.as_text()).copied().unwrap_or_default();
-            let wanted = object.version().min(HISTORY_KEPT.into());
-            if kept != wanted {
-                return Err(format!("{}: {kept} versions are kept of {}, not {wanted}", object.id, object.version()));
-            }
-        }
-        Ok(())
     }
 }
