@@ -226,3 +226,20 @@ fn objects_that_are_made_while_others_are_copied_make_a_step_without_bound() {
     let report = check(&config.path).unwrap();
     assert_eq!((report.findings, report.objects), (vec![], KEYS + NEW));
 }
+
+#[test]
+fn a_step_tells_of_its_migration_as_it_stands_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { shards: 2, ..config(&folder) };
+    let bench = Bench::open(&config);
+    bench.submit(change(1, 1, Some("one")));
+    bench.step(Does::Begin(merge(1), None)).unwrap();
+    let step = Step::new(Does::Steer { number: 1, how: Steer::Back });
+    bench.submit(Unit::Upkeep(Upkeep::Migrate(Arc::clone(&step))));
+    bench.step(Does::End { number: 1, ended: Ended::Undone }).unwrap();
+    let told = |view: &crate::ReadView| view.migration(1).unwrap().map(|it| (it.back, it.ended));
+    assert_eq!(told(&step.done().unwrap().as_ref().unwrap().view), Some((true, None)));
+    let latest = bench.views.latest();
+    assert!(latest.migrations().is_empty());
+    assert_eq!(told(&latest), Some((true, Some(Ended::Undone))));
+}
