@@ -20,19 +20,13 @@ pub fn while_idle<T>(work: impl FnOnce() -> T) -> T {
     if !*COMES_BACK.get_or_init(|| std::thread::spawn(try_once).join().unwrap_or(false)) {
         return work();
     }
-    let _idle = Idle::begin();
+    let _comes_back = Idle;
+    give_way_to_all();
     work()
 }
 
-/// Comes back when it is dropped.
+/// A thread that comes back when this is dropped.
 struct Idle;
-
-impl Idle {
-    fn begin() -> Self {
-        give_way_to_all();
-        Self
-    }
-}
 
 impl Drop for Idle {
     fn drop(&mut self) {
@@ -75,8 +69,8 @@ fn set(thread: ThreadId, idle: bool) -> bool {
     let policy = ThreadSchedulePolicy::Normal(policy);
     let done = set_thread_priority_and_policy(thread, ThreadPriority::Min, policy);
     // Whomever it was for, the library lowers the thread that asks for it, too.
-    let again = niceness.and_then(|niceness| setpriority_process(caller, niceness));
-    if let (Err(error), _) = (&done, again) {
+    let _ = niceness.and_then(|niceness| setpriority_process(caller, niceness));
+    if let Err(error) = &done {
         tracing::debug!(?error, "a background thread keeps its priority");
     }
     done.is_ok()

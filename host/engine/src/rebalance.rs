@@ -74,9 +74,10 @@ pub(crate) struct Shared {
     sweeping: Mutex<Sweeping>,
     /// The epoch of the map in force.
     epochs: tokio::sync::watch::Sender<MapEpoch>,
-    wake: Mutex<Wake>,
+    /// Whether there is something new.
+    wake: Mutex<bool>,
     woken: Condvar,
-    /// The threads are to end, for who is in the middle of something long.
+    /// The threads are to end. Set under the lock of `wake`; read without it by who is in the middle of something long.
     stopping: AtomicBool,
 }
 
@@ -87,12 +88,6 @@ pub(crate) struct Moves {
     pub(crate) owners: u32,
     /// Objects that a step moves, always; `None`: as many as take about as long as they may.
     pub(crate) step_objects: Option<usize>,
-}
-
-#[derive(Default)]
-struct Wake {
-    stop: bool,
-    something: bool,
 }
 
 /// Why something is not done to shards.
@@ -217,8 +212,10 @@ impl Rebalancer {
 
 impl Drop for Rebalancer {
     fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Relaxed);
-        self.shared.wake.lock().stop = true;
+        {
+            let _wake = self.shared.wake.lock();
+            self.shared.stopping.store(true, Ordering::Relaxed);
+        }
         self.shared.woken.notify_all();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -229,18 +226,22 @@ impl Drop for Rebalancer {
 impl Shared {
     /// There is something to do, or something has changed.
     fn wake(&self) {
-        self.wake.lock().something = true;
+        *self.wake.lock() = true;
         self.woken.notify_all();
     }
 
     /// Rests so long, or until there is something new; `false` once it is to stop.
     fn rest(&self, most: Duration) -> bool {
         let mut wake = self.wake.lock();
-        if !wake.stop && !wake.something {
+        if !self.is_stopping() && !*wake {
             self.woken.wait_for(&mut wake, most);
         }
-        wake.something = false;
-        !wake.stop
+        *wake = false;
+        !self.is_stopping()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Tells of every new map.
@@ -285,7 +286,7 @@ impl Shared {
     fn rest_until_stop(&self, most: Duration) -> bool {
         let until = std::time::Instant::now() + most;
         let mut wake = self.wake.lock();
-        while !wake.stop {
+        while !self.is_stopping() {
             if self.woken.wait_until(&mut wake, until).timed_out() {
                 return true;
             }

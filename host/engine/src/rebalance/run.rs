@@ -144,7 +144,7 @@ impl Shared {
         let go_on = || {
             let view = self.owner.views().latest();
             let runs = view.migrations().get(&number).is_some_and(|it| !it.paused && it.back == back);
-            runs && !self.is_halted() && !self.owner.has_failed() && !self.stopping.load(Ordering::Relaxed)
+            runs && !self.is_halted() && !self.owner.has_failed() && !self.is_stopping()
         };
         self.owner.copy(&stepped(&step).view, (moving, back), bounds, go_on).map_err(|error| match error {
             ReadError::Held(_) | ReadError::Busy => NotMoved::Busy(error.to_string()),
