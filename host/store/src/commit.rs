@@ -1,25 +1,26 @@
 //! The committing thread: groups of changes, one batch and one sync each.
 
 mod migrate;
+mod pick;
 mod trim;
 mod write;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fjall::{AbstractTree, PersistMode};
+use fjall::PersistMode;
 use ostrakon_core::Moving;
-use ostrakon_wire::bounds::{GROUP_BYTES_MAX, GROUP_CHANGES_MAX};
+use ostrakon_wire::bounds::GROUP_CHANGES_MAX;
 use ostrakon_wire::{ActionId, ObjectId, Revision, ShardId};
 
 use crate::acknowledged::Acknowledged;
 use crate::disk::{Disk, Table};
 use crate::error::{CommitError, ReadError};
 use crate::floors::Floors;
-use crate::flush::{Alone, Flusher, Held};
+use crate::flush::{Flusher, Held};
 use crate::open::{LogWindow, Store};
 use crate::planted::{self, Fault};
 use crate::queue::{Queue, QueueFull};
@@ -160,7 +161,8 @@ impl<S: Sink> Committer<S> {
             return Err(ReadError::Held(shard));
         }
         let alone = |shard, table: &Table| {
-            self.held.as_ref().map(|held| have_alone(held, &self.stats, shard, table)).transpose()
+            let failed = || self.stats.failed.load(Ordering::Relaxed);
+            self.held.as_ref().map(|held| held.alone(shard, table.keyspace(), failed)).transpose()
         };
         stretch::copy(&self.disk, view, (moving, back), bounds, &go_on, alone)
     }
@@ -188,27 +190,6 @@ impl<S: Sink> Drop for Committer<S> {
 
 /// How long the committing thread rests where only a shard that somebody has alone has work.
 const ALONE_POLL: Duration = Duration::from_millis(1);
-/// How long rows in memory may take to come to the disk before a shard is had alone all the same.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
-/// So much may come to the disk while it is.
-const FLUSHED_ALONE_BYTES_MAX: u64 = 1 << 20;
-
-/// Has a shard alone. What it has in memory comes to the disk before, so that it is for a short time.
-fn have_alone<'a>(held: &'a Held, stats: &CommitStats, shard: ShardId, table: &Table) -> Result<Alone<'a>, ReadError> {
-    let (keyspace, patience) = (table.keyspace(), Instant::now() + FLUSH_PATIENCE);
-    let well = || if stats.failed.load(Ordering::Relaxed) { Err(ReadError::Busy) } else { Ok(()) };
-    while keyspace.tree.active_memtable().size() > FLUSHED_ALONE_BYTES_MAX && Instant::now() < patience {
-        well()?;
-        keyspace.rotate_memtable()?;
-        while keyspace.tree.sealed_memtable_count() > 0 && Instant::now() < patience {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-    let alone = held.alone(shard);
-    // Once a persist has failed nothing is flushed any more.
-    well().map(|()| alone)
-}
-
 /// Commits a group when it is told to.
 #[cfg(feature = "simulation")]
 pub struct Driver<S: Sink> {
@@ -229,9 +210,6 @@ impl<S: Sink> Driver<S> {
         waits
     }
 }
-
-/// Re-keys of a group at most: each moves all versions of an object.
-const REKEYS_OF_GROUP_MAX: usize = 16;
 
 /// How far the mark of the object numbers runs ahead of them: so many new objects go by before it is written again.
 const NUMBERS_AHEAD: u64 = 1 << 16;
@@ -301,65 +279,6 @@ impl<S: Sink> Thread<S> {
         let outcome = self.commit(group);
         self.measure(started, group);
         self.settle(group, started, outcome);
-    }
-
-    /// Moves the next group's changes over, in order; those of a shard that is held back stay, all of them, and those of one
-    /// that somebody has alone.
-    fn pick(
-        &self,
-        backlog: &mut VecDeque<Queued<S::Token>>,
-        group: &mut Vec<Queued<S::Token>>,
-        alone: Option<ShardId>,
-    ) {
-        let mut bytes = 0;
-        let mut rekeyed = HashSet::new();
-        let fits = |bytes: usize, group: &Vec<Queued<_>>, rekeyed: &HashSet<ObjectId>, next: &Unit| {
-            // What follows a re-key may write where it has put something: it waits for the next batch.
-            let waits = !rekeyed.is_empty() && next.objects().any(|object| rekeyed.contains(object));
-            bytes < GROUP_BYTES_MAX && group.len() < self.group_max && rekeyed.len() < REKEYS_OF_GROUP_MAX && !waits
-        };
-        let rekeys = |unit: &Unit| match unit {
-            Unit::Rekey(rekey) => Some(rekey.object.clone()),
-            _ => None,
-        };
-        // Nobody is held back from being told that nothing is written any more, nor when the host stops.
-        let hold = !self.stats.failed.load(Ordering::Relaxed) && !self.queue.is_closed();
-        let flusher = self.flusher.as_ref().filter(|flusher| hold && flusher.any_held());
-        if flusher.is_none() && alone.is_none() {
-            while let Some(queued) = backlog.pop_front_if(|next| fits(bytes, group, &rekeyed, &next.unit)) {
-                bytes += queued.bytes;
-                rekeyed.extend(rekeys(&queued.unit));
-                group.push(queued);
-            }
-            return;
-        }
-        let is_held = |shard| alone == Some(shard) || flusher.is_some_and(|flusher| flusher.is_held(shard));
-        let map = &self.store.map;
-        let writes_there = |unit: &Unit| alone.is_some() && unit.spots().any(|spot| alone == Some(map.holder(spot)));
-        // What is dropped has no order, and is found again.
-        let has_order = |unit: &Unit| !matches!(unit, Unit::Upkeep(Upkeep::Drop(_)));
-        // Whether a shard is held can change at any moment: once one of its changes is kept, all later ones are.
-        let mut skipped = HashSet::new();
-        let mut kept = VecDeque::with_capacity(backlog.len());
-        // What does not wait with a shard, since nothing may overtake it, ends the group where it would write to one alone.
-        let mut ended = false;
-        for queued in backlog.drain(..) {
-            let mut shards = queued.unit.shards(map);
-            let waits = shards.any(|shard| skipped.contains(&shard) || is_held(shard));
-            let may = !waits && !writes_there(&queued.unit);
-            ended |= !waits && !may && has_order(&queued.unit);
-            if !ended && may && fits(bytes, group, &rekeyed, &queued.unit) {
-                drop(shards);
-                bytes += queued.bytes;
-                rekeyed.extend(rekeys(&queued.unit));
-                group.push(queued);
-            } else {
-                drop(shards);
-                skipped.extend(queued.unit.shards(map));
-                kept.push_back(queued);
-            }
-        }
-        *backlog = kept;
     }
 
     /// Where rows of a place belong by the map in force, whichever was when the unit was queued.

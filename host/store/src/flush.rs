@@ -18,11 +18,16 @@ use ostrakon_wire::bounds::{JOURNALS_MAX, MEMTABLE_BYTES_MAX, SHARD_MEMTABLE_BYT
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::disk::Table;
+use crate::error::ReadError;
 use crate::keyspaces::Keyspaces;
 
 /// How often the thread looks.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
+/// How long rows in memory may take to come to the disk before a shard is had alone all the same.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
+/// So much may come to the disk while it is.
+const FLUSHED_ALONE_BYTES_MAX: u64 = 1 << 20;
 /// How often who wants a shard alone looks whether a round has ended.
 const ROUND_POLL: Duration = Duration::from_micros(100);
 
@@ -79,9 +84,30 @@ impl Drop for Round {
 }
 
 impl Held {
-    /// Waits until the group that is being committed is done, and has the shard for itself then. The committing thread
-    /// never waits for who has one: either its next round sees that, or this waits for the round's end.
-    pub(crate) fn alone(&self, shard: ShardId) -> Alone<'_> {
+    /// Has a shard for itself. What it has in memory comes to the disk before, so that it is for a short time; once a persist
+    /// has failed nothing does any more.
+    pub(crate) fn alone(
+        &self,
+        shard: ShardId,
+        keyspace: &Keyspace,
+        failed: impl Fn() -> bool,
+    ) -> Result<Alone<'_>, ReadError> {
+        let (patience, well) =
+            (Instant::now() + FLUSH_PATIENCE, || if failed() { Err(ReadError::Busy) } else { Ok(()) });
+        while keyspace.tree.active_memtable().size() > FLUSHED_ALONE_BYTES_MAX && Instant::now() < patience {
+            well()?;
+            keyspace.rotate_memtable()?;
+            while keyspace.tree.sealed_memtable_count() > 0 && Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        let alone = self.let_others_wait(shard);
+        well().map(|()| alone)
+    }
+
+    /// Waits until the group that is being committed is done. The committing thread never waits for who has a shard: either
+    /// its next round sees that, or this waits for the round's end.
+    fn let_others_wait(&self, shard: ShardId) -> Alone<'_> {
         let alone = Alone { held: self, _having: self.having.lock() };
         self.alone.store(u64::from(shard.get()) + 1, Ordering::SeqCst);
         let round = self.rounds.load(Ordering::SeqCst);
