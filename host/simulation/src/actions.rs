@@ -55,6 +55,8 @@ pub(crate) struct Sent {
     pub(crate) ticket_told: bool,
     /// Verdicts, with the version that each was for.
     pub(crate) verdicts: Vec<(u64, Option<Verdict>)>,
+    /// It is asked for together with others.
+    pub(crate) of_transaction: bool,
 }
 
 impl Sent {
@@ -81,6 +83,7 @@ impl Sent {
             ticket_seen: false,
             ticket_told: false,
             verdicts: Vec::new(),
+            of_transaction: false,
         }
     }
 
@@ -130,14 +133,16 @@ impl Sent {
         }
     }
 
-    /// Whether the last verdict for a version is such a one. Of deletes it cannot be told whose verdict it was, where
-    /// several wait: any will do.
+    /// Whether the last verdict for a version is such a one. Of deletes it cannot be told whose verdict it was, where several
+    /// wait; and for a transaction whose client is gone a judgement may still be made that nobody waits for, after that of its
+    /// repeat. Of those any will do.
     pub(crate) fn judged(&self, version: u64, such: impl Fn(&Verdict) -> bool) -> bool {
         let mut all = self.verdicts.iter().rev().filter(|(of, _)| *of == version);
         let such = |(_, verdict): &(u64, Option<Verdict>)| verdict.as_ref().is_some_and(&such);
-        match self.kind() {
-            ActionKind::Delete => all.any(such),
-            _ => all.next().is_some_and(such),
+        if self.kind() == ActionKind::Delete || self.of_transaction {
+            all.any(such)
+        } else {
+            all.next().is_some_and(such)
         }
     }
 

@@ -63,6 +63,7 @@ impl World {
             }
             let number = oracle.actions.len() as u64 + 1;
             let sent = Sent::new(number, object, make(kind, number, self.draw(4).into()), condition, choice, None);
+            let sent = Sent { of_transaction: true, ..sent };
             actions.push(Step { target: Target { object: id, shard_key: None }, action: sent.action.clone() });
             numbers.push(number as usize - 1);
             oracle.actions.push(sent);
