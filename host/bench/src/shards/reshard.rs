@@ -1,8 +1,8 @@
 //! Scenario `reshard`: what a request notices of shards that are split, merged, moved and re-keyed under it.
 //!
 //! One host serves reads and writes at 60 % of what it can do, all of them due at times of their own. Rounds without a
-//! migration and rounds of each kind take turns; in those one follows the other for as long as the round lasts. Every read
-//! must show the latest version that was answered.
+//! migration and rounds of each kind take turns, each the first once in five; in those one migration follows the other for as
+//! long as the round lasts. Every read must show the latest version that was answered.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -99,8 +99,10 @@ async fn measure(host: &Host, options: &Options) -> anyhow::Result<Report> {
     let peak = peak.tally.figures().committed_per_s;
     let per_s = peak * LOAD_PERCENT / 100;
     let mut outcomes: Vec<Vec<Outcome>> = Moving::ALL.iter().map(|_| Vec::new()).collect();
-    for _ in 0..options.rounds {
-        for (at, moving) in Moving::ALL.into_iter().enumerate() {
+    for round in 0..options.rounds as usize {
+        // Each comes first once: what the host holds grows from one to the next.
+        let kinds = Moving::ALL.into_iter().enumerate();
+        for (at, moving) in kinds.cycle().skip(round).take(Moving::ALL.len()) {
             let window = Window::after_warm_up(options.seconds);
             let driving =
                 tokio::spawn(async move { load.drive(Some(per_s), WRITES_PERCENT, window, &Arc::new(())).await });
