@@ -22,8 +22,8 @@ use std::sync::atomic::Ordering;
 use ostrakon_core::{Moving, ShardMap};
 use ostrakon_store::planted::{self, Fault};
 use ostrakon_store::{
-    Beside, Change, Clock, CommitError, CommitStats, Committer, Durable, Note, Numbers, Place, ReadError, ReadView,
-    ShardMaking, Store, Stretch, StretchBounds, Unit, Views,
+    Beside, Change, Chunk, Clock, CommitError, CommitStats, Committer, Durable, Moved, Note, Numbers, Place, ReadError,
+    ReadView, ShardMaking, Store, Stretch, StretchBounds, Unit, Views,
 };
 use ostrakon_wire::{Action, ActionKind, ObjectId, Payload, ShardId, ShardKey, TimestampMs, Version};
 use parking_lot::Mutex;
@@ -238,9 +238,14 @@ impl Owner {
         view: &ReadView,
         way: (&Moving, bool),
         bounds: StretchBounds,
-        go_on: impl Fn() -> bool,
+        go_on: impl Fn() -> bool + Sync,
     ) -> Result<Stretch, ReadError> {
         self.committer.copy(view, way, bounds, go_on)
+    }
+
+    /// What stands of a chunk with who gives it and with who takes it, as the view shows them. Blocks the thread.
+    pub(crate) fn standing(&self, view: &ReadView, chunk: Chunk) -> Result<(Moved, Moved), ReadError> {
+        self.committer.standing(view, chunk)
     }
 
     /// Who makes shards.

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ostrakon_store::{CommitError, Does, NotStepped, ReadError, Step, Stepped, Upkeep};
 use ostrakon_wire::bounds::MIGRATION_RESTS;
@@ -192,12 +192,16 @@ impl Rebalancer {
 
     pub(crate) fn start(&mut self) -> std::io::Result<()> {
         type Work = fn(&Shared, &Runtime);
-        let works: [(&str, Work); 3] = [("migrate", Shared::run), ("plan", Shared::plan), ("sweep", Shared::sweep)];
-        for (name, work) in works {
+        // Others wait for steps, and what takes long of them is done elsewhere.
+        let works: [(&str, Work, bool); 3] =
+            [("migrate", Shared::run, false), ("plan", Shared::plan, true), ("sweep", Shared::sweep, true)];
+        for (name, work, gives_way) in works {
             let shared = Arc::clone(&self.shared);
             let runtime = tokio::runtime::Builder::new_current_thread().build()?;
             let run = move || {
-                ostrakon_background::give_way();
+                if gives_way {
+                    ostrakon_background::give_way();
+                }
                 work(&shared, &runtime);
             };
             self.threads.push(std::thread::Builder::new().name(name.into()).spawn(run)?);
@@ -296,6 +300,11 @@ impl Shared {
 
     /// Has the committing thread make a step.
     async fn step(&self, does: Does) -> Result<Arc<Step>, NotMoved> {
+        self.step_taken(does).await.map(|(step, _)| step)
+    }
+
+    /// The same; answers also when it was taken out of the queue.
+    async fn step_taken(&self, does: Does) -> Result<(Arc<Step>, Instant), NotMoved> {
         let step = Step::new(does);
         let pending = self.owner.upkeep(Upkeep::Migrate(Arc::clone(&step))).map_err(NotMoved::Failed)?;
         let outcome = pending.await.unwrap_or(Err(CommitError::Stopped));
@@ -307,7 +316,8 @@ impl Shared {
                     *known = epoch.max(*known);
                     later
                 });
-                Ok(step)
+                let taken = outcome.map_or_else(|_| self.owner.clock().instant(), |durable| durable.taken);
+                Ok((Arc::clone(&step), taken))
             }
             Some(Err(reason)) => Err(reason.clone().into()),
             None => Err(NotMoved::Failed(NotWritten::Commit(outcome.err().unwrap_or(CommitError::Failed)))),

@@ -21,10 +21,12 @@ use crate::disk::{Disk, Table};
 use crate::error::{CommitError, ReadError};
 use crate::floors::Floors;
 use crate::flush::{Flusher, Held};
+use crate::migrate::Chunk;
 use crate::open::{LogWindow, Store};
 use crate::planted::{self, Fault};
 use crate::queue::{Queue, QueueFull};
 use crate::record::locator::Place;
+use crate::record::migration::Moved;
 use crate::record::{log, meta};
 use crate::stretch::{self, Stretch, StretchBounds};
 use crate::unit::{Unit, Upkeep};
@@ -155,7 +157,7 @@ impl<S: Sink> Committer<S> {
         view: &ReadView,
         (moving, back): (&Moving, bool),
         bounds: StretchBounds,
-        go_on: impl Fn() -> bool,
+        go_on: impl Fn() -> bool + Sync,
     ) -> Result<Stretch, ReadError> {
         if let Some(shard) = [moving.from, moving.to].into_iter().find(|shard| self.is_held(*shard)) {
             return Err(ReadError::Held(shard));
@@ -165,6 +167,13 @@ impl<S: Sink> Committer<S> {
             self.held.as_ref().map(|held| held.alone(shard, table.keyspace(), failed)).transpose()
         };
         stretch::copy(&self.disk, view, (moving, back), bounds, &go_on, alone)
+    }
+
+    /// What stands of a chunk with who gives it and with who takes it, as the view shows them. Takes its time.
+    pub fn standing(&self, view: &ReadView, chunk: Chunk) -> Result<(Moved, Moved), ReadError> {
+        let stands = |shard| view.standing(shard, chunk.first, chunk.end);
+        let both = |_: &mut dyn FnMut(()) -> bool| Ok((stands(chunk.from)?, stands(chunk.to)?));
+        self.disk.idly_to(Duration::ZERO, both, |nothing| nothing.for_each(drop))?.0
     }
 
     /// Whether a shard's changes wait, since its flushes cannot keep up.

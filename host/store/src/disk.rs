@@ -1,15 +1,18 @@
 //! What keeps the bytes: fjall; and in builds with the feature `simulation` also maps in memory, which a simulation drives.
 
+use std::collections::HashSet;
 use std::ops::RangeBounds;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, Readable, Slice};
 
+use crate::error::ReadError;
 #[cfg(feature = "simulation")]
 use crate::simulated;
+use crate::stretch::Mended;
 
-/// How long rows are copied when nobody else wants to run, before they are copied in any case.
-const COPY_PATIENCE: Duration = Duration::from_secs(2);
+/// Where the engine keeps the tables of a keyspace.
+const TABLES_FOLDER: &str = "tables";
 
 /// All tables of a store.
 #[derive(Clone)]
@@ -48,6 +51,36 @@ pub(crate) enum Pairs {
     Simulated(simulated::Pairs),
 }
 
+/// Rows that were written beside the journal, and that nobody sees yet.
+pub(crate) struct Beside<'a>(Box<dyn FnOnce() -> fjall::Result<()> + 'a>);
+
+impl Beside<'_> {
+    /// Puts them in: once this returns they are durable, all at once, and newer than what stood under their keys. What somebody
+    /// else writes to the table meanwhile could be lost.
+    pub(crate) fn put_in(self) -> fjall::Result<()> {
+        (self.0)()
+    }
+}
+
+/// Brings to the disk what was written of tables that are in no version of the keyspace yet.
+fn sync_what_is_in_no_version(keyspace: &Keyspace) -> std::io::Result<()> {
+    let version = keyspace.tree.current_version();
+    let known: HashSet<u64> = version.iter_tables().map(|table| table.id()).collect();
+    for file in std::fs::read_dir(keyspace.path().join(TABLES_FOLDER))? {
+        let file = file?;
+        let table = file.file_name().to_str().and_then(|name| name.parse().ok());
+        if table.is_some_and(|table| !known.contains(&table)) {
+            match std::fs::File::open(file.path()) {
+                Ok(file) => file.sync_data()?,
+                // One that was merged away meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Disk {
     pub(crate) fn snapshot(&self) -> Snapshot {
         match self {
@@ -69,45 +102,59 @@ impl Disk {
         }
     }
 
-    /// Puts the rows of one object after the other, in order of key, into tables of their own beside the journal: once this
-    /// returns they are durable, all at once, and newer than what stood under their keys. What `alone` answers is held while
-    /// the tables are put in: what somebody else writes to the table meanwhile could be lost. Answers how long that was.
-    pub(crate) fn put_beside<A, E: From<fjall::Error>>(
+    /// Does some work on a thread that is idle until `patience` has passed, and takes what it hands on; what is simulated has one
+    /// thread.
+    pub(crate) fn idly_to<T: Send, M: Send, R>(
         &self,
-        table: &Table,
-        objects: impl Iterator<Item = Result<Vec<(Slice, Slice)>, E>>,
-        alone: impl FnOnce() -> Result<A, E>,
-    ) -> Result<Duration, E> {
+        patience: Duration,
+        work: impl FnOnce(&mut dyn FnMut(T) -> bool) -> M + Send,
+        take: impl FnOnce(&mut dyn Iterator<Item = T>) -> R,
+    ) -> Result<(M, R), ReadError> {
+        match self {
+            Self::Fjall(_) => ostrakon_background::idly_to("copy", patience, work, take)
+                .map_err(|error| ReadError::Engine(format!("no thread to copy on: {error}"))),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => {
+                let mut made = Vec::new();
+                let done = work(&mut |one| {
+                    made.push(one);
+                    true
+                });
+                Ok((done, take(&mut made.into_iter())))
+            }
+        }
+    }
+
+    /// Writes rows, in order of key, or that there are to be none, into tables of their own beside the journal.
+    pub(crate) fn write_beside<'a>(
+        &'a self,
+        table: &'a Table,
+        rows: impl Iterator<Item = Mended>,
+    ) -> Result<Beside<'a>, ReadError> {
         match self {
             Self::Fjall(_) => {
-                let engine = |error| E::from(fjall::Error::from(error));
-                let mut ingestion = table.keyspace().tree.ingestion().map_err(engine)?;
-                let (mut objects, patience) = (objects, Instant::now() + COPY_PATIENCE);
-                let mut write_while = |goes: fn(Instant) -> bool| {
-                    while goes(patience)
-                        && let Some(rows) = objects.next()
-                    {
-                        for (key, value) in rows? {
-                            ingestion.write(key, value).map_err(engine)?;
-                        }
-                    }
-                    Ok::<_, E>(())
-                };
-                ostrakon_background::while_idle(|| write_while(|patience| Instant::now() < patience))?;
-                write_while(|_| true)?;
+                let keyspace = table.keyspace();
                 // Not by way of the keyspace: that keeps all commits waiting until the new tables are on the disk. (It also
-                // asks for a compaction. The next flush of the shard does, too.)
-                let _alone = alone()?;
-                let since = Instant::now();
-                ingestion.finish().map_err(engine)?;
-                Ok(since.elapsed())
+                // asks for a compaction, which is nobody's business here.)
+                let mut ingestion = keyspace.tree.ingestion().map_err(fjall::Error::from)?;
+                for (key, value) in rows {
+                    let written = match value {
+                        Some(value) => ingestion.write(key, value),
+                        None => ingestion.write_tombstone(key),
+                    };
+                    written.map_err(fjall::Error::from)?;
+                }
+                // While they are put in somebody waits for the sync of what is then not on the disk.
+                sync_what_is_in_no_version(keyspace).map_err(fjall::Error::from)?;
+                Ok(Beside(Box::new(move || Ok(ingestion.finish()?))))
             }
             #[cfg(feature = "simulation")]
             Self::Simulated(disk) => {
-                let rows = objects.collect::<Result<Vec<_>, _>>()?;
-                let _alone = alone()?;
-                disk.put_beside(table, rows.into_iter().flatten());
-                Ok(Duration::ZERO)
+                let rows: Vec<_> = rows.collect();
+                Ok(Beside(Box::new(move || {
+                    disk.put_beside(table, rows.into_iter());
+                    Ok(())
+                })))
             }
         }
     }

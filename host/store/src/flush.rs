@@ -26,8 +26,8 @@ pub(crate) const POLL: Duration = Duration::from_millis(10);
 
 /// How long rows in memory may take to come to the disk before a shard is had alone all the same.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
-/// So much may come to the disk while it is.
-const FLUSHED_ALONE_BYTES_MAX: u64 = 1 << 20;
+/// So much may come to the disk while it is, without a word.
+const FLUSHED_ALONE_BYTES_MAX: u64 = 64 << 10;
 /// How often who wants a shard alone looks whether a round has ended.
 const ROUND_POLL: Duration = Duration::from_micros(100);
 
@@ -94,7 +94,14 @@ impl Held {
     ) -> Result<Alone<'_>, ReadError> {
         let (patience, well) =
             (Instant::now() + FLUSH_PATIENCE, || if failed() { Err(ReadError::Busy) } else { Ok(()) });
-        while keyspace.tree.active_memtable().size() > FLUSHED_ALONE_BYTES_MAX && Instant::now() < patience {
+        let mut least = u64::MAX;
+        loop {
+            let waiting = keyspace.tree.active_memtable().size();
+            // Where as much comes as can be flushed meanwhile, it will not become less.
+            if waiting <= FLUSHED_ALONE_BYTES_MAX || waiting > least / 2 || Instant::now() >= patience {
+                break;
+            }
+            least = waiting;
             well()?;
             keyspace.rotate_memtable()?;
             while keyspace.tree.sealed_memtable_count() > 0 && Instant::now() < patience {

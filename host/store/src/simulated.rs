@@ -14,6 +14,7 @@ use ostrakon_wire::TimestampMs;
 use parking_lot::Mutex;
 
 use crate::disk::Table;
+use crate::stretch::{Mended, Pair};
 
 type Map = BTreeMap<Slice, Slice>;
 
@@ -61,12 +62,16 @@ impl SimulatedDisk {
     }
 
     /// Puts rows in that are durable at once, whatever else is.
-    pub(crate) fn put_beside(&self, table: &Table, rows: impl Iterator<Item = Pair>) {
+    pub(crate) fn put_beside(&self, table: &Table, rows: impl Iterator<Item = Mended>) {
         let mut state = self.0.lock();
         let State { now, synced, .. } = &mut *state;
         for (key, value) in rows {
             for tables in [&mut *now, &mut *synced] {
-                tables.table_mut(number(table)).insert(key.clone(), value.clone());
+                let table = tables.table_mut(number(table));
+                match &value {
+                    Some(value) => drop(table.insert(key.clone(), value.clone())),
+                    None => drop(table.remove(&key)),
+                }
             }
         }
     }
@@ -140,8 +145,6 @@ impl Pairs {
         take(&mut self.map.range((from, to)).map(|(key, value)| (key.clone(), value.clone())))
     }
 }
-
-type Pair = (Slice, Slice);
 
 impl Iterator for Pairs {
     type Item = Pair;

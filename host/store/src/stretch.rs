@@ -1,20 +1,20 @@
 //! Stretches of a shard's rows: copied ahead of a migration's cursor, beside the journal, and held against each other.
 //!
 //! What a shard gives away it keeps as well, until somebody sweeps it up: only the map says who holds an object. So a copy is
-//! made by comparing both shards, object by object; it does not matter what a crash or an abort has left in either. Objects of
-//! which the taker has nothing go into tables of their own; where both have something, or it is too little for a table, the
-//! object is named, and the committing thread mends it as the cursor goes past.
+//! made by comparing both shards, object by object; it does not matter what a crash or an abort has left in either. What makes
+//! the taker's objects what the giver's are goes into tables of their own. On the way back, or where that is too little for a
+//! table, the object is named, and the committing thread mends it as the cursor goes past, like those that change meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fjall::Slice;
 use ostrakon_core::{Moving, Spot, behind};
 use ostrakon_wire::{ShardId, ShardKey};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::disk::{Disk, Pairs, Snapshot, Table};
+use crate::disk::{Beside, Disk, Pairs, Snapshot, Table};
 use crate::error::ReadError;
 use crate::planted::{self, Fault};
 use crate::record::locator::{ObjectNumber, Place};
@@ -22,8 +22,16 @@ use crate::record::migration::{Migration, Moved};
 use crate::record::row;
 use crate::view::ReadView;
 
+/// How long rows are read and copied when nobody else wants to run, before they are copied in any case.
+const COPY_PATIENCE: Duration = Duration::from_secs(2);
+/// Rows, about, that are handed to who writes them at a time.
+const ROWS_HANDED: usize = 256;
+
 /// A row as it stands on disk: its key and its value.
 pub(crate) type Pair = (Slice, Slice);
+
+/// A row as it is to stand there: its key and its value, if it is to stand there at all.
+pub(crate) type Mended = (Slice, Option<Slice>);
 
 /// How much is copied at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,42 +110,77 @@ impl Stretch {
         }
     }
 
+    /// These objects were missing and have not been copied.
+    fn leave_out(&mut self, spots: &[Spot]) {
+        for piece in &mut self.pieces {
+            piece.differs.extend(spots.iter().filter(|spot| piece.first <= **spot && **spot < piece.end));
+        }
+    }
+
     /// Whether all has been gone past.
     pub fn is_passed(&self) -> bool {
         self.pieces.is_empty()
     }
 }
 
-/// Copies the next stretch from who gives to who takes, as the view shows them, shorter where it is not to go on. What `alone` answers is held while the taker
-/// gets its new tables: nobody else writes to it meanwhile.
+/// Copies the next stretch from who gives to who takes, as the view shows them, shorter where it is not to go on. What `alone`
+/// answers is held while the taker gets its new tables: nobody else writes to it meanwhile. All but that is done on a thread
+/// that gives way.
 pub(crate) fn copy<A>(
     disk: &Disk,
     view: &ReadView,
     (moving, back): (&Moving, bool),
     bounds: StretchBounds,
-    go_on: &impl Fn() -> bool,
+    go_on: &(impl Fn() -> bool + Sync),
     alone: impl FnOnce(ShardId, &Table) -> Result<A, ReadError>,
 ) -> Result<Stretch, ReadError> {
     let (from, to) = moving.gives_and_takes(back);
     let tables = (view.keyspaces.shard(from)?, view.keyspaces.shard(to)?);
-    let mut copying = Copying::new(view, tables, moving, back, bounds);
-    let (mut first, mut bytes) = (Vec::new(), 0);
-    let is_little = |rows: usize, bytes| rows < bounds.table_rows_min && bytes < bounds.table_bytes_min;
-    while is_little(first.len(), bytes)
-        && let Some(rows) = copying.next_missing(go_on)?
-    {
-        bytes += sum_of(&rows).bytes;
-        first.extend(rows);
+    let compare = |hand: &mut dyn FnMut(Vec<Mended>) -> bool| {
+        Copying::new(view, tables, moving, back, bounds).compare(go_on, hand)
+    };
+    let (compared, written) = disk.idly_to(COPY_PATIENCE, compare, |rows| write(disk, tables.1, bounds, rows))?;
+    let (mut stretch, written) = (compared?, written?);
+    match written {
+        Written::Little(spots) => stretch.leave_out(&spots),
+        Written::Beside(beside) => {
+            let _alone = alone(to, tables.1)?;
+            let since = Instant::now();
+            beside.put_in()?;
+            // Nobody waits for a shard that holds nothing yet.
+            let is_new = view.map.index_of(to).is_none() && moving.cursor == (moving.start, 0);
+            stretch.waited = if is_new { Duration::ZERO } else { since.elapsed() };
+        }
     }
-    if is_little(first.len(), bytes) {
-        let spots = first.iter().map(|(key, _)| spot_of(key)).collect::<Result<_, _>>()?;
-        return Ok(copying.stretch(spots, Duration::ZERO));
+    Ok(stretch)
+}
+
+/// What became of the rows that the taker has to get or to lose.
+enum Written<'a> {
+    /// They are too few for a table; the objects.
+    Little(Vec<Spot>),
+    /// They stand in tables that nobody sees yet.
+    Beside(Beside<'a>),
+}
+
+fn write<'a>(
+    disk: &'a Disk,
+    table: &'a Table,
+    bounds: StretchBounds,
+    rows: &mut dyn Iterator<Item = Vec<Mended>>,
+) -> Result<Written<'a>, ReadError> {
+    let (mut first, mut bytes) = (Vec::<Mended>::new(), 0);
+    while first.len() < bounds.table_rows_min && bytes < bounds.table_bytes_min {
+        let Some(some) = rows.next() else {
+            return first.iter().map(|(key, _)| spot_of(key)).collect::<Result<_, _>>().map(Written::Little);
+        };
+        bytes += some
+            .iter()
+            .map(|(key, value)| (key.len() + value.as_ref().map_or(0, |value| value.len())) as u64)
+            .sum::<u64>();
+        first.extend(some);
     }
-    let rest = std::iter::from_fn(|| copying.next_missing(go_on).transpose());
-    let waited = disk.put_beside(tables.1, std::iter::once(Ok(first)).chain(rest), || alone(to, tables.1))?;
-    // Nobody waits for a shard that holds nothing yet.
-    let is_new = view.map.index_of(to).is_none() && moving.cursor == (moving.start, 0);
-    Ok(copying.stretch(Vec::new(), if is_new { Duration::ZERO } else { waited }))
+    disk.write_beside(table, first.into_iter().chain(rows.flatten())).map(Written::Beside)
 }
 
 /// Two shards on the way through both, from the cursor on.
@@ -180,9 +223,27 @@ impl Copying {
         }
     }
 
-    /// The rows of the next object of which the taker has nothing; `None` at the end of the stretch. On the way back there is
-    /// no such object: the taker has kept what it gave, but for what has changed since.
-    fn next_missing(&mut self, go_on: &impl Fn() -> bool) -> Result<Option<Vec<Pair>>, ReadError> {
+    /// Hands on what the taker has to get or to lose, and answers what was looked at.
+    fn compare(
+        mut self,
+        go_on: &impl Fn() -> bool,
+        hand: &mut dyn FnMut(Vec<Mended>) -> bool,
+    ) -> Result<Stretch, ReadError> {
+        let mut rows = Vec::new();
+        while let Some(of_object) = self.next_unlike(go_on)? {
+            rows.extend(of_object);
+            // Where nobody takes them any more, who did has failed, and says so.
+            if rows.len() >= ROWS_HANDED && !hand(std::mem::take(&mut rows)) {
+                break;
+            }
+        }
+        hand(rows);
+        Ok(self.stretch())
+    }
+
+    /// What makes the taker's next object that is not like the giver's like that; `None` at the end of the stretch. On the way
+    /// back such an object is only noted: the taker has kept what it gave, but for what has changed since.
+    fn next_unlike(&mut self, go_on: &impl Fn() -> bool) -> Result<Option<Vec<Mended>>, ReadError> {
         while self.objects < self.bounds.objects_max && self.bytes < self.bounds.bytes_max as u64 && go_on() {
             let (given, taken) = (self.giver.peek()?, self.taker.peek()?);
             let Some(spot) = self.nearest(given, taken) else {
@@ -191,15 +252,17 @@ impl Copying {
             };
             let rows = if given == Some(spot) { self.giver.next()? } else { Vec::new() };
             let stood = if taken == Some(spot) { self.taker.next()? } else { Vec::new() };
-            let missing = stood.is_empty() && !self.back;
             let same = rows.len() == stood.len() && rows.iter().zip(&stood).all(|(row, stood)| row.0 == stood.0);
-            if !missing && !same {
+            if !same && self.back {
                 self.differs.push(spot);
             }
             self.count(spot, &rows);
-            if missing {
+            if !same && !self.back {
                 let lost = usize::from(planted::is(Fault::MigrationLosesRow));
-                return Ok(Some(rows.into_iter().skip(lost).collect()));
+                let (missing, wrong) = unlike(rows, stood);
+                let missing = missing.into_iter().map(|(key, value)| (key, Some(value)));
+                let all: BTreeMap<_, _> = missing.chain(wrong.into_iter().map(|key| (key, None))).collect();
+                return Ok(Some(all.into_iter().skip(lost).collect()));
             }
         }
         Ok(None)
@@ -230,15 +293,12 @@ impl Copying {
         self.begun = self.reached;
     }
 
-    /// All that was looked at; these were missing and have not been copied.
-    fn stretch(mut self, left_out: Vec<Spot>, waited: Duration) -> Stretch {
+    /// All that was looked at.
+    fn stretch(mut self) -> Stretch {
         if self.begun != self.reached {
             self.cut();
         }
-        for piece in &mut self.pieces {
-            piece.differs.extend(left_out.iter().filter(|spot| piece.first <= **spot && **spot < piece.end));
-        }
-        Stretch { back: self.back, pieces: self.pieces, waited }
+        Stretch { back: self.back, pieces: self.pieces, waited: Duration::ZERO }
     }
 }
 
@@ -280,10 +340,16 @@ pub(crate) fn mend(
     (from, to): (&Table, &Table),
     spot: Spot,
 ) -> Result<(Vec<Pair>, Vec<Slice>), ReadError> {
-    let all = |table| pairs(snapshot, table, spot, behind_object(spot)).collect::<fjall::Result<BTreeMap<_, _>>>();
-    let (mut given, stood) = (all(from)?, all(to)?);
-    let wrong = stood.into_keys().filter(|key| given.remove(key).is_none()).collect();
-    Ok((given.into_iter().collect(), wrong))
+    let all = |table| pairs(snapshot, table, spot, behind_object(spot)).collect::<fjall::Result<Vec<_>>>();
+    Ok(unlike(all(from)?, all(to)?))
+}
+
+/// Of the rows of an object: those that do not stand there, and the keys of those that stand there and should not. What stands
+/// under a key is never another.
+fn unlike(rows: Vec<Pair>, stood: Vec<Pair>) -> (Vec<Pair>, Vec<Slice>) {
+    let mut missing: BTreeMap<_, _> = rows.into_iter().collect();
+    let wrong = stood.into_iter().filter_map(|(key, _)| missing.remove(&key).is_none().then_some(key)).collect();
+    (missing.into_iter().collect(), wrong)
 }
 
 /// The lowest key that a row may have which stands at a spot or behind it.

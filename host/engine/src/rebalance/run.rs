@@ -5,9 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ostrakon_core::{Moving, behind};
-use ostrakon_store::{
-    Chunk, Course, Does, Ended, Migration, Piece, ReadError, ReadView, Steer, Stretch, StretchBounds,
-};
+use ostrakon_store::{Chunk, Course, Does, Ended, Migration, Piece, ReadError, Steer, Step, Stretch, StretchBounds};
 use ostrakon_wire::bounds::{
     MIGRATION_QUEUE_US_AIM, MIGRATION_RESTS, MIGRATION_RESTS_MAX, MIGRATION_STEP_OBJECTS_MAX, MIGRATION_STEP_US_AIM,
     STRETCH_BYTES_MAX, STRETCH_OBJECTS_MAX, STRETCH_PIECE_OBJECTS, STRETCH_TABLE_BYTES_MIN, STRETCH_TABLE_ROWS_MIN,
@@ -40,12 +38,20 @@ impl Shared {
 
     /// Makes a step of each migration that runs; answers how long to rest then.
     pub(crate) async fn work_once(&self) -> Duration {
-        if self.is_halted() || self.owner.has_failed() {
+        if self.owner.has_failed() {
             return IDLE;
         }
         let running = Arc::clone(&self.owner.views().latest());
         let mut rest = None;
-        for migration in running.migrations().values().filter(|migration| !migration.paused) {
+        for migration in running.migrations().values() {
+            if self.is_halted() || migration.paused {
+                // It may stand for long: what is left to look at keeps what others overwrite.
+                let last = self.under_way.lock().get_mut(&migration.number).and_then(|it| it.unheld.take());
+                if let Err(reason) = self.hold(last) {
+                    self.stop(migration.number, &reason).await;
+                }
+                continue;
+            }
             let took = match &migration.course {
                 Course::Split { moving, .. } | Course::Merge(moving) => self.advance(migration, moving).await,
                 // What came under another key stays there.
@@ -92,13 +98,15 @@ impl Shared {
     async fn advance(&self, migration: &Migration, moving: &Moving) -> Result<Duration, NotMoved> {
         let (number, back) = (migration.number, migration.back);
         let end = if back { (moving.start, 0) } else { behind(moving.last) };
-        if moving.cursor == end {
-            return self.end(migration).await.map(|()| Duration::ZERO);
-        }
         let under_way = self.under_way.lock().remove(&number);
         let mut under_way = under_way.unwrap_or_else(|| UnderWay::new(self.step_objects));
+        if moving.cursor == end {
+            self.hold(under_way.unheld)?;
+            return self.end(migration).await.map(|()| Duration::ZERO);
+        }
         let copied = under_way.stretch.take_if(|stretch| stretch.fits(migration));
         let Some(mut stretch) = copied else {
+            self.hold(under_way.unheld.take())?;
             let stretch = self.copy(number, (moving, back), under_way.bounds(self.step_objects)).await?;
             under_way.stretch = Some(stretch);
             self.under_way.lock().insert(number, under_way);
@@ -106,10 +114,12 @@ impl Shared {
             return Ok(Duration::ZERO);
         };
         let pieces = stretch.next(self.step_objects.unwrap_or(under_way.step_objects));
-        let waited = stretch.waited();
-        let gone = self.go_past(migration, pieces, waited).await;
+        let (waited, unheld) = (stretch.waited(), under_way.unheld.take());
+        // The next step is on its way while the one before is looked at.
+        let (gone, held) = tokio::join!(biased; self.go_past(migration, pieces, waited), async { self.hold(unheld) });
         match &gone {
-            Ok((chunk, took)) => {
+            Ok((step, chunk, took)) => {
+                under_way.unheld = Some((Arc::clone(step), *chunk));
                 under_way.step_took(*took);
                 stretch.pass(chunk.cursor);
                 if stretch.is_passed() && self.step_objects.is_none() {
@@ -124,13 +134,8 @@ impl Shared {
             Err(_) => under_way.stretch = Some(stretch),
         }
         self.under_way.lock().insert(number, under_way);
-        let (chunk, took) = gone?;
-        // It may have been called off since, and then it goes back from where it is.
-        let goes = self.owner.views().latest().migrations().get(&number).is_some_and(|it| it.back == back);
-        if chunk.cursor == end && goes {
-            self.end(migration).await?;
-        }
-        Ok(took.max(waited))
+        held?;
+        gone.map(|(_, _, took)| took.max(waited))
     }
 
     /// Copies the next stretch. Whatever changes of it from then on is kept in mind before the first row is read.
@@ -152,21 +157,35 @@ impl Shared {
         })
     }
 
-    /// Goes past what has been copied, and holds what the one has against what the other has.
+    /// Goes past what has been copied.
     async fn go_past(
         &self,
         migration: &Migration,
         pieces: Vec<Piece>,
         waited: Duration,
-    ) -> Result<(Chunk, Duration), NotMoved> {
+    ) -> Result<(Arc<Step>, Chunk, Duration), NotMoved> {
         let asked = self.owner.clock().instant();
         let does = Does::Advance { number: migration.number, back: migration.back, pieces, waited };
-        let step = self.step(does).await?;
-        let stepped = stepped(&step);
-        self.met(self.owner.clock().instant().duration_since(asked).saturating_sub(stepped.took));
-        let (took, chunk) = (stepped.took, stepped.chunk.expect("what goes past something tells what"));
-        hold(&stepped.view, chunk)?;
-        Ok((chunk, took))
+        let (step, taken) = self.step_taken(does).await?;
+        self.met(taken.saturating_duration_since(asked));
+        let (chunk, took) = (stepped(&step).chunk, stepped(&step).took);
+        Ok((step, chunk.expect("what goes past something tells what"), took))
+    }
+
+    /// Holds what the one has of a chunk against what the other has, as the step left it.
+    fn hold(&self, passed: Option<(Arc<Step>, Chunk)>) -> Result<(), NotMoved> {
+        let Some((step, chunk)) = passed else { return Ok(()) };
+        let standing = self.owner.standing(&stepped(&step).view, chunk);
+        let (given, taken) = standing.map_err(|error| NotMoved::Refused(error.to_string()))?;
+        if given == taken {
+            return Ok(());
+        }
+        let Chunk { from, to, .. } = chunk;
+        let words = format!(
+            "{} rows stand in shard {from} with checksum {:016x}, and {} in shard {to} with {:016x}",
+            given.rows, given.checksum, taken.rows, taken.checksum
+        );
+        Err(NotMoved::Refused(words))
     }
 
     pub(super) async fn end(&self, migration: &Migration) -> Result<(), NotMoved> {
@@ -193,12 +212,14 @@ pub(super) struct UnderWay {
     stretch_objects: usize,
     /// Objects of the next step.
     step_objects: usize,
+    /// What the last step went past, and nobody has looked at since.
+    unheld: Option<(Arc<Step>, Chunk)>,
 }
 
 impl UnderWay {
     fn new(step_objects: Option<usize>) -> Self {
         let stretch_objects = step_objects.map_or(STRETCH_OBJECTS_MAX, |objects| objects * STEPS_OF_STRETCH);
-        Self { stretch: None, stretch_objects, step_objects: FIRST_STEP_OBJECTS }
+        Self { stretch: None, stretch_objects, step_objects: FIRST_STEP_OBJECTS, unheld: None }
     }
 
     fn bounds(&self, step_objects: Option<usize>) -> StretchBounds {
@@ -219,22 +240,4 @@ impl UnderWay {
         };
         self.step_objects = next.clamp(STRETCH_PIECE_OBJECTS, MIGRATION_STEP_OBJECTS_MAX);
     }
-}
-
-/// What stands with the one is what stands with the other: as many rows, with the same sum of digests.
-fn hold(view: &ReadView, chunk: Chunk) -> Result<(), NotMoved> {
-    let stands = |shard| view.standing(shard, chunk.first, chunk.end);
-    let (given, taken) = match (stands(chunk.from), stands(chunk.to)) {
-        (Ok(given), Ok(taken)) => (given, taken),
-        (Err(error), _) | (_, Err(error)) => return Err(NotMoved::Refused(error.to_string())),
-    };
-    if given == taken {
-        return Ok(());
-    }
-    let Chunk { from, to, .. } = chunk;
-    let words = format!(
-        "{} rows stand in shard {from} with checksum {:016x}, and {} in shard {to} with {:016x}",
-        given.rows, given.checksum, taken.rows, taken.checksum
-    );
-    Err(NotMoved::Refused(words))
 }

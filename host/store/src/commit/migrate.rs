@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ostrakon_core::{Moving, ShardMap, Spot, behind};
 use ostrakon_wire::bounds::{
-    MIGRATION_CHANGED_MAX, MIGRATION_STEP_BYTES_MAX, MIGRATION_STEP_ROWS_MAX, MIGRATIONS_KEPT,
+    MIGRATION_CHANGED_MAX, MIGRATION_STEP_BYTES_MAX, MIGRATION_STEP_ROWS_MAX, MIGRATION_STEP_US_AIM, MIGRATIONS_KEPT,
 };
 
 use super::{Sink, Thread, durability};
@@ -17,6 +17,9 @@ use crate::planted::{self, Fault};
 use crate::record::meta;
 use crate::record::migration::{Course, ENDED_PREFIX, Ended, Migration, RUNNING_PREFIX, key_of, words};
 use crate::stretch::{Piece, behind_object, mend};
+
+/// A step mends no more after that.
+const MIGRATION_STEP_AIM: Duration = Duration::from_micros(MIGRATION_STEP_US_AIM);
 
 /// What changes of the objects that a migration moves, from where it was copied on.
 pub(super) struct Followed {
@@ -163,6 +166,7 @@ impl<S: Sink> Thread<S> {
         if let Some(shard) = [giver, taker].into_iter().find(held) {
             return Err(NotStepped::Held(shard));
         }
+        let started = self.store.clock.instant();
         // Newer than the view: what was put beside the journal is in it.
         let snapshot = self.store.disk.snapshot();
         let mut batch = self.store.disk.batch(2 * pieces.len() + 4, durability());
@@ -180,7 +184,11 @@ impl<S: Sink> Thread<S> {
             spots.dedup();
             for spot in spots {
                 // Many more objects may stand there by now than there were.
-                if batch.len() >= MIGRATION_STEP_ROWS_MAX || bytes >= MIGRATION_STEP_BYTES_MAX {
+                let long = self.store.clock.instant().duration_since(started) >= MIGRATION_STEP_AIM;
+                if batch.len() >= MIGRATION_STEP_ROWS_MAX
+                    || bytes >= MIGRATION_STEP_BYTES_MAX
+                    || long && cursor != moving.cursor
+                {
                     break 'pieces;
                 }
                 let mended = mend(&snapshot, (&from, &to), spot);
