@@ -315,6 +315,9 @@ impl<S: Sink> Thread<S> {
 
     /// Writes a group as one batch, and publishes the view behind it. Answers the revision of its first change.
     fn commit<T>(&mut self, group: &[Queued<T>]) -> Result<Revision, CommitError> {
+        if self.flusher.as_ref().is_some_and(Flusher::has_failed) {
+            self.give_up();
+        }
         if self.stats.failed.load(Ordering::Relaxed) {
             return Err(CommitError::Failed);
         }
@@ -392,6 +395,10 @@ impl<S: Sink> Thread<S> {
     /// Nothing is written from now on, by flushes neither: what a failed write left behind stays the end of its journal.
     fn fail(&self, error: &fjall::Error) {
         tracing::error!(%error, "a persist failed: the host takes no more writes");
+        self.give_up();
+    }
+
+    fn give_up(&self) {
         self.stats.failed.store(true, Ordering::Relaxed);
         if let Some(flusher) = &self.flusher {
             flusher.give_up();

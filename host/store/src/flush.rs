@@ -3,7 +3,7 @@
 //! The engine counts memory a keyspace at a time, and keeps a journal as long as any keyspace, however idle, has unflushed
 //! rows in it. So a thread of ours looks at the whole: it flushes a shard that has grown, the largest ones when the sum
 //! has grown, and when journals add up those whose rows have waited longest, which pin the oldest. A shard whose flushes
-//! cannot keep up is held back, alone, until they have.
+//! or merges (`compact`) cannot keep up is held back, alone, until they have.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::{JOURNALS_MAX, MEMTABLE_BYTES_MAX, SHARD_MEMTABLE_BYTES_MAX};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
+use crate::compact::{Compactor, RUNS_HURRIED};
 use crate::disk::Table;
 use crate::error::ReadError;
 use crate::keyspaces::Keyspaces;
@@ -139,6 +140,7 @@ impl Held {
 struct Shared {
     database: Database,
     keyspaces: ArcSwap<Keyspaces>,
+    compactor: Compactor,
     held: Held,
     held_count: AtomicUsize,
     stop: AtomicBool,
@@ -147,6 +149,7 @@ struct Shared {
 impl Flusher {
     pub(crate) fn start(database: Database, keyspaces: Arc<Keyspaces>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
+            compactor: Compactor::start(database.clone(), Arc::clone(&keyspaces))?,
             database,
             keyspaces: ArcSwap::new(keyspaces),
             held: Held::default(),
@@ -179,12 +182,19 @@ impl Flusher {
 
     /// These are the keyspaces from now on.
     pub(crate) fn look_at(&self, keyspaces: Arc<Keyspaces>) {
+        self.shared.compactor.look_at(Arc::clone(&keyspaces));
         self.shared.keyspaces.store(keyspaces);
     }
 
-    /// Flushes nothing any more.
+    /// Flushes and merges nothing any more.
     pub(crate) fn give_up(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.compactor.give_up();
+    }
+
+    /// Whether tables could not be merged, after which nothing may be written any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.shared.compactor.has_failed()
     }
 
     /// Which are held back, for others.
@@ -289,20 +299,25 @@ impl Shared {
     }
 
     fn hold_back(&self) {
-        let pressed = |table: &Table| {
+        let mut runs_most = 0;
+        let mut pressed = |table: &Table| {
             let tree = &table.keyspace().tree;
-            tree.l0_run_count() >= RUNS_MAX
+            let runs = tree.l0_run_count();
+            runs_most = runs_most.max(runs);
+            runs >= RUNS_MAX
                 || tree.sealed_memtable_count() >= SEALED_MAX
                     && tree.active_memtable().size() > 2 * SHARD_MEMTABLE_BYTES_MAX
         };
         let keyspaces = self.keyspaces.load();
         let Keyspaces { meta, log, locator, .. } = &**keyspaces;
-        self.held.all.store([meta, log, locator].into_iter().any(pressed), Ordering::Relaxed);
+        let all = [meta, log, locator].into_iter().filter(|table| pressed(table)).count() > 0;
+        self.held.all.store(all, Ordering::Relaxed);
         let shards = keyspaces.shards.iter();
         let held: HashSet<_> = shards.filter(|(_, table)| pressed(table)).map(|(shard, _)| *shard).collect();
         if held.len() != self.held_count.load(Ordering::Relaxed) || !held.is_empty() {
             self.held_count.store(held.len(), Ordering::Relaxed);
             *self.held.shards.write() = held;
         }
+        self.compactor.hurry(runs_most >= RUNS_HURRIED);
     }
 }

@@ -8,6 +8,7 @@ use fjall::{Database, KeyspaceCreateOptions};
 use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::SHARD_MEMTABLE_BYTES_MAX;
 
+use crate::compact;
 use crate::disk::Table;
 use crate::error::ReadError;
 use crate::survey::Roster;
@@ -51,8 +52,10 @@ pub(crate) fn is_shard_name(name: &str) -> bool {
 }
 
 pub(crate) fn options() -> KeyspaceCreateOptions {
-    // Flushing is the host's own business (see `flush`): the engine's trigger, which stops commits, stays out of reach.
-    KeyspaceCreateOptions::default().max_memtable_size(SHARD_MEMTABLE_BYTES_MAX * 16)
+    // Flushing and merging are the host's own business (see `flush` and `compact`): the engine's triggers stay out of reach.
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(SHARD_MEMTABLE_BYTES_MAX * 16)
+        .compaction_strategy(Arc::new(compact::left_to_us()))
 }
 
 impl Keyspaces {

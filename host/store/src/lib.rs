@@ -7,6 +7,7 @@ mod acknowledged;
 mod check;
 mod clock;
 mod commit;
+mod compact;
 mod disk;
 mod error;
 mod files;

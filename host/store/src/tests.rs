@@ -1,5 +1,6 @@
 //! The store on real fjall, in temporary folders.
 
+mod compaction;
 mod damage;
 mod mutants;
 mod stretches;

@@ -97,7 +97,8 @@ pub(super) fn write_format(path: &Path) -> std::io::Result<()> {
 pub(crate) fn open_database(path: &Path) -> Result<Database, OpenError> {
     Database::builder(path.join(DATABASE_FOLDER))
         .cache_size(BLOCK_CACHE_BYTES)
-        .worker_threads(2)
+        // It flushes; one more would, while tables are merged, ask for work without a rest.
+        .worker_threads(1)
         // It would compress every log record on the committing thread.
         .journal_compression(CompressionType::None)
         .open()

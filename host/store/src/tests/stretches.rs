@@ -10,14 +10,14 @@ use ostrakon_wire::{ShardId, ShardKey};
 use super::*;
 use crate::{Chunk, Course, Does, Ended, Migration, NotStepped, Steer, Step, StretchBounds, Upkeep, check};
 
-struct Bench {
-    committer: Committer<Told>,
-    views: crate::Views,
-    outcomes: Receiver<(u64, Result<Durable, CommitError>)>,
+pub(super) struct Bench {
+    pub(super) committer: Committer<Told>,
+    pub(super) views: crate::Views,
+    pub(super) outcomes: Receiver<(u64, Result<Durable, CommitError>)>,
 }
 
 impl Bench {
-    fn open(config: &StoreConfig) -> Self {
+    pub(super) fn open(config: &StoreConfig) -> Self {
         let (store, _) = Store::open(config.clone()).unwrap();
         let views = store.views();
         let (done, outcomes) = channel();
@@ -26,7 +26,7 @@ impl Bench {
         Self { committer, views, outcomes }
     }
 
-    fn submit(&self, unit: Unit) {
+    pub(super) fn submit(&self, unit: Unit) {
         assert!(self.committer.submit(unit, 0).is_ok());
         self.outcomes.recv_timeout(Duration::from_secs(20)).unwrap().1.unwrap();
     }
@@ -63,7 +63,7 @@ const KEYS: u64 = 40;
 const LAST: u64 = u64::MAX;
 const HALF: u64 = 1 << 63;
 
-fn change(number: u64, version: u64, payload: Option<&str>) -> Unit {
+pub(super) fn change(number: u64, version: u64, payload: Option<&str>) -> Unit {
     let place =
         Place { shard_key: ShardKey::new(HALF + number), number: crate::ObjectNumber::new(number + 1).unwrap() };
     Unit::Change(Change {
