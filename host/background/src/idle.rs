@@ -88,6 +88,8 @@ pub fn idly_to<T: Send, M: Send, R>(
             of_thread.end();
             done
         })?;
+        // Whatever becomes of who takes: it is waited for.
+        let _hurries = Hurries(&pace);
         let until = Instant::now() + patience;
         let next = || match handed.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Err(RecvTimeoutError::Timeout) => {
@@ -102,6 +104,15 @@ pub fn idly_to<T: Send, M: Send, R>(
         let done = working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok((done, taken))
     })
+}
+
+/// Has a thread hurry when this is dropped.
+struct Hurries<'a>(&'a Pace);
+
+impl Drop for Hurries<'_> {
+    fn drop(&mut self) {
+        self.0.hurry(true);
+    }
 }
 
 /// Answers whether it is so now.

@@ -303,7 +303,7 @@ impl Shared {
         self.step_taken(does).await.map(|(step, _)| step)
     }
 
-    /// The same; answers also when it was taken out of the queue.
+    /// The same; answers also when the writing of its group was begun: behind the step.
     async fn step_taken(&self, does: Does) -> Result<(Arc<Step>, Instant), NotMoved> {
         let step = Step::new(does);
         let pending = self.owner.upkeep(Upkeep::Migrate(Arc::clone(&step))).map_err(NotMoved::Failed)?;

@@ -260,6 +260,10 @@ impl<S: Sink> Thread<S> {
 
     /// Commits one group of what waits.
     fn round(&mut self, backlog: &mut VecDeque<Queued<S::Token>>, group: &mut Vec<Queued<S::Token>>) {
+        // Before anything is picked: where all that waits is held back, it would wait for ever.
+        if self.flusher.as_ref().is_some_and(Flusher::has_failed) {
+            self.give_up();
+        }
         let (going, alone) = self.held.as_ref().map(Held::begin_round).unzip();
         let alone = alone.flatten();
         self.pick(backlog, group, alone);
@@ -315,9 +319,6 @@ impl<S: Sink> Thread<S> {
 
     /// Writes a group as one batch, and publishes the view behind it. Answers the revision of its first change.
     fn commit<T>(&mut self, group: &[Queued<T>]) -> Result<Revision, CommitError> {
-        if self.flusher.as_ref().is_some_and(Flusher::has_failed) {
-            self.give_up();
-        }
         if self.stats.failed.load(Ordering::Relaxed) {
             return Err(CommitError::Failed);
         }

@@ -1,20 +1,20 @@
-//! Keeps the tables of each keyspace few: merges them, a merge at a time, when nobody else wants to run.
+//! Keeps the tables of each keyspace few: merges them, a merge at a time.
 //!
 //! The engine's own threads would merge as soon as a memtable is flushed: all shards of an even load at about the same time,
 //! for seconds, and while one of them merges the other, which is kept for flushes, does nothing but ask for work. On a machine
 //! with few cores that takes the processor from commits just when these are many. So its trigger stays out of reach, as that
-//! of its flushes does, and a thread of ours asks for every merge. It is idle until a keyspace has come half of the way to
-//! where `flush` holds it back.
+//! of its flushes does, and a nice thread of ours asks for every merge. (Not an idle one: at the end of a merge it holds a lock
+//! that all who read or write the keyspace want.)
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use fjall::compaction::Leveled;
 use fjall::{AbstractTree, Database, Keyspace};
-use ostrakon_background::Pace;
 
 use crate::disk::Table;
 use crate::keyspaces::Keyspaces;
@@ -23,12 +23,15 @@ use crate::keyspaces::Keyspaces;
 const POLL: Duration = Duration::from_millis(100);
 /// Tables in the first level that are merged into the next.
 const TABLES_MERGED: u8 = 4;
-/// Runs in the first level of any keyspace from which on the thread no longer waits until nobody else wants to run.
-pub(crate) const RUNS_HURRIED: usize = 10;
 /// Levels of the engine's trees.
 const LEVELS: usize = 7;
+/// How long a stop waits for the merge that is under way.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// How often it looks.
+const STOP_POLL: Duration = Duration::from_millis(5);
 
-/// The handle of the merging thread; dropping it stops the thread, once a merge that is under way is done.
+/// The handle of the merging thread; dropping it stops the thread once the merge that is under way is done, or leaves it to the
+/// end of the process: the next start finds the tables as they were.
 pub(crate) struct Compactor {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -37,7 +40,6 @@ pub(crate) struct Compactor {
 struct Shared {
     database: Database,
     keyspaces: ArcSwap<Keyspaces>,
-    pace: Pace,
     stop: AtomicBool,
     failed: AtomicBool,
 }
@@ -52,23 +54,22 @@ impl Compactor {
         let shared = Arc::new(Shared {
             database,
             keyspaces: ArcSwap::new(keyspaces),
-            pace: Pace::default(),
             stop: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         });
         let of_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("compact".into()).spawn(move || of_thread.run())?;
+        let thread = std::thread::Builder::new().name("compact".into()).spawn(move || {
+            // What panics has said so, and is no better than a failure.
+            if std::panic::catch_unwind(AssertUnwindSafe(|| of_thread.run())).is_err() {
+                of_thread.failed.store(true, Ordering::Relaxed);
+            }
+        })?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
     /// These are the keyspaces from now on.
     pub(crate) fn look_at(&self, keyspaces: Arc<Keyspaces>) {
         self.shared.keyspaces.store(keyspaces);
-    }
-
-    /// Whether to merge while others want to run.
-    pub(crate) fn hurry(&self, hurried: bool) {
-        self.shared.pace.hurry(hurried);
     }
 
     /// Whether a merge has failed. There will be no other.
@@ -85,17 +86,23 @@ impl Compactor {
 impl Drop for Compactor {
     fn drop(&mut self) {
         self.give_up();
-        self.hurry(true);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
+        let Some(thread) = self.thread.take() else { return };
+        thread.thread().unpark();
+        let until = Instant::now() + STOP_PATIENCE;
+        while !thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(STOP_POLL);
+        }
+        if thread.is_finished() {
             let _ = thread.join();
+        } else {
+            tracing::warn!("a merge of tables takes too long: it is cut off, and begun again after the next start");
         }
     }
 }
 
 impl Shared {
     fn run(&self) {
-        self.pace.begin();
+        ostrakon_background::give_way();
         while !self.stop.load(Ordering::Relaxed) {
             let fullest = self.fullest();
             let merged = fullest.as_ref().map_or(Ok(false), |keyspace| self.merge(keyspace));
@@ -109,7 +116,6 @@ impl Shared {
                 _ => std::thread::park_timeout(POLL),
             }
         }
-        self.pace.end();
     }
 
     /// The keyspace with the most tables to merge.

@@ -17,7 +17,7 @@ use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::{JOURNALS_MAX, MEMTABLE_BYTES_MAX, SHARD_MEMTABLE_BYTES_MAX};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
-use crate::compact::{Compactor, RUNS_HURRIED};
+use crate::compact::Compactor;
 use crate::disk::Table;
 use crate::error::ReadError;
 use crate::keyspaces::Keyspaces;
@@ -161,8 +161,9 @@ impl Flusher {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Flushes everything, so that the next start has no journal to replay; gives up after a while.
+    /// Flushes everything, so that the next start has no journal to replay; gives up after a while. Nothing is merged any more.
     pub(crate) fn flush_all(&self) {
+        self.shared.compactor.give_up();
         let deadline = Instant::now() + FLUSH_ALL_DEADLINE;
         for keyspace in self.shared.keyspaces.load().all().map(Table::keyspace) {
             while self.shared.database.outstanding_flushes() >= FLUSHES_MAX && Instant::now() < deadline {
@@ -299,25 +300,20 @@ impl Shared {
     }
 
     fn hold_back(&self) {
-        let mut runs_most = 0;
-        let mut pressed = |table: &Table| {
+        let pressed = |table: &Table| {
             let tree = &table.keyspace().tree;
-            let runs = tree.l0_run_count();
-            runs_most = runs_most.max(runs);
-            runs >= RUNS_MAX
+            tree.l0_run_count() >= RUNS_MAX
                 || tree.sealed_memtable_count() >= SEALED_MAX
                     && tree.active_memtable().size() > 2 * SHARD_MEMTABLE_BYTES_MAX
         };
         let keyspaces = self.keyspaces.load();
         let Keyspaces { meta, log, locator, .. } = &**keyspaces;
-        let all = [meta, log, locator].into_iter().filter(|table| pressed(table)).count() > 0;
-        self.held.all.store(all, Ordering::Relaxed);
+        self.held.all.store([meta, log, locator].into_iter().any(pressed), Ordering::Relaxed);
         let shards = keyspaces.shards.iter();
         let held: HashSet<_> = shards.filter(|(_, table)| pressed(table)).map(|(shard, _)| *shard).collect();
         if held.len() != self.held_count.load(Ordering::Relaxed) || !held.is_empty() {
             self.held_count.store(held.len(), Ordering::Relaxed);
             *self.held.shards.write() = held;
         }
-        self.compactor.hurry(runs_most >= RUNS_HURRIED);
     }
 }

@@ -31,7 +31,7 @@ impl Shared {
             let work = || runtime.block_on(self.work_once());
             let rest = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(AGAIN);
             if !self.rest(rest) {
-                return;
+                return self.hold_all();
             }
         }
     }
@@ -166,10 +166,20 @@ impl Shared {
     ) -> Result<(Arc<Step>, Chunk, Duration), NotMoved> {
         let asked = self.owner.clock().instant();
         let does = Does::Advance { number: migration.number, back: migration.back, pieces, waited };
-        let (step, taken) = self.step_taken(does).await?;
-        self.met(taken.saturating_duration_since(asked));
+        let (step, begun) = self.step_taken(does).await?;
         let (chunk, took) = (stepped(&step).chunk, stepped(&step).took);
+        self.met(begun.saturating_duration_since(asked).saturating_sub(took));
         Ok((step, chunk.expect("what goes past something tells what"), took))
+    }
+
+    /// The same for what is left of all of them, when the host stops.
+    fn hold_all(&self) {
+        for (number, under_way) in self.under_way.lock().iter_mut() {
+            if let Err(reason) = self.hold(under_way.unheld.take()) {
+                let words = reason.words().unwrap_or_default();
+                tracing::error!(number, words, "the last step of a migration went wrong");
+            }
+        }
     }
 
     /// Holds what the one has of a chunk against what the other has, as the step left it.
