@@ -26,7 +26,7 @@ const HANDED_MAX: usize = 8;
 /// A thread that is idle until somebody else wants it to hurry; then it is nice. Where the platform does not let it come back
 /// from being idle, it is always nice.
 #[derive(Debug, Default)]
-pub struct Pace(Mutex<Paced>);
+struct Pace(Mutex<Paced>);
 
 #[derive(Debug, Default)]
 struct Paced {
@@ -36,7 +36,7 @@ struct Paced {
 
 impl Pace {
     /// From now on this is the calling thread's.
-    pub fn begin(&self) {
+    fn begin(&self) {
         crate::give_way();
         if comes_back() {
             let mut paced = self.0.lock();
@@ -46,12 +46,12 @@ impl Pace {
     }
 
     /// The calling thread ends, or is no longer this one's.
-    pub fn end(&self) {
+    fn end(&self) {
         self.0.lock().thread = None;
     }
 
     /// Whether the thread hurries from now on.
-    pub fn hurry(&self, hurried: bool) {
+    fn hurry(&self, hurried: bool) {
         let mut paced = self.0.lock();
         if paced.hurried != hurried
             && let Some(thread) = paced.thread
@@ -88,8 +88,6 @@ pub fn idly_to<T: Send, M: Send, R>(
             of_thread.end();
             done
         })?;
-        // Whatever becomes of who takes: it is waited for.
-        let _hurries = Hurries(&pace);
         let until = Instant::now() + patience;
         let next = || match handed.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Err(RecvTimeoutError::Timeout) => {
@@ -98,9 +96,12 @@ pub fn idly_to<T: Send, M: Send, R>(
             }
             made => made.ok(),
         };
-        let taken = take(&mut std::iter::from_fn(next));
+        let taken = {
+            // Whatever becomes of who takes, the other is waited for.
+            let _hurries = Hurries(&pace);
+            take(&mut std::iter::from_fn(next))
+        };
         drop(handed);
-        pace.hurry(true);
         let done = working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok((done, taken))
     })

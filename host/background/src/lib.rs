@@ -7,5 +7,5 @@
 mod idle;
 mod nice;
 
-pub use idle::{Pace, give_way_to_all, idly, idly_to};
+pub use idle::{give_way_to_all, idly, idly_to};
 pub use nice::{give_way, threads_give_way};

@@ -110,7 +110,7 @@ impl Stretch {
         }
     }
 
-    /// These objects were missing and have not been copied.
+    /// These objects are not alike, and have not been copied.
     fn leave_out(&mut self, spots: &[Spot]) {
         for piece in &mut self.pieces {
             piece.differs.extend(spots.iter().filter(|spot| piece.first <= **spot && **spot < piece.end));
@@ -124,8 +124,8 @@ impl Stretch {
 }
 
 /// Copies the next stretch from who gives to who takes, as the view shows them, shorter where it is not to go on. What `alone`
-/// answers is held while the taker gets its new tables: nobody else writes to it meanwhile. All but that is done on a thread
-/// that gives way.
+/// answers is held while the taker gets its new tables: nobody else writes to it meanwhile. Reading and comparing are done on a
+/// thread that gives way, writing and putting in on the calling one.
 pub(crate) fn copy<A>(
     disk: &Disk,
     view: &ReadView,
