@@ -146,7 +146,7 @@ impl From<NotStepped> for NotMoved {
     fn from(reason: NotStepped) -> Self {
         match reason {
             NotStepped::NoMigration(_) => Self::Unknown(reason.to_string()),
-            NotStepped::Held(_) => Self::Busy(reason.to_string()),
+            NotStepped::Held(_) | NotStepped::Paused(_) => Self::Busy(reason.to_string()),
             // It was called off meanwhile, or has to be copied again: it is looked at again.
             NotStepped::NotThere(_) | NotStepped::Lost(_) => Self::Stale(reason.to_string()),
             NotStepped::Map(_) | NotStepped::NoShard(_) | NotStepped::Read(_) => Self::Refused(reason.to_string()),

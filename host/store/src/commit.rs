@@ -333,6 +333,7 @@ impl<S: Sink> Thread<S> {
             changes: 0,
             forgotten: self.store.forgotten,
             retention: None,
+            followed: (!self.followed.is_empty()).then(Vec::new),
         };
         let mut fenced = Vec::new();
         for (at, Queued { unit, .. }) in group.iter().enumerate() {
@@ -341,9 +342,8 @@ impl<S: Sink> Thread<S> {
             }
         }
         self.fenced = fenced;
-        if !self.followed.is_empty() {
-            let spots = group.iter().flat_map(|queued| queued.unit.spots());
-            spots.for_each(|spot| self.followed.values_mut().for_each(|followed| followed.note(spot)));
+        for (spot, row) in writing.followed.take().into_iter().flatten() {
+            self.followed.values_mut().for_each(|followed| followed.note(spot, &row));
         }
         let Writing { mut batch, record, revision, numbered, changes, forgotten, retention, .. } = writing;
         if changes > 0 {

@@ -271,6 +271,14 @@ impl Batch {
         }
     }
 
+    /// Writes a row, or that there is to be none.
+    pub(crate) fn put(&mut self, table: &Table, (key, value): Mended) {
+        match value {
+            Some(value) => self.insert(table, key, value),
+            None => self.remove(table, key),
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Fjall(batch) => batch.len(),

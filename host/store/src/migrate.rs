@@ -108,6 +108,9 @@ pub enum NotStepped {
     /// A shard of it is not served.
     #[error("shard {0} is not served")]
     NoShard(ShardId),
+    /// Somebody has paused it: once it is resumed.
+    #[error("migration {0} is paused")]
+    Paused(u64),
     /// A shard of it cannot keep up with what is written: some other time.
     #[error("shard {0} is held back until its flushes have kept up")]
     Held(ShardId),

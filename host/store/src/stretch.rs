@@ -174,10 +174,7 @@ fn write<'a>(
         let Some(some) = rows.next() else {
             return first.iter().map(|(key, _)| spot_of(key)).collect::<Result<_, _>>().map(Written::Little);
         };
-        bytes += some
-            .iter()
-            .map(|(key, value)| (key.len() + value.as_ref().map_or(0, |value| value.len())) as u64)
-            .sum::<u64>();
+        bytes += some.iter().map(|row| bytes_of(row) as u64).sum::<u64>();
         first.extend(some);
     }
     disk.write_beside(table, first.into_iter().chain(rows.flatten())).map(Written::Beside)
@@ -259,10 +256,7 @@ impl Copying {
             self.count(spot, &rows);
             if !same && !self.back {
                 let lost = usize::from(planted::is(Fault::MigrationLosesRow));
-                let (missing, wrong) = unlike(rows, stood);
-                let missing = missing.into_iter().map(|(key, value)| (key, Some(value)));
-                let all: BTreeMap<_, _> = missing.chain(wrong.into_iter().map(|key| (key, None))).collect();
-                return Ok(Some(all.into_iter().skip(lost).collect()));
+                return Ok(Some(unlike(rows, stood).into_iter().skip(lost).collect()));
             }
         }
         Ok(None)
@@ -333,23 +327,27 @@ fn pairs(snapshot: &Snapshot, table: &Table, first: Spot, end: Spot) -> Pairs {
     snapshot.range(table, (Bound::Included(lower(first)), Bound::Excluded(lower(end))))
 }
 
-/// What the taker has to write so that an object stands there as it stands with who gives: the rows that it has not, and the
-/// keys of those that it has and should not.
-pub(crate) fn mend(
-    snapshot: &Snapshot,
-    (from, to): (&Table, &Table),
-    spot: Spot,
-) -> Result<(Vec<Pair>, Vec<Slice>), ReadError> {
+/// What the taker has to write so that an object stands there as it stands with who gives.
+pub(crate) fn mend(snapshot: &Snapshot, (from, to): (&Table, &Table), spot: Spot) -> Result<Vec<Mended>, ReadError> {
     let all = |table| pairs(snapshot, table, spot, behind_object(spot)).collect::<fjall::Result<Vec<_>>>();
     Ok(unlike(all(from)?, all(to)?))
 }
 
-/// Of the rows of an object: those that do not stand there, and the keys of those that stand there and should not. What stands
-/// under a key is never another.
-fn unlike(rows: Vec<Pair>, stood: Vec<Pair>) -> (Vec<Pair>, Vec<Slice>) {
-    let mut missing: BTreeMap<_, _> = rows.into_iter().collect();
-    let wrong = stood.into_iter().filter_map(|(key, _)| missing.remove(&key).is_none().then_some(key)).collect();
-    (missing.into_iter().collect(), wrong)
+/// Of the rows of an object, in order of key: those that do not stand there, and that none is to be where one stands that should
+/// not. What stands under a key is never another.
+fn unlike(rows: Vec<Pair>, stood: Vec<Pair>) -> Vec<Mended> {
+    let mut unlike: BTreeMap<Slice, Option<Slice>> = rows.into_iter().map(|(key, value)| (key, Some(value))).collect();
+    for (key, _) in stood {
+        if unlike.remove(&key).is_none() {
+            unlike.insert(key, None);
+        }
+    }
+    unlike.into_iter().collect()
+}
+
+/// What a row takes.
+pub(crate) fn bytes_of((key, value): &Mended) -> usize {
+    key.len() + value.as_ref().map_or(0, |value| value.len())
 }
 
 /// The lowest key that a row may have which stands at a spot or behind it.

@@ -179,17 +179,19 @@ pub const MIGRATION_QUEUE_US_AIM: u64 = 4_000;
 /// Objects that a step of a re-key looks at.
 pub const REKEY_STEP_OBJECTS: usize = 64;
 /// Objects that a step of a migration goes past at most.
-pub const MIGRATION_STEP_OBJECTS_MAX: usize = 512;
-/// Rows that differ after which a step ends.
-pub const MIGRATION_STEP_ROWS_MAX: usize = 512;
+pub const MIGRATION_STEP_OBJECTS_MAX: usize = 4_096;
+/// Rows that differ or were written since, after which a step ends.
+pub const MIGRATION_STEP_ROWS_MAX: usize = 1_024;
 /// Bytes of them after which it does. An object that alone has more is still mended whole, all versions at once.
 pub const MIGRATION_STEP_BYTES_MAX: usize = 512 << 10;
 /// Objects that are copied at a time, ahead of the steps.
 pub const STRETCH_OBJECTS_MAX: usize = 1 << 16;
 /// Bytes after which that ends.
 pub const STRETCH_BYTES_MAX: usize = 64 << 20;
-/// Objects of which some may change while they are copied, before it has to be done in shorter stretches.
-pub const MIGRATION_CHANGED_MAX: usize = 1 << 16;
+/// Rows that may be written of objects while they are copied, before it has to be done in shorter stretches,
+pub const MIGRATION_CHANGED_ROWS_MAX: usize = 1 << 16;
+/// and bytes of them.
+pub const MIGRATION_CHANGED_BYTES_MAX: usize = 64 << 20;
 /// Objects between two places where a step may end.
 pub const STRETCH_PIECE_OBJECTS: usize = 16;
 /// Rows that are worth a table of their own; fewer go through the journal,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ostrakon_core::{Moving, behind};
 use ostrakon_store::{Chunk, Course, Does, Ended, Migration, Piece, ReadError, Steer, Step, Stretch, StretchBounds};
 use ostrakon_wire::bounds::{
-    MIGRATION_QUEUE_US_AIM, MIGRATION_RESTS, MIGRATION_RESTS_MAX, MIGRATION_STEP_OBJECTS_MAX, MIGRATION_STEP_US_AIM,
-    STRETCH_BYTES_MAX, STRETCH_OBJECTS_MAX, STRETCH_PIECE_OBJECTS, STRETCH_TABLE_BYTES_MIN, STRETCH_TABLE_ROWS_MIN,
+    MIGRATION_QUEUE_US_AIM, MIGRATION_RESTS, MIGRATION_RESTS_MAX, MIGRATION_STEP_OBJECTS_MAX, STRETCH_BYTES_MAX,
+    STRETCH_OBJECTS_MAX, STRETCH_PIECE_OBJECTS, STRETCH_TABLE_BYTES_MIN, STRETCH_TABLE_ROWS_MIN,
 };
 
 use super::{NotMoved, Shared, stepped};
@@ -17,8 +17,6 @@ use super::{NotMoved, Shared, stepped};
 pub(super) const IDLE: Duration = Duration::from_millis(500);
 /// How long is waited after what could not be done now.
 const AGAIN: Duration = Duration::from_millis(50);
-/// The objects of a first step.
-const FIRST_STEP_OBJECTS: usize = 32;
 /// The fewest objects that are copied at a time.
 const STRETCH_OBJECTS_MIN: usize = 256;
 /// Where steps have a length of their own, what is copied at a time has so many of them.
@@ -113,14 +111,13 @@ impl Shared {
             // That keeps nobody waiting: only the processor is shared with others.
             return Ok(Duration::ZERO);
         };
-        let pieces = stretch.next(self.step_objects.unwrap_or(under_way.step_objects));
+        let pieces = stretch.next(self.step_objects.unwrap_or(MIGRATION_STEP_OBJECTS_MAX));
         let (waited, unheld) = (stretch.waited(), under_way.unheld.take());
         // The next step is on its way while the one before is looked at.
         let (gone, held) = tokio::join!(biased; self.go_past(migration, pieces, waited), async { self.hold(unheld) });
         match &gone {
-            Ok((step, chunk, took)) => {
+            Ok((step, chunk, _)) => {
                 under_way.unheld = Some((Arc::clone(step), *chunk));
-                under_way.step_took(*took);
                 stretch.pass(chunk.cursor);
                 if stretch.is_passed() && self.step_objects.is_none() {
                     under_way.stretch_objects = (under_way.stretch_objects * 2).min(STRETCH_OBJECTS_MAX);
@@ -220,8 +217,6 @@ pub(super) struct UnderWay {
     stretch: Option<Stretch>,
     /// Objects that are copied at a time.
     stretch_objects: usize,
-    /// Objects of the next step.
-    step_objects: usize,
     /// What the last step went past, and nobody has looked at since.
     unheld: Option<(Arc<Step>, Chunk)>,
 }
@@ -229,7 +224,7 @@ pub(super) struct UnderWay {
 impl UnderWay {
     fn new(step_objects: Option<usize>) -> Self {
         let stretch_objects = step_objects.map_or(STRETCH_OBJECTS_MAX, |objects| objects * STEPS_OF_STRETCH);
-        Self { stretch: None, stretch_objects, step_objects: FIRST_STEP_OBJECTS, unheld: None }
+        Self { stretch: None, stretch_objects, unheld: None }
     }
 
     fn bounds(&self, step_objects: Option<usize>) -> StretchBounds {
@@ -240,14 +235,5 @@ impl UnderWay {
             table_rows_min: step_objects.map_or(STRETCH_TABLE_ROWS_MIN, |objects| 2 * objects),
             table_bytes_min: STRETCH_TABLE_BYTES_MIN,
         }
-    }
-
-    fn step_took(&mut self, took: Duration) {
-        let next = match took.as_micros() as u64 {
-            us if us > MIGRATION_STEP_US_AIM => self.step_objects / 2,
-            us if us < MIGRATION_STEP_US_AIM / 2 => self.step_objects * 2,
-            _ => self.step_objects,
-        };
-        self.step_objects = next.clamp(STRETCH_PIECE_OBJECTS, MIGRATION_STEP_OBJECTS_MAX);
     }
 }

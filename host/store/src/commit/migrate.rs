@@ -1,13 +1,14 @@
 //! The steps of migrations, as the committing thread makes them: between two groups, each one batch with its own sync, so that
 //! whatever the next group writes finds rows, map and cursor where they are.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ostrakon_core::{Moving, ShardMap, Spot, behind};
 use ostrakon_wire::bounds::{
-    MIGRATION_CHANGED_MAX, MIGRATION_STEP_BYTES_MAX, MIGRATION_STEP_ROWS_MAX, MIGRATION_STEP_US_AIM, MIGRATIONS_KEPT,
+    MIGRATION_CHANGED_BYTES_MAX, MIGRATION_CHANGED_ROWS_MAX, MIGRATION_STEP_BYTES_MAX, MIGRATION_STEP_ROWS_MAX,
+    MIGRATION_STEP_US_AIM, MIGRATIONS_KEPT,
 };
 
 use super::{Sink, Thread, durability};
@@ -16,7 +17,7 @@ use crate::migrate::{Chunk, Does, NewShard, NotStepped, Steer, Step, Stepped};
 use crate::planted::{self, Fault};
 use crate::record::meta;
 use crate::record::migration::{Course, ENDED_PREFIX, Ended, Migration, RUNNING_PREFIX, key_of, words};
-use crate::stretch::{Piece, behind_object, mend};
+use crate::stretch::{Mended, Piece, behind_object, bytes_of, mend};
 
 /// A step mends no more after that.
 const MIGRATION_STEP_AIM: Duration = Duration::from_micros(MIGRATION_STEP_US_AIM);
@@ -25,31 +26,55 @@ const MIGRATION_STEP_AIM: Duration = Duration::from_micros(MIGRATION_STEP_US_AIM
 pub(super) struct Followed {
     moving: Moving,
     back: bool,
-    changed: BTreeSet<Spot>,
+    /// What was written of their rows, in order, object by object.
+    changed: BTreeMap<Spot, Vec<Mended>>,
+    rows: usize,
+    bytes: usize,
     /// It was more than can be kept in mind.
     lost: bool,
 }
 
 impl Followed {
-    pub(super) fn note(&mut self, spot: Spot) {
+    fn new(moving: Moving, back: bool) -> Self {
+        Self { moving, back, changed: BTreeMap::new(), rows: 0, bytes: 0, lost: false }
+    }
+
+    pub(super) fn note(&mut self, spot: Spot, row: &Mended) {
         let ahead = self.moving.covers(spot.0) && self.moving.has_moved(spot) == self.back;
         if self.lost || !ahead {
             return;
         }
-        self.changed.insert(spot);
-        self.lost = self.changed.len() > MIGRATION_CHANGED_MAX;
-        if self.lost {
-            self.changed = BTreeSet::new();
+        self.changed.entry(spot).or_default().push(row.clone());
+        self.rows += 1;
+        self.bytes += bytes_of(row);
+        if self.rows > MIGRATION_CHANGED_ROWS_MAX || self.bytes > MIGRATION_CHANGED_BYTES_MAX {
+            *self = Self { lost: true, ..Self::new(self.moving, self.back) };
         }
     }
 
     /// What has been gone past need not be kept in mind.
     fn pass(&mut self, cursor: Spot) {
         self.moving.cursor = cursor;
-        let behind = self.changed.split_off(&cursor);
+        let mut passed = self.changed.split_off(&cursor);
         if !self.back {
-            self.changed = behind;
+            std::mem::swap(&mut self.changed, &mut passed);
         }
+        for row in passed.values().flatten() {
+            self.rows -= 1;
+            self.bytes -= bytes_of(row);
+        }
+    }
+
+    /// The objects of a piece that have to be mended, in the order in which the cursor comes to them, with what was written of
+    /// them since, where they were copied.
+    fn to_mend(&self, piece: &Piece) -> Vec<(Spot, Option<&[Mended]>)> {
+        let mut objects = BTreeMap::new();
+        if !planted::is(Fault::MigrationMissesChanges) {
+            let changed = self.changed.range(piece.first..piece.end);
+            objects.extend(changed.map(|(spot, rows)| (*spot, Some(&rows[..]))));
+        }
+        objects.extend(piece.differs.iter().map(|spot| (*spot, None)));
+        if self.back { objects.into_iter().rev().collect() } else { objects.into_iter().collect() }
     }
 }
 
@@ -107,6 +132,12 @@ impl<S: Sink> Thread<S> {
         self.store.migrations.get(&number).cloned().ok_or(NotStepped::NoMigration(number))
     }
 
+    /// The same, if it is to go on.
+    fn going(&self, number: u64) -> Result<Migration, NotStepped> {
+        let migration = self.running(number)?;
+        if migration.paused { Err(NotStepped::Paused(number)) } else { Ok(migration) }
+    }
+
     /// Writes a migration as it stands now, with a map where that is another, and publishes both.
     fn keep(&mut self, migration: Migration, map: ShardMap) -> Result<(), NotStepped> {
         let batch = self.store.disk.batch(4, durability());
@@ -132,7 +163,7 @@ impl<S: Sink> Thread<S> {
             self.fail(&error);
             return Err(NotStepped::Read(error.to_string()));
         }
-        let mut migrations = std::collections::BTreeMap::clone(&self.store.migrations);
+        let mut migrations = BTreeMap::clone(&self.store.migrations);
         match migration.ended {
             Some(_) => drop(migrations.remove(&migration.number)),
             None => drop(migrations.insert(migration.number, migration)),
@@ -146,13 +177,13 @@ impl<S: Sink> Thread<S> {
     fn follow(&mut self, number: u64) -> Result<(), NotStepped> {
         let migration = self.running(number)?;
         let (moving, back) = (*migration.moving().ok_or(NotStepped::NotThere(number))?, migration.back);
-        self.followed.insert(number, Followed { moving, back, changed: BTreeSet::new(), lost: false });
+        self.followed.insert(number, Followed::new(moving, back));
         Ok(())
     }
 
     /// Goes past pieces that have been copied: what has changed since, what the taker has not and the cursor, in one batch.
     fn advance(&mut self, number: u64, back: bool, pieces: &[Piece]) -> Result<Chunk, NotStepped> {
-        let mut migration = self.running(number)?;
+        let mut migration = self.going(number)?;
         let moving = *migration.moving().ok_or(NotStepped::NotThere(number))?;
         let followed = self.followed.get(&number).filter(|it| it.back == back && migration.back == back);
         let followed = followed.ok_or(NotStepped::NotThere(number))?;
@@ -176,13 +207,7 @@ impl<S: Sink> Thread<S> {
             if near != cursor {
                 break;
             }
-            let mut spots: Vec<Spot> = piece.differs.clone();
-            if !planted::is(Fault::MigrationMissesChanges) {
-                spots.extend(followed.changed.range(piece.first..piece.end));
-            }
-            spots.sort_unstable_by(|one, other| if back { other.cmp(one) } else { one.cmp(other) });
-            spots.dedup();
-            for spot in spots {
+            for (spot, written) in followed.to_mend(piece) {
                 // Many more objects may stand there by now than there were.
                 let long = self.store.clock.instant().duration_since(started) >= MIGRATION_STEP_AIM;
                 if batch.len() >= MIGRATION_STEP_ROWS_MAX
@@ -191,11 +216,14 @@ impl<S: Sink> Thread<S> {
                 {
                     break 'pieces;
                 }
-                let mended = mend(&snapshot, (&from, &to), spot);
-                let (missing, wrong) = mended.map_err(|error| NotStepped::Read(error.to_string()))?;
-                bytes += missing.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-                wrong.into_iter().for_each(|key| batch.remove(&to, key));
-                missing.into_iter().for_each(|(key, value)| batch.insert(&to, key, value));
+                let mended = match written {
+                    Some(written) => written.to_vec(),
+                    None => mend(&snapshot, (&from, &to), spot).map_err(|error| NotStepped::Read(error.to_string()))?,
+                };
+                for row in mended {
+                    bytes += bytes_of(&row);
+                    batch.put(&to, row);
+                }
                 cursor = if back { spot } else { behind_object(spot) };
             }
             migration.moved = migration.moved.and(piece.moved);
@@ -259,7 +287,7 @@ impl<S: Sink> Thread<S> {
     /// The range belongs to who took it; or all is back. A shard that has no range left is no longer served; what it still
     /// holds stands elsewhere as well.
     fn end(&mut self, number: u64, ended: Ended) -> Result<(), NotStepped> {
-        let mut migration = self.running(number)?;
+        let mut migration = self.going(number)?;
         let mut without = None;
         let map = match (migration.moving().copied(), ended) {
             (None, _) => ShardMap::clone(&self.store.map),

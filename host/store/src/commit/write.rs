@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use fjall::Slice;
+use ostrakon_core::Spot;
 use ostrakon_wire::{Revision, TimestampMs, Version};
 
 use super::{Sink, Thread};
-use crate::disk::Batch;
+use crate::disk::{Batch, Table};
 use crate::error::ReadError;
 use crate::planted::{self, Fault};
+use crate::record::locator::Place;
 use crate::record::meta::{Forgotten, Retention};
 use crate::record::{locator, log, meta, row};
-use crate::stretch::{Left, Pair, spot_of};
+use crate::stretch::{Left, Mended, Pair, spot_of};
 use crate::unit::{Change, Forget, Rekey, Unit, Upkeep};
 
 /// A group on its way into a batch.
@@ -28,6 +31,19 @@ pub(super) struct Writing {
     pub(super) changes: u64,
     pub(super) forgotten: Forgotten,
     pub(super) retention: Option<Arc<Retention>>,
+    /// What is written of objects' rows, in order, where a migration follows any.
+    pub(super) followed: Option<Vec<(Spot, Mended)>>,
+}
+
+impl Writing {
+    /// A row of an object is to stand in a table, or none is to.
+    fn put(&mut self, table: &Table, place: Place, version: Version, value: Option<Slice>) {
+        let row = (Slice::from(row::key(place, version)), value);
+        if let Some(followed) = &mut self.followed {
+            followed.push((place.spot(), row.clone()));
+        }
+        self.batch.put(table, row);
+    }
 }
 
 impl<S: Sink> Thread<S> {
@@ -61,10 +77,9 @@ impl<S: Sink> Thread<S> {
     }
 
     fn write_change(&self, change: &Change, writing: &mut Writing) {
-        let Writing { batch, value, .. } = writing;
         let keyspace = self.table_of(change.place).expect("a fenced change is not written");
         row::encode(
-            value,
+            &mut writing.value,
             &row::Made {
                 revision: writing.revision,
                 timestamp: change.timestamp,
@@ -76,16 +91,16 @@ impl<S: Sink> Thread<S> {
                 payload: change.payload.as_ref(),
             },
         );
-        batch.insert(keyspace, row::key(change.place, change.version), &value[..]);
+        writing.put(keyspace, change.place, change.version, Some(Slice::from(&writing.value[..])));
         if change.new_object {
             let value = locator::encode(change.place, change.version);
-            batch.insert(&self.store.keyspaces.locator, locator::key(&change.object), value);
+            writing.batch.insert(&self.store.keyspaces.locator, locator::key(&change.object), value);
             writing.numbered = writing.numbered.max(change.place.number.get());
         }
         let kept = u64::from(self.store.retention.of(change.object.data_type()).versions);
         if change.version.get() > kept {
             let oldest = Version::new(change.version.get() - kept);
-            batch.remove(keyspace, row::key(change.place, oldest));
+            writing.put(keyspace, change.place, oldest, None);
         }
     }
 
@@ -93,7 +108,7 @@ impl<S: Sink> Thread<S> {
         let Forget { object, place, version, revision, older } = forget;
         let Some(keyspace) = self.table_of(*place) else { return };
         for version in older.iter().chain([version]) {
-            writing.batch.remove(keyspace, row::key(*place, *version));
+            writing.put(keyspace, *place, *version, None);
         }
         writing.batch.remove(&self.store.keyspaces.locator, locator::key(object));
         writing.forgotten.version = writing.forgotten.version.max(*version);
@@ -105,7 +120,7 @@ impl<S: Sink> Thread<S> {
             Upkeep::Drop(versions) => {
                 for (place, version) in versions {
                     if let Some(keyspace) = self.table_of(*place) {
-                        writing.batch.remove(keyspace, row::key(*place, *version));
+                        writing.put(keyspace, *place, *version, None);
                     }
                 }
             }
@@ -145,17 +160,17 @@ impl<S: Sink> Thread<S> {
         let view = self.store.views.latest();
         let read = |pair: fjall::Result<Pair>| {
             let (key, value) = pair?;
-            Ok((row::parse_key(&key)?.1, key, value))
+            Ok((row::parse_key(&key)?.1, value))
         };
         // All are read before one is written.
         let rows = view.snapshot.prefix(source, row::prefix(*from)).map(read).collect::<Result<Vec<_>, ReadError>>()?;
         let first = view.locate_first(object)?.map(|(_, first)| first).unwrap_or_default();
-        for (version, key, value) in rows {
-            writing.batch.remove(source, key);
+        for (version, value) in rows {
+            writing.put(source, *from, version, None);
             if planted::is(Fault::RekeyLosesHistory) && version != rekey.version {
                 continue;
             }
-            writing.batch.insert(target, row::key(*to, version), value);
+            writing.put(target, *to, version, Some(value));
         }
         if !planted::is(Fault::RekeyKeepsLocator) {
             let value = locator::encode(*to, first);

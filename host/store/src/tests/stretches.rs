@@ -109,6 +109,13 @@ fn what_an_abort_has_left_or_a_crash_before_the_last_sweep_comes_back_or_stays()
         bench.advance(1, bounds, 5, || bench.submit(change(30, 4, Some("two"))));
         bench.submit(change(2, 4, Some("two")));
         bench.advance(1, bounds, 2, || bench.submit(change(22, 4, Some("two"))));
+        bench.step(Does::Steer { number: 1, how: Steer::Pause }).unwrap();
+        for does in [
+            Does::Advance { number: 1, back: false, pieces: Vec::new(), waited: Duration::ZERO },
+            Does::End { number: 1, ended: Ended::Done },
+        ] {
+            assert_eq!(bench.step(does), Err(NotStepped::Paused(1)));
+        }
         bench.step(Does::Steer { number: 1, how: Steer::Back }).unwrap();
         let forward = bench.step(Does::Advance { number: 1, back: false, pieces: Vec::new(), waited: Duration::ZERO });
         assert!(matches!(forward, Err(NotStepped::NotThere(1))), "{forward:?}");
