@@ -1,143 +1,185 @@
 //! Threads that run when nobody else wants to.
 
-use std::sync::OnceLock;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+#[cfg(target_os = "linux")]
 use thread_priority::{ThreadId, thread_native_id};
 
 /// From now on the thread that calls this gives way to all others.
 pub fn give_way_to_all() {
-    set(thread_native_id(), true);
+    Thread::of_caller().set(Haste::Idle);
 }
 
-/// Whether the platform lets a thread come back from being idle.
-fn comes_back() -> bool {
+/// Whether the platform lets a thread of this process come back from being idle or nice.
+pub fn comes_back() -> bool {
     static COMES_BACK: OnceLock<bool> = OnceLock::new();
-    let try_once = || set(thread_native_id(), true) && set(thread_native_id(), false);
+    let try_once = || {
+        let thread = Thread::of_caller();
+        [Haste::Idle, Haste::Nice, Haste::None].into_iter().all(|haste| thread.set(haste))
+    };
     // On a thread that ends then.
     *COMES_BACK.get_or_init(|| std::thread::spawn(try_once).join().unwrap_or(false))
 }
 
-/// What one thread may have made before the other takes it.
-const HANDED_MAX: usize = 8;
+/// How much a thread is in a hurry that has work which nobody waits for yet.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Haste {
+    /// It runs when nobody else wants to.
+    #[default]
+    Idle,
+    /// It runs less than others.
+    Nice,
+    /// It runs as others do.
+    None,
+}
 
-/// A thread that is idle until somebody else wants it to hurry; then it is nice. Where the platform does not let it come back
-/// from being idle, it is always nice.
-#[derive(Debug, Default)]
-struct Pace(Mutex<Paced>);
+/// How threads run that keep to it, one at a time. Where the platform does not let a thread come back from being idle or nice,
+/// they run as they did.
+#[derive(Debug, Default, Clone)]
+pub struct Pace(Arc<Mutex<Paced>>);
 
 #[derive(Debug, Default)]
 struct Paced {
-    thread: Option<ThreadId>,
-    hurried: bool,
+    thread: Option<Thread>,
+    haste: Haste,
 }
 
+/// The calling thread keeps to a pace until this is dropped.
+#[derive(Debug)]
+pub struct Keeping(Pace);
+
 impl Pace {
-    /// From now on this is the calling thread's.
-    fn begin(&self) {
-        crate::give_way();
+    /// Such a pace.
+    pub fn of(haste: Haste) -> Self {
+        Self(Arc::new(Mutex::new(Paced { thread: None, haste })))
+    }
+
+    /// From now on it is this.
+    pub fn set(&self, haste: Haste) {
+        let mut paced = self.0.lock();
+        if paced.haste != haste
+            && let Some(thread) = &paced.thread
+        {
+            thread.set(haste);
+        }
+        paced.haste = haste;
+    }
+
+    /// The calling thread keeps to it; one does at a time.
+    pub fn keep(&self) -> Keeping {
         if comes_back() {
             let mut paced = self.0.lock();
-            paced.thread = Some(thread_native_id());
-            set(thread_native_id(), !paced.hurried);
+            let thread = Thread::of_caller();
+            thread.set(paced.haste);
+            paced.thread = Some(thread);
         }
+        Keeping(self.clone())
     }
 
-    /// The calling thread ends, or is no longer this one's.
-    fn end(&self) {
-        self.0.lock().thread = None;
+    /// Does some work on a thread of that name that keeps to it. The calling thread waits for it, and panics where it does.
+    pub fn run<T: Send>(&self, name: &str, work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
+        self.run_while(name, work, |_| {})
     }
 
-    /// Whether the thread hurries from now on.
-    fn hurry(&self, hurried: bool) {
-        let mut paced = self.0.lock();
-        if paced.hurried != hurried
-            && let Some(thread) = paced.thread
-        {
-            set(thread, !hurried);
+    fn run_while<T: Send>(
+        &self,
+        name: &str,
+        work: impl FnOnce() -> T + Send,
+        meanwhile: impl FnOnce(&Receiver<()>),
+    ) -> std::io::Result<T> {
+        std::thread::scope(|scope| {
+            let (ends, ended) = sync_channel(0);
+            let working = std::thread::Builder::new().name(name.into()).spawn_scoped(scope, move || {
+                let _ends: SyncSender<()> = ends;
+                if !comes_back() {
+                    crate::give_way();
+                }
+                let _keeping = self.keep();
+                work()
+            })?;
+            meanwhile(&ended);
+            Ok(working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.0.lock().thread.take() {
+            thread.set(Haste::None);
         }
-        paced.hurried = hurried;
     }
 }
 
 /// Does some work on a thread of that name that is idle until `patience` has passed, and nice from then on: on a machine that
 /// never rests it would not come to an end. The calling thread waits for it, and panics where it does.
 pub fn idly<T: Send>(name: &str, patience: Duration, work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
-    let alone = |_: &mut dyn FnMut(()) -> bool| work();
-    idly_to(name, patience, alone, |handed| handed.for_each(drop)).map(|(done, ())| done)
-}
-
-/// The same for work that hands on one thing after the other, which the calling thread takes as they come. Once that takes none
-/// any more the work is told `false`.
-pub fn idly_to<T: Send, M: Send, R>(
-    name: &str,
-    patience: Duration,
-    work: impl FnOnce(&mut dyn FnMut(T) -> bool) -> M + Send,
-    take: impl FnOnce(&mut dyn Iterator<Item = T>) -> R,
-) -> std::io::Result<(M, R)> {
-    let pace = Pace::default();
-    pace.hurry(patience.is_zero());
-    std::thread::scope(|scope| {
-        let (hands, handed) = sync_channel(HANDED_MAX);
-        let of_thread = &pace;
-        let working = std::thread::Builder::new().name(name.into()).spawn_scoped(scope, move || {
-            of_thread.begin();
-            let done = work(&mut |made| hands.send(made).is_ok());
-            of_thread.end();
-            done
-        })?;
-        let until = Instant::now() + patience;
-        let next = || match handed.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Err(RecvTimeoutError::Timeout) => {
-                pace.hurry(true);
-                handed.recv().ok()
-            }
-            made => made.ok(),
-        };
-        let taken = {
-            // Whatever becomes of who takes, the other is waited for.
-            let _hurries = Hurries(&pace);
-            take(&mut std::iter::from_fn(next))
-        };
-        drop(handed);
-        let done = working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok((done, taken))
+    let pace = Pace::of(if patience.is_zero() { Haste::Nice } else { Haste::Idle });
+    pace.run_while(name, work, |ended| {
+        // Nothing comes: that it ends is all that can be heard.
+        if ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            pace.set(Haste::Nice);
+        }
     })
 }
 
-/// Has a thread hurry when this is dropped.
-struct Hurries<'a>(&'a Pace);
-
-impl Drop for Hurries<'_> {
-    fn drop(&mut self) {
-        self.0.hurry(true);
-    }
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+struct Thread {
+    id: ThreadId,
+    number: rustix::process::Pid,
+    /// As it was before it kept to a pace.
+    niceness: i32,
 }
 
-/// Answers whether it is so now.
 #[cfg(target_os = "linux")]
-fn set(thread: ThreadId, idle: bool) -> bool {
-    use rustix::process::{getpriority_process, setpriority_process};
-    use thread_priority::ThreadPriority;
-    use thread_priority::unix::{NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy};
-    let policy = if idle { NormalThreadSchedulePolicy::Idle } else { NormalThreadSchedulePolicy::Other };
-    let caller = Some(rustix::thread::gettid());
-    let niceness = getpriority_process(caller);
-    let policy = ThreadSchedulePolicy::Normal(policy);
-    let done = set_thread_priority_and_policy(thread, ThreadPriority::Min, policy);
-    // Whomever it was for, the library lowers the thread that asks for it, too.
-    let _ = niceness.and_then(|niceness| setpriority_process(caller, niceness));
-    if let Err(error) = &done {
-        tracing::debug!(?error, "a background thread keeps its priority");
+impl Thread {
+    fn of_caller() -> Self {
+        let number = rustix::thread::gettid();
+        let niceness = rustix::process::getpriority_process(Some(number)).unwrap_or_default();
+        Self { id: thread_native_id(), number, niceness }
     }
-    done.is_ok()
+
+    /// Answers whether it is so now.
+    fn set(&self, haste: Haste) -> bool {
+        use rustix::process::{getpriority_process, setpriority_process};
+        use thread_priority::ThreadPriority;
+        use thread_priority::unix::{NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy};
+        let policy = match haste {
+            Haste::Idle => NormalThreadSchedulePolicy::Idle,
+            Haste::Nice | Haste::None => NormalThreadSchedulePolicy::Other,
+        };
+        let caller = Some(rustix::thread::gettid());
+        let niceness = getpriority_process(caller);
+        let policy = ThreadSchedulePolicy::Normal(policy);
+        let done = set_thread_priority_and_policy(self.id, ThreadPriority::Min, policy);
+        // Whomever it was for, the library lowers the thread that asks for it, too.
+        let _ = niceness.and_then(|niceness| setpriority_process(caller, niceness));
+        let niceness = if haste == Haste::None { self.niceness } else { self.niceness.max(crate::nice::NICE) };
+        let lowered = setpriority_process(Some(self.number), niceness);
+        if let (Err(_), _) | (_, Err(_)) = (&done, &lowered) {
+            tracing::debug!(?done, ?lowered, "a background thread keeps its priority");
+        }
+        done.is_ok() && lowered.is_ok()
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn set(_thread: ThreadId, _idle: bool) -> bool {
-    false
+#[derive(Debug)]
+struct Thread;
+
+#[cfg(not(target_os = "linux"))]
+impl Thread {
+    fn of_caller() -> Self {
+        Self
+    }
+
+    fn set(&self, _haste: Haste) -> bool {
+        false
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -173,17 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_what_is_made_idly_may_stop() {
-        let made = std::sync::atomic::AtomicU32::new(0);
-        let make = |hand: &mut dyn FnMut(u32) -> bool| {
-            let count = |number: &u32| made.store(*number, std::sync::atomic::Ordering::Relaxed);
-            (0..1_000).inspect(count).find(|number| !hand(*number))
-        };
-        let all = idly_to("a-test", Duration::from_secs(60), make, |handed| handed.sum::<u32>()).unwrap();
-        assert_eq!(all.1, 999 * 1_000 / 2);
-        let some = idly_to("a-test", Duration::ZERO, make, |handed| handed.take(10).sum::<u32>()).unwrap();
-        assert_eq!(some.1, 45);
-        assert!(made.into_inner() <= 10 + HANDED_MAX as u32, "it goes on though nobody takes it");
+    fn what_panics_idly_panics_where_it_was_asked_for() {
         let panics = || idly::<()>("a-test", Duration::ZERO, || panic!("planted"));
         assert!(std::panic::catch_unwind(panics).is_err());
     }
@@ -197,24 +229,29 @@ mod tests {
         std::thread::scope(|scope| {
             let of_thread = &pace;
             scope.spawn(move || {
-                of_thread.begin();
-                for () in asked {
-                    answers.send((policy(), own())).unwrap();
-                }
-                of_thread.end();
+                let asked = Mutex::new(asked);
+                let answer = |()| answers.send((policy(), own())).unwrap();
+                of_thread.run("a-test", || asked.lock().iter().take(3).for_each(answer)).unwrap();
+                let keeping = of_thread.keep();
+                asked.lock().iter().take(1).for_each(answer);
+                drop(keeping);
+                asked.lock().iter().for_each(answer);
             });
             let ask = || asks.send(()).map(|()| answered.recv().unwrap()).unwrap();
             let at_rest = ask();
-            pace.hurry(true);
+            pace.set(Haste::Nice);
             let hurried = ask();
-            pace.hurry(false);
+            pace.set(Haste::Idle);
             assert_eq!(ask(), at_rest);
             assert_eq!((hurried.0.as_str(), own()), ("0", before), "who asks stays as it was");
             assert!(at_rest.0 == "5" || at_rest.0 == "0" && !comes_back(), "{at_rest:?}");
             assert!(hurried.1 > before, "it stays nice: {hurried:?}");
+            // A thread of another's keeps to it for a while.
+            assert_eq!(ask().0, at_rest.0);
+            assert_eq!(ask(), ("0".to_owned(), before));
             drop(asks);
         });
         // There is nobody to hurry any more.
-        pace.hurry(true);
+        pace.set(Haste::Nice);
     }
 }

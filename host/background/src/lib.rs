@@ -7,5 +7,5 @@
 mod idle;
 mod nice;
 
-pub use idle::{give_way_to_all, idly, idly_to};
-pub use nice::{give_way, threads_give_way};
+pub use idle::{Haste, Keeping, Pace, comes_back, give_way_to_all, idly};
+pub use nice::give_way;

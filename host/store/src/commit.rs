@@ -17,11 +17,13 @@ use ostrakon_wire::bounds::GROUP_CHANGES_MAX;
 use ostrakon_wire::{ActionId, ObjectId, Revision, ShardId};
 
 use crate::acknowledged::Acknowledged;
-use crate::disk::{Disk, Table};
+use crate::disk::{Beside, Disk, Table};
 use crate::error::{CommitError, ReadError};
 use crate::floors::Floors;
-use crate::flush::{Flusher, Held};
+use crate::flush::Flusher;
+use crate::held::Held;
 use crate::migrate::Chunk;
+use crate::open::folder::DATABASE_FOLDER;
 use crate::open::{LogWindow, Store};
 use crate::planted::{self, Fault};
 use crate::queue::{Queue, QueueFull};
@@ -29,6 +31,7 @@ use crate::record::locator::Place;
 use crate::record::migration::Moved;
 use crate::record::{log, meta};
 use crate::stretch::{self, Stretch, StretchBounds};
+use crate::tables::Tables;
 use crate::unit::{Unit, Upkeep};
 use crate::view::ReadView;
 use write::Writing;
@@ -97,6 +100,7 @@ pub struct Committer<S: Sink> {
     stats: Arc<CommitStats>,
     disk: Disk,
     held: Option<Held>,
+    tables: Option<Tables>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -118,7 +122,10 @@ impl<S: Sink> Committer<S> {
     fn new(store: Store, sink: S, queue: Queue<Queued<S::Token>>) -> std::io::Result<(Self, Thread<S>)> {
         let (queue, stats) = (Arc::new(queue), Arc::new(CommitStats::default()));
         let flusher = match &store.disk {
-            Disk::Fjall(database) => Some(Flusher::start(database.clone(), Arc::clone(&store.keyspaces))?),
+            Disk::Fjall(database) => {
+                let (folder, doomed) = (store.config.path.join(DATABASE_FOLDER), store.doomed.clone());
+                Some(Flusher::start(database.clone(), folder, doomed, Arc::clone(&store.keyspaces))?)
+            }
             #[cfg(feature = "simulation")]
             Disk::Simulated(_) => None,
         };
@@ -128,15 +135,15 @@ impl<S: Sink> Committer<S> {
             stats: Arc::clone(&stats),
             log: store.log.clone(),
             store,
-            held: flusher.as_ref().map(Flusher::held),
+            held: flusher.as_ref().map(Flusher::held).cloned(),
             flusher,
             sink,
             group_max: GROUP_CHANGES_MAX,
             fenced: Vec::new(),
             followed: BTreeMap::new(),
         };
-        let held = thread.held.clone();
-        Ok((Self { queue, stats, disk, held, thread: None }, thread))
+        let (held, tables) = (thread.held.clone(), thread.flusher.as_ref().map(Flusher::tables).cloned());
+        Ok((Self { queue, stats, disk, held, tables, thread: None }, thread))
     }
 
     /// Queues a unit. Calls for one object must come in the order of its versions.
@@ -162,18 +169,21 @@ impl<S: Sink> Committer<S> {
         if let Some(shard) = [moving.from, moving.to].into_iter().find(|shard| self.is_held(*shard)) {
             return Err(ReadError::Held(shard));
         }
-        let alone = |shard, table: &Table| {
-            let failed = || self.stats.failed.load(Ordering::Relaxed);
-            self.held.as_ref().map(|held| held.alone(shard, table.keyspace(), failed)).transpose()
+        let put_in = |table: &Table, beside| match (beside, &self.tables) {
+            // Once a persist has failed nothing comes to the disk any more.
+            (Beside::Fjall(_), _) if self.stats.failed.load(Ordering::Relaxed) => Err(ReadError::Busy),
+            (Beside::Fjall(unseen), Some(tables)) => Ok(tables.put_in(table.keyspace(), unseen)?),
+            #[cfg(feature = "simulation")]
+            (Beside::Simulated(rows), _) => Ok(self.disk.put_beside(table, rows)),
+            (Beside::Fjall(_), None) => unreachable!("what is simulated writes no tables"),
         };
-        stretch::copy(&self.disk, view, (moving, back), bounds, &go_on, alone)
+        stretch::copy(&self.disk, view, (moving, back), bounds, &go_on, put_in)
     }
 
     /// What stands of a chunk with who gives it and with who takes it, as the view shows them. Takes its time.
     pub fn standing(&self, view: &ReadView, chunk: Chunk) -> Result<(Moved, Moved), ReadError> {
         let stands = |shard| view.standing(shard, chunk.first, chunk.end);
-        let both = |_: &mut dyn FnMut(()) -> bool| Ok((stands(chunk.from)?, stands(chunk.to)?));
-        self.disk.idly_to(Duration::ZERO, both, |nothing| nothing.for_each(drop))?.0
+        self.disk.idly(Duration::ZERO, || Ok((stands(chunk.from)?, stands(chunk.to)?)))?
     }
 
     /// Whether a shard's changes wait, since its flushes cannot keep up.

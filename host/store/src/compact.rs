@@ -3,9 +3,10 @@
 //! The engine's own threads would merge as soon as a memtable is flushed: all shards of an even load at about the same time,
 //! for seconds, and while one of them merges the other, which is kept for flushes, does nothing but ask for work. On a machine
 //! with few cores that takes the processor from commits just when these are many. So its trigger stays out of reach, as that
-//! of its flushes does, and a nice thread of ours asks for every merge. (Not an idle one: at the end of a merge it holds a lock
-//! that all who read or write the keyspace want.)
+//! of its flushes does, and a thread of ours asks for every merge. It is idle while it merges, and runs as others do at the end
+//! of it: then it holds a lock that all who read or write the keyspace want (see `tables`).
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +15,15 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use fjall::compaction::Leveled;
-use fjall::{AbstractTree, Database, Keyspace};
+use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
+use fjall::{AbstractTree, Keyspace};
+use ostrakon_background::{Keeping, Pace};
 
 use crate::disk::Table;
+use crate::doomed::{Doomed, tables_of};
+use crate::held::Alone;
 use crate::keyspaces::Keyspaces;
+use crate::tables::{SYNC_BYTES, Tables, sync_ahead};
 
 /// How long the thread rests where there is nothing to merge.
 const POLL: Duration = Duration::from_millis(100);
@@ -38,10 +44,69 @@ pub(crate) struct Compactor {
 }
 
 struct Shared {
-    database: Database,
+    tables: Tables,
+    doomed: Doomed,
     keyspaces: ArcSwap<Keyspaces>,
+    pace: Pace,
     stop: AtomicBool,
     failed: AtomicBool,
+}
+
+thread_local! {
+    /// What this thread merges.
+    static MERGING: RefCell<Option<Merging>> = const { RefCell::new(None) };
+}
+
+struct Merging {
+    keyspace: Keyspace,
+    tables: Tables,
+    pace: Pace,
+    /// From the end of the merge until its tables are put in.
+    alone: Option<Alone>,
+}
+
+/// Goes along with every merge of the engine's, and changes nothing of it. Of those that are ours it makes the thread keep to its
+/// pace as long as rows are read and written.
+pub(crate) struct GoesAlong;
+
+impl Factory for GoesAlong {
+    fn name(&self) -> &str {
+        "goes along"
+    }
+
+    fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
+        Box::new(Along { keeping: None, written: 0 })
+    }
+}
+
+struct Along {
+    keeping: Option<Keeping>,
+    /// Bytes since what was written was brought to the disk, about.
+    written: usize,
+}
+
+impl CompactionFilter for Along {
+    fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
+        // Before the first row the thread holds locks.
+        if self.keeping.is_none() {
+            self.keeping = MERGING.with_borrow(|merging| merging.as_ref().map(|merging| merging.pace.keep()));
+        }
+        self.written += item.key().len() + item.value()?.len();
+        if self.written >= SYNC_BYTES {
+            self.written = 0;
+            MERGING.with_borrow(|merging| merging.iter().for_each(|merging| sync_ahead(&merging.keyspace)));
+        }
+        Ok(Verdict::Keep)
+    }
+
+    fn finish(self: Box<Self>) {
+        MERGING.with_borrow_mut(|merging| {
+            let Some(merging) = merging else { return };
+            sync_ahead(&merging.keyspace);
+            drop(self.keeping);
+            merging.alone = merging.tables.alone(&merging.keyspace);
+        });
+    }
 }
 
 /// How the engine's own threads merge: only what they can move from level to level without reading it.
@@ -50,10 +115,12 @@ pub(crate) fn left_to_us() -> Leveled {
 }
 
 impl Compactor {
-    pub(crate) fn start(database: Database, keyspaces: Arc<Keyspaces>) -> std::io::Result<Self> {
+    pub(crate) fn start(tables: Tables, doomed: Doomed, keyspaces: Arc<Keyspaces>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
-            database,
+            tables,
+            doomed,
             keyspaces: ArcSwap::new(keyspaces),
+            pace: Pace::default(),
             stop: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         });
@@ -75,6 +142,11 @@ impl Compactor {
     /// Whether a merge has failed. There will be no other.
     pub(crate) fn has_failed(&self) -> bool {
         self.shared.failed.load(Ordering::Relaxed)
+    }
+
+    /// How merges run from now on.
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.shared.pace
     }
 
     /// Begins no merge any more.
@@ -102,7 +174,9 @@ impl Drop for Compactor {
 
 impl Shared {
     fn run(&self) {
-        ostrakon_background::give_way();
+        if !ostrakon_background::comes_back() {
+            ostrakon_background::give_way();
+        }
         while !self.stop.load(Ordering::Relaxed) {
             let fullest = self.fullest();
             let merged = fullest.as_ref().map_or(Ok(false), |keyspace| self.merge(keyspace));
@@ -128,13 +202,23 @@ impl Shared {
 
     /// Merges the first level into the next, and so on as long as a level is too large. Answers whether anything was done.
     fn merge(&self, keyspace: &Keyspace) -> fjall::Result<bool> {
-        let tables = || (0..LEVELS).map(|level| keyspace.tree.level_table_count(level)).collect::<Vec<_>>();
-        let first = tables();
+        let counts = || (0..LEVELS).map(|level| keyspace.tree.level_table_count(level)).collect::<Vec<_>>();
+        let first = counts();
         let mut before = first.clone();
         while !self.stop.load(Ordering::Relaxed) {
             let strategy = Arc::new(Leveled::default().with_l0_threshold(TABLES_MERGED));
-            keyspace.tree.compact(strategy, self.database.supervisor.snapshot_tracker.get_seqno_safe_to_gc())?;
-            let after = tables();
+            MERGING.set(Some(Merging {
+                keyspace: keyspace.clone(),
+                tables: self.tables.clone(),
+                pace: self.pace.clone(),
+                alone: None,
+            }));
+            let there = tables_of(keyspace);
+            let merged = keyspace.tree.compact(strategy, self.tables.watermark());
+            self.doomed.add_tables(keyspace, there);
+            drop(MERGING.take());
+            merged?;
+            let after = counts();
             if after == before {
                 break;
             }

@@ -1,6 +1,5 @@
 //! What keeps the bytes: fjall; and in builds with the feature `simulation` also maps in memory, which a simulation drives.
 
-use std::collections::HashSet;
 use std::ops::RangeBounds;
 use std::time::Duration;
 
@@ -10,9 +9,7 @@ use crate::error::ReadError;
 #[cfg(feature = "simulation")]
 use crate::simulated;
 use crate::stretch::Mended;
-
-/// Where the engine keeps the tables of a keyspace.
-const TABLES_FOLDER: &str = "tables";
+use crate::tables::{self, Unseen};
 
 /// All tables of a store.
 #[derive(Clone)]
@@ -52,33 +49,12 @@ pub(crate) enum Pairs {
 }
 
 /// Rows that were written beside the journal, and that nobody sees yet.
-pub(crate) struct Beside<'a>(Box<dyn FnOnce() -> fjall::Result<()> + 'a>);
-
-impl Beside<'_> {
-    /// Puts them in: once this returns they are durable, all at once, and newer than what stood under their keys. What somebody
-    /// else writes to the table meanwhile could be lost.
-    pub(crate) fn put_in(self) -> fjall::Result<()> {
-        (self.0)()
-    }
-}
-
-/// Brings to the disk what was written of tables that are in no version of the keyspace yet.
-fn sync_what_is_in_no_version(keyspace: &Keyspace) -> std::io::Result<()> {
-    let version = keyspace.tree.current_version();
-    let known: HashSet<u64> = version.iter_tables().map(|table| table.id()).collect();
-    for file in std::fs::read_dir(keyspace.path().join(TABLES_FOLDER))? {
-        let file = file?;
-        let table = file.file_name().to_str().and_then(|name| name.parse().ok());
-        if table.is_some_and(|table| !known.contains(&table)) {
-            match std::fs::File::open(file.path()) {
-                Ok(file) => file.sync_data()?,
-                // One that was merged away meanwhile.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(())
+pub(crate) enum Beside {
+    /// Tables of the engine's.
+    Fjall(Unseen),
+    /// The rows.
+    #[cfg(feature = "simulation")]
+    Simulated(Vec<Mended>),
 }
 
 impl Disk {
@@ -102,61 +78,32 @@ impl Disk {
         }
     }
 
-    /// Does some work on a thread that is idle until `patience` has passed, and takes what it hands on; what is simulated has one
-    /// thread.
-    pub(crate) fn idly_to<T: Send, M: Send, R>(
-        &self,
-        patience: Duration,
-        work: impl FnOnce(&mut dyn FnMut(T) -> bool) -> M + Send,
-        take: impl FnOnce(&mut dyn Iterator<Item = T>) -> R,
-    ) -> Result<(M, R), ReadError> {
+    /// Does some work on a thread that is idle until `patience` has passed; what is simulated has one thread.
+    pub(crate) fn idly<T: Send>(&self, patience: Duration, work: impl FnOnce() -> T + Send) -> Result<T, ReadError> {
         match self {
-            Self::Fjall(_) => ostrakon_background::idly_to("copy", patience, work, take)
+            Self::Fjall(_) => ostrakon_background::idly("copy", patience, work)
                 .map_err(|error| ReadError::Engine(format!("no thread to copy on: {error}"))),
             #[cfg(feature = "simulation")]
-            Self::Simulated(_) => {
-                let mut made = Vec::new();
-                let done = work(&mut |one| {
-                    made.push(one);
-                    true
-                });
-                Ok((done, take(&mut made.into_iter())))
-            }
+            Self::Simulated(_) => Ok(work()),
         }
     }
 
-    /// Writes rows, in order of key, or that there are to be none, into tables of their own beside the journal.
-    pub(crate) fn write_beside<'a>(
-        &'a self,
-        table: &'a Table,
-        rows: impl Iterator<Item = Mended>,
-    ) -> Result<Beside<'a>, ReadError> {
+    /// Writes rows, in order of key, or that there are to be none, beside the journal.
+    pub(crate) fn write_beside(&self, table: &Table, rows: impl Iterator<Item = Mended>) -> fjall::Result<Beside> {
         match self {
-            Self::Fjall(_) => {
-                let keyspace = table.keyspace();
-                // Not by way of the keyspace: that keeps all commits waiting until the new tables are on the disk. (It also
-                // asks for a compaction, which is nobody's business here.)
-                let mut ingestion = keyspace.tree.ingestion().map_err(fjall::Error::from)?;
-                for (key, value) in rows {
-                    let written = match value {
-                        Some(value) => ingestion.write(key, value),
-                        None => ingestion.write_tombstone(key),
-                    };
-                    written.map_err(fjall::Error::from)?;
-                }
-                // While they are put in somebody waits for the sync of what is then not on the disk.
-                sync_what_is_in_no_version(keyspace).map_err(fjall::Error::from)?;
-                Ok(Beside(Box::new(move || Ok(ingestion.finish()?))))
-            }
+            Self::Fjall(database) => tables::write(database, table.keyspace(), rows).map(Beside::Fjall),
             #[cfg(feature = "simulation")]
-            Self::Simulated(disk) => {
-                let rows: Vec<_> = rows.collect();
-                Ok(Beside(Box::new(move || {
-                    disk.put_beside(table, rows.into_iter());
-                    Ok(())
-                })))
-            }
+            Self::Simulated(_) => Ok(Beside::Simulated(rows.collect())),
         }
+    }
+
+    /// Puts rows in that were written beside the journal.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn put_beside(&self, table: &Table, rows: Vec<Mended>) -> Duration {
+        if let Self::Simulated(disk) = self {
+            disk.put_beside(table, rows.into_iter());
+        }
+        Duration::ZERO
     }
 
     /// An error where a flush or a compaction has failed, after which nothing may be written any more.

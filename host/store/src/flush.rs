@@ -1,169 +1,128 @@
 //! Keeps memory and journals bounded: flushes memtables before the engine below would stop commits to do it.
 //!
 //! The engine counts memory a keyspace at a time, and keeps a journal as long as any keyspace, however idle, has unflushed
-//! rows in it. So a thread of ours looks at the whole: it flushes a shard that has grown, the largest ones when the sum
-//! has grown, and when journals add up those whose rows have waited longest, which pin the oldest. A shard whose flushes
+//! rows in it. So a thread of ours looks at the whole, and another flushes: a shard that has grown, the largest one when the
+//! sum has grown, and when journals add up the one whose rows have waited longest, which pin the oldest. A shard whose flushes
 //! or merges (`compact`) cannot keep up is held back, alone, until they have.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use fjall::{AbstractTree, Database, Keyspace};
-use ostrakon_wire::ShardId;
+use ostrakon_background::{Haste, Pace};
 use ostrakon_wire::bounds::{JOURNALS_MAX, MEMTABLE_BYTES_MAX, SHARD_MEMTABLE_BYTES_MAX};
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::Mutex;
 
 use crate::compact::Compactor;
 use crate::disk::Table;
-use crate::error::ReadError;
+use crate::doomed::Doomed;
+use crate::held::Held;
 use crate::keyspaces::Keyspaces;
+use crate::tables::Tables;
 
-/// How often the thread looks.
+/// How often it is looked whether there is something to look at.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
+/// After so many bytes that were written all keyspaces are looked at,
+const LOOK_BYTES: u64 = 4 << 20;
+/// and after so many times in any case, to know which waits how long.
+const LOOKS_AT_ALL: u64 = 100;
 
-/// How long rows in memory may take to come to the disk before a shard is had alone all the same.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(30);
-/// So much may come to the disk while it is, without a word.
-const FLUSHED_ALONE_BYTES_MAX: u64 = 64 << 10;
-/// How often who wants a shard alone looks whether a round has ended.
-const ROUND_POLL: Duration = Duration::from_micros(100);
+/// How often what the engine has given up is given back.
+const GIVE_BACK_POLL: Duration = Duration::from_millis(100);
 
-/// At 4 sealed memtables the engine sleeps inside a commit, and every shard with it.
-const SEALED_MAX: usize = 2;
-/// At 30 runs in the first level it does the same.
-const RUNS_MAX: usize = 20;
+/// With so much in memory, in quarters of what it is flushed at, flushes are nice, and then in a hurry as others are,
+const QUARTERS: [u64; 2] = [5, 6];
+/// and then who writes there waits for them.
+const QUARTERS_HELD: u64 = 12;
+/// With so many journals above those at which the shards that pin them are flushed, the same.
+const JOURNALS_OVER: [usize; 2] = [4, 8];
+/// With so many runs in the first level of any keyspace, the same for merges.
+const RUNS: [usize; 2] = [8, 12];
+/// At 30 runs the engine stops every shard, at 20 it slows them.
+const RUNS_HELD: usize = 18;
 /// How long a stop may take to flush.
 const FLUSH_ALL_DEADLINE: Duration = Duration::from_secs(3);
-/// Every so many times all keyspaces are looked at, however little there is to flush, to know which waits how long.
-const LOOKS_AT_ALL: u64 = 100;
-/// Flushes under way at a time; more would only queue up in the engine.
+/// Flushes that a stop has under way at a time; more would only queue up in the engine.
 const FLUSHES_MAX: usize = 4;
 
-/// The handle of the flushing thread; dropping it stops the thread.
+/// The handle of the threads; dropping it stops them.
 pub(crate) struct Flusher {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// Which shards are held back, for others than the committing thread.
-#[derive(Clone, Default)]
-pub(crate) struct Held {
-    shards: Arc<RwLock<HashSet<ShardId>>>,
-    /// What every group writes to cannot keep up: all shards are held back.
-    all: Arc<AtomicBool>,
-    /// A shard that somebody else than the committing thread has for itself: its number and 1, or 0.
-    alone: Arc<AtomicU64>,
-    /// Counted up when the committing thread begins a round, and when it ends it.
-    rounds: Arc<AtomicU64>,
-    /// One has one at a time.
-    having: Arc<Mutex<()>>,
-}
-
-/// A shard that nobody else writes to; until this is dropped its changes wait.
-pub(crate) struct Alone<'a> {
-    held: &'a Held,
-    _having: MutexGuard<'a, ()>,
-}
-
-impl Drop for Alone<'_> {
-    fn drop(&mut self) {
-        self.held.alone.store(0, Ordering::SeqCst);
-    }
-}
-
-/// The committing thread's round goes on until this is dropped.
-pub(crate) struct Round(Arc<AtomicU64>);
-
-impl Drop for Round {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl Held {
-    /// Has a shard for itself. What it has in memory comes to the disk before, so that it is for a short time; once a persist
-    /// has failed nothing does any more.
-    pub(crate) fn alone(
-        &self,
-        shard: ShardId,
-        keyspace: &Keyspace,
-        failed: impl Fn() -> bool,
-    ) -> Result<Alone<'_>, ReadError> {
-        let (patience, well) =
-            (Instant::now() + FLUSH_PATIENCE, || if failed() { Err(ReadError::Busy) } else { Ok(()) });
-        let mut least = u64::MAX;
-        loop {
-            let waiting = keyspace.tree.active_memtable().size();
-            // Where as much comes as can be flushed meanwhile, it will not become less.
-            if waiting <= FLUSHED_ALONE_BYTES_MAX || waiting > least / 2 || Instant::now() >= patience {
-                break;
-            }
-            least = waiting;
-            well()?;
-            keyspace.rotate_memtable()?;
-            while keyspace.tree.sealed_memtable_count() > 0 && Instant::now() < patience {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-        let alone = self.let_others_wait(shard);
-        well().map(|()| alone)
-    }
-
-    /// Waits until the group that is being committed is done. The committing thread never waits for who has a shard: either
-    /// its next round sees that, or this waits for the round's end.
-    fn let_others_wait(&self, shard: ShardId) -> Alone<'_> {
-        let alone = Alone { held: self, _having: self.having.lock() };
-        self.alone.store(u64::from(shard.get()) + 1, Ordering::SeqCst);
-        let round = self.rounds.load(Ordering::SeqCst);
-        while round % 2 == 1 && self.rounds.load(Ordering::SeqCst) == round {
-            std::thread::sleep(ROUND_POLL);
-        }
-        alone
-    }
-
-    /// Begins a round of the committing thread; answers the shard whose changes it has to let alone.
-    pub(crate) fn begin_round(&self) -> (Round, Option<ShardId>) {
-        self.rounds.fetch_add(1, Ordering::SeqCst);
-        let alone = self.alone.load(Ordering::SeqCst).checked_sub(1);
-        (Round(Arc::clone(&self.rounds)), alone.map(|shard| ShardId::new(shard as u32)))
-    }
-
-    pub(crate) fn is_held(&self, shard: ShardId) -> bool {
-        self.all.load(Ordering::Relaxed) || self.shards.read().contains(&shard)
-    }
+    threads: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
     database: Database,
+    /// Where its journals are.
+    folder: PathBuf,
+    doomed: Doomed,
     keyspaces: ArcSwap<Keyspaces>,
     compactor: Compactor,
     held: Held,
-    held_count: AtomicUsize,
+    tables: Tables,
+    /// What is to be flushed next.
+    next: Mutex<Next>,
+    pace: Pace,
     stop: AtomicBool,
+    failed: AtomicBool,
+}
+
+#[derive(Default)]
+enum Next {
+    /// Nothing is.
+    #[default]
+    Nothing,
+    This(Keyspace),
+    /// One is being flushed.
+    UnderWay,
 }
 
 impl Flusher {
-    pub(crate) fn start(database: Database, keyspaces: Arc<Keyspaces>) -> std::io::Result<Self> {
+    /// Starts the threads for a database that has its files in this folder.
+    pub(crate) fn start(
+        database: Database,
+        folder: PathBuf,
+        doomed: Doomed,
+        keyspaces: Arc<Keyspaces>,
+    ) -> std::io::Result<Self> {
+        let held = Held::default();
+        let tables = Tables::new(database.clone(), held.clone(), doomed.clone());
         let shared = Arc::new(Shared {
-            compactor: Compactor::start(database.clone(), Arc::clone(&keyspaces))?,
+            compactor: Compactor::start(tables.clone(), doomed.clone(), Arc::clone(&keyspaces))?,
             database,
+            folder,
+            doomed,
             keyspaces: ArcSwap::new(keyspaces),
-            held: Held::default(),
-            held_count: AtomicUsize::new(0),
+            held,
+            tables,
+            next: Mutex::default(),
+            pace: Pace::default(),
             stop: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
         });
+        let mut flusher = Self { shared: Arc::clone(&shared), threads: Vec::new() };
         let of_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("flush".into()).spawn(move || of_thread.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        let giving_back = std::thread::Builder::new().name("give-back".into()).spawn(move || of_thread.give_back())?;
+        flusher.threads.push(giving_back);
+        let of_thread = Arc::clone(&shared);
+        let flushing = std::thread::Builder::new().name("flush".into()).spawn(move || of_thread.flush())?;
+        let flushes = flushing.thread().clone();
+        flusher.threads.push(flushing);
+        let looking = std::thread::Builder::new().name("memory".into()).spawn(move || shared.look(&flushes))?;
+        flusher.threads.push(looking);
+        Ok(flusher)
     }
 
     /// Flushes everything, so that the next start has no journal to replay; gives up after a while. Nothing is merged any more.
     pub(crate) fn flush_all(&self) {
         self.shared.compactor.give_up();
+        self.shared.pace.set(Haste::None);
         let deadline = Instant::now() + FLUSH_ALL_DEADLINE;
         for keyspace in self.shared.keyspaces.load().all().map(Table::keyspace) {
             while self.shared.database.outstanding_flushes() >= FLUSHES_MAX && Instant::now() < deadline {
@@ -193,127 +152,175 @@ impl Flusher {
         self.shared.compactor.give_up();
     }
 
-    /// Whether tables could not be merged, after which nothing may be written any more.
+    /// Whether memtables could not be flushed or tables not be merged, after which nothing may be written any more.
     pub(crate) fn has_failed(&self) -> bool {
-        self.shared.compactor.has_failed()
+        self.shared.failed.load(Ordering::Relaxed) || self.shared.compactor.has_failed()
     }
 
     /// Which are held back, for others.
-    pub(crate) fn held(&self) -> Held {
-        self.shared.held.clone()
+    pub(crate) fn held(&self) -> &Held {
+        &self.shared.held
     }
 
-    /// Whether any shard is held back.
-    pub(crate) fn any_held(&self) -> bool {
-        self.shared.held.all.load(Ordering::Relaxed) || self.shared.held_count.load(Ordering::Relaxed) > 0
-    }
-
-    /// Whether this shard is held back.
-    pub(crate) fn is_held(&self, shard: ShardId) -> bool {
-        self.shared.held.is_held(shard)
+    /// Puts tables in, for others.
+    pub(crate) fn tables(&self) -> &Tables {
+        &self.shared.tables
     }
 }
 
 impl Drop for Flusher {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        self.shared.pace.set(Haste::None);
+        for thread in self.threads.drain(..) {
             thread.thread().unpark();
             let _ = thread.join();
         }
     }
 }
 
-/// Since when each keyspace has had rows that are not flushed, counted in looks.
+/// What the last looks have shown.
 #[derive(Default)]
-struct Waiting {
-    looks: u64,
-    /// Bytes that the engine still counts of keyspaces which are gone.
-    gone: u64,
+struct Looks {
+    /// Since all were looked at.
+    idle: u64,
+    number: u64,
+    /// Bytes that the engine had counted: what was ever written.
+    counted: u64,
+    /// By keyspace, which memtable it has, and since when that has had rows, counted in looks.
     since: HashMap<u64, (u64, u64)>,
 }
 
+/// A keyspace, and what of it is in memory alone.
 struct Unflushed<'a> {
     keyspace: &'a Keyspace,
     bytes: u64,
+    runs: usize,
     since: u64,
 }
 
-impl Waiting {
-    fn look<'a>(&mut self, keyspace: &'a Keyspace) -> Unflushed<'a> {
-        let memtable = keyspace.tree.active_memtable();
-        let (id, bytes) = (memtable.id(), memtable.size());
-        let since = self.since.entry(keyspace.id()).or_insert((id, self.looks));
-        // One that is empty has not begun to wait.
-        if since.0 != id || bytes == 0 {
-            *since = (id, self.looks);
-        }
-        Unflushed { keyspace, bytes, since: since.1 }
+impl Looks {
+    fn look<'a>(&mut self, keyspaces: impl Iterator<Item = &'a Keyspace>) -> Vec<Unflushed<'a>> {
+        let before = std::mem::take(&mut self.since);
+        let mut look = |keyspace: &'a Keyspace| {
+            let memtable = keyspace.tree.active_memtable();
+            let (id, bytes) = (memtable.id(), memtable.size());
+            // One that is empty has not begun to wait.
+            let waits = before.get(&keyspace.id()).filter(|(before, _)| *before == id && bytes > 0);
+            let since = waits.map_or(self.number, |(_, since)| *since);
+            self.since.insert(keyspace.id(), (id, since));
+            Unflushed { keyspace, bytes, runs: keyspace.tree.l0_run_count(), since }
+        };
+        keyspaces.map(&mut look).collect()
+    }
+}
+
+impl Unflushed<'_> {
+    /// In quarters of what it is flushed at.
+    fn quarters(&self) -> u64 {
+        4 * self.bytes / SHARD_MEMTABLE_BYTES_MAX
+    }
+
+    /// Whether who writes to it has to wait.
+    fn is_pressed(&self) -> bool {
+        self.runs >= RUNS_HELD || self.quarters() >= QUARTERS_HELD
+    }
+}
+
+/// How much of a hurry there is where so much stands against bounds.
+fn haste<T: PartialOrd>(so_much: T, [nice, none]: [T; 2]) -> Haste {
+    match so_much {
+        so_much if so_much >= none => Haste::None,
+        so_much if so_much >= nice => Haste::Nice,
+        _ => Haste::Idle,
     }
 }
 
 impl Shared {
-    fn run(&self) {
-        let mut waiting = Waiting::default();
+    /// Flushes what is to be flushed, one keyspace at a time.
+    fn flush(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let next = std::mem::replace(&mut *self.next.lock(), Next::UnderWay);
+            let Next::This(keyspace) = next else {
+                *self.next.lock() = Next::Nothing;
+                std::thread::park_timeout(POLL * LOOKS_AT_ALL as u32);
+                continue;
+            };
+            // What panics has said so, and is no better than a failure.
+            let flushed = std::panic::catch_unwind(AssertUnwindSafe(|| self.tables.flush(&keyspace, &self.pace)));
+            *self.next.lock() = Next::Nothing;
+            match flushed {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => {
+                    tracing::error!(%error, keyspace = %keyspace.name(), "a memtable cannot be flushed")
+                }
+                Err(_) => {}
+            }
+            self.failed.store(true, Ordering::Relaxed);
+            break;
+        }
+    }
+
+    /// Gives back what the engine has given up.
+    fn give_back(&self) {
+        ostrakon_background::give_way();
+        while !self.stop.load(Ordering::Relaxed) {
+            std::thread::park_timeout(GIVE_BACK_POLL);
+            self.doomed.give_back();
+        }
+    }
+
+    /// Looks at all keyspaces, as often as they can have changed.
+    fn look(&self, flushes: &std::thread::Thread) {
+        let mut looks = Looks::default();
         while !self.stop.load(Ordering::Relaxed) {
             std::thread::park_timeout(POLL);
-            self.flush_what_has_grown(&mut waiting);
-            self.hold_back();
-        }
-    }
-
-    fn flush_what_has_grown(&self, waiting: &mut Waiting) {
-        waiting.looks += 1;
-        let counted = self.database.write_buffer_size();
-        let total = counted.saturating_sub(waiting.gone);
-        let journals = self.database.journal_count();
-        if total < SHARD_MEMTABLE_BYTES_MAX && journals <= JOURNALS_MAX && !waiting.looks.is_multiple_of(LOOKS_AT_ALL) {
-            return;
-        }
-        let keyspaces = self.keyspaces.load();
-        let all = keyspaces.all().map(Table::keyspace);
-        let mut unflushed: Vec<Unflushed<'_>> = all.map(|keyspace| waiting.look(keyspace)).collect();
-        match journals > JOURNALS_MAX {
-            true => unflushed.sort_by_key(|one| one.since),
-            false => unflushed.sort_by_key(|one| std::cmp::Reverse(one.bytes)),
-        }
-        let active: u64 = unflushed.iter().map(|one| one.bytes).sum();
-        if self.database.outstanding_flushes() == 0 {
-            waiting.gone = counted.saturating_sub(active);
-        }
-        let mut to_shed = active.saturating_sub(MEMTABLE_BYTES_MAX);
-        for Unflushed { bytes, keyspace, .. } in unflushed {
-            if self.database.outstanding_flushes() >= FLUSHES_MAX {
-                break;
-            }
-            if bytes == 0 {
-                continue;
-            }
-            let wanted = bytes > SHARD_MEMTABLE_BYTES_MAX || to_shed > 0 || journals > JOURNALS_MAX;
-            if wanted && keyspace.tree.sealed_memtable_count() < SEALED_MAX {
-                if let Err(error) = keyspace.rotate_memtable() {
-                    tracing::error!(%error, keyspace = %keyspace.name(), "a memtable cannot be flushed");
+            let counted = self.database.write_buffer_size();
+            looks.idle += 1;
+            let has_grown = counted.saturating_sub(looks.counted) >= LOOK_BYTES;
+            let waits = self.held.any_is() || self.database.journal_count() > JOURNALS_MAX;
+            if has_grown || waits || looks.idle >= LOOKS_AT_ALL {
+                looks.counted = counted;
+                self.look_at_all(&mut looks);
+                if matches!(*self.next.lock(), Next::This(_)) {
+                    flushes.unpark();
                 }
-                to_shed = to_shed.saturating_sub(bytes);
             }
         }
     }
 
-    fn hold_back(&self) {
-        let pressed = |table: &Table| {
-            let tree = &table.keyspace().tree;
-            tree.l0_run_count() >= RUNS_MAX
-                || tree.sealed_memtable_count() >= SEALED_MAX
-                    && tree.active_memtable().size() > 2 * SHARD_MEMTABLE_BYTES_MAX
-        };
+    fn look_at_all(&self, looks: &mut Looks) {
+        // Time is counted where nothing is written.
+        looks.number += std::mem::take(&mut looks.idle);
+        self.doomed.add_journals(&self.folder);
         let keyspaces = self.keyspaces.load();
-        let Keyspaces { meta, log, locator, .. } = &**keyspaces;
-        self.held.all.store([meta, log, locator].into_iter().any(pressed), Ordering::Relaxed);
-        let shards = keyspaces.shards.iter();
-        let held: HashSet<_> = shards.filter(|(_, table)| pressed(table)).map(|(shard, _)| *shard).collect();
-        if held.len() != self.held_count.load(Ordering::Relaxed) || !held.is_empty() {
-            self.held_count.store(held.len(), Ordering::Relaxed);
-            *self.held.shards.write() = held;
+        let all = looks.look(keyspaces.all().map(Table::keyspace));
+        let total: u64 = all.iter().map(|one| one.bytes).sum();
+        let journals = self.database.journal_count();
+        let of_all = 4 * total / MEMTABLE_BYTES_MAX;
+        let quarters = all.iter().map(Unflushed::quarters).max().unwrap_or_default().max(of_all);
+        let runs = all.iter().map(|one| one.runs).max().unwrap_or_default();
+        let over = journals.saturating_sub(JOURNALS_MAX);
+        self.pace.set(haste(quarters, QUARTERS).max(haste(over, JOURNALS_OVER)));
+        self.compactor.pace().set(haste(runs, RUNS));
+        self.hold_back(&keyspaces, &all, of_all >= QUARTERS_HELD);
+        let mut next = self.next.lock();
+        if matches!(*next, Next::Nothing | Next::This(_)) {
+            let pins = journals > JOURNALS_MAX;
+            let wanted = |one: &&Unflushed<'_>| {
+                one.bytes > 0 && (pins || total > MEMTABLE_BYTES_MAX || one.bytes > SHARD_MEMTABLE_BYTES_MAX)
+            };
+            let wanted = all.iter().filter(wanted);
+            let first = if pins { wanted.min_by_key(|one| one.since) } else { wanted.max_by_key(|one| one.bytes) };
+            *next = first.map_or(Next::Nothing, |one| Next::This(one.keyspace.clone()));
         }
+    }
+
+    fn hold_back(&self, keyspaces: &Keyspaces, all: &[Unflushed<'_>], too_much: bool) {
+        let pressed: HashSet<u64> = all.iter().filter(|one| one.is_pressed()).map(|one| one.keyspace.id()).collect();
+        let is_pressed = |table: &Table| pressed.contains(&table.keyspace().id());
+        let Keyspaces { meta, log, locator, .. } = keyspaces;
+        let shards = keyspaces.shards.iter().filter(|(_, table)| is_pressed(table)).map(|(shard, _)| *shard);
+        self.held.hold_back(shards.collect(), too_much || [meta, log, locator].into_iter().any(is_pressed));
     }
 }

@@ -15,6 +15,7 @@ use ostrakon_wire::bounds::SHARDS_MAX;
 use parking_lot::Mutex;
 
 use crate::disk::{Disk, Table};
+use crate::doomed::Doomed;
 use crate::files;
 use crate::keyspaces::{is_shard_name, options, shard_name, shard_of_name};
 use crate::migrate::NewShard;
@@ -41,13 +42,14 @@ pub struct ShardMaking {
     alone: Mutex<()>,
     disk: Disk,
     folder: PathBuf,
+    doomed: Doomed,
     /// No other host looks at the folder meanwhile. Given up last.
     _lock: Option<Arc<File>>,
 }
 
 impl ShardMaking {
-    pub(crate) fn new(disk: &Disk, folder: &Path, lock: Option<Arc<File>>) -> Self {
-        Self { alone: Mutex::default(), disk: disk.clone(), folder: folder.into(), _lock: lock }
+    pub(crate) fn new(disk: &Disk, folder: &Path, lock: Option<Arc<File>>, doomed: Doomed) -> Self {
+        Self { alone: Mutex::default(), disk: disk.clone(), folder: folder.into(), doomed, _lock: lock }
     }
 
     /// Makes a shard of a number that none has had, where there is room for it.
@@ -79,7 +81,9 @@ impl ShardMaking {
         let _alone = self.alone.lock();
         match &self.disk {
             Disk::Fjall(database) if database.keyspace_exists(&shard_name(shard)) => {
-                remove(database, &self.folder, database.keyspace(&shard_name(shard), options)?)
+                let keyspace = database.keyspace(&shard_name(shard), options)?;
+                self.doomed.add_all(&keyspace);
+                remove(database, &self.folder, keyspace)
             }
             _ => Ok(()),
         }

@@ -23,6 +23,7 @@ use self::folder::{read_facts, write_facts};
 use crate::acknowledged::Acknowledged;
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::doomed::Doomed;
 use crate::error::{OpenError, ReadError};
 use crate::floors::Floors;
 use crate::keyspaces::Keyspaces;
@@ -35,9 +36,6 @@ use crate::record::migration::Migration;
 use crate::survey::DamagedShards;
 use crate::sweep;
 use crate::view::{ReadView, Views};
-
-/// What the engine calls its threads.
-const ENGINE_THREADS: &str = "fjall:worker";
 
 /// How to open a data folder.
 #[derive(Debug, Clone)]
@@ -115,6 +113,7 @@ pub struct Store {
     pub(crate) numbers_mark: u64,
     /// Kept beside what is on a real disk.
     pub(crate) acknowledged: Option<Acknowledged>,
+    pub(crate) doomed: Doomed,
 }
 
 /// Which part of the log is there.
@@ -197,10 +196,6 @@ impl Store {
             write_format(&path).map_err(io)?;
         }
         store.settle(&path)?;
-        // By now they run, and have their names.
-        // They merge tables for seconds at a time. On a machine with few cores that would take the processor from commits just
-        // when these are many; what cannot be put off for ever is held to by `flush`, which holds a shard back.
-        ostrakon_background::threads_give_way(ENGINE_THREADS);
         Ok((store, recovered))
     }
 
@@ -264,6 +259,7 @@ impl Store {
             views: Views(Arc::new(ArcSwap::from_pointee(view))),
             numbers_mark: 0,
             acknowledged: None,
+            doomed: Doomed::default(),
         }
     }
 
@@ -418,7 +414,7 @@ impl Store {
 
     /// Makes shards and takes them away, from now on.
     pub fn shard_making(&self) -> ShardMaking {
-        ShardMaking::new(&self.disk, &self.config.path, self.keyspaces.lock())
+        ShardMaking::new(&self.disk, &self.config.path, self.keyspaces.lock(), self.doomed.clone())
     }
 
     /// Brings history to the configured number of versions where another is asked for than before.

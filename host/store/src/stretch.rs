@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fjall::Slice;
 use ostrakon_core::{Moving, Spot, behind};
@@ -24,8 +24,6 @@ use crate::view::ReadView;
 
 /// How long rows are read and copied when nobody else wants to run, before they are copied in any case.
 const COPY_PATIENCE: Duration = Duration::from_secs(2);
-/// Rows, about, that are handed to who writes them at a time.
-const ROWS_HANDED: usize = 256;
 
 /// A row as it stands on disk: its key and its value.
 pub(crate) type Pair = (Slice, Slice);
@@ -123,61 +121,28 @@ impl Stretch {
     }
 }
 
-/// Copies the next stretch from who gives to who takes, as the view shows them, shorter where it is not to go on. What `alone`
-/// answers is held while the taker gets its new tables: nobody else writes to it meanwhile. Reading and comparing are done on a
-/// thread that gives way, writing and putting in on the calling one.
-pub(crate) fn copy<A>(
+/// Copies the next stretch from who gives to who takes, as the view shows them, shorter where it is not to go on: reads, compares
+/// and writes on a thread that gives way. What was written `put_in` puts into the taker's table; it answers how long changes
+/// waited for that.
+pub(crate) fn copy(
     disk: &Disk,
     view: &ReadView,
     (moving, back): (&Moving, bool),
     bounds: StretchBounds,
     go_on: &(impl Fn() -> bool + Sync),
-    alone: impl FnOnce(ShardId, &Table) -> Result<A, ReadError>,
+    put_in: impl FnOnce(&Table, Beside) -> Result<Duration, ReadError>,
 ) -> Result<Stretch, ReadError> {
     let (from, to) = moving.gives_and_takes(back);
     let tables = (view.keyspaces.shard(from)?, view.keyspaces.shard(to)?);
-    let compare = |hand: &mut dyn FnMut(Vec<Mended>) -> bool| {
-        Copying::new(view, tables, moving, back, bounds).compare(go_on, hand)
-    };
-    let (compared, written) = disk.idly_to(COPY_PATIENCE, compare, |rows| write(disk, tables.1, bounds, rows))?;
-    let (mut stretch, written) = (compared?, written?);
-    match written {
-        Written::Little(spots) => stretch.leave_out(&spots),
-        Written::Beside(beside) => {
-            let _alone = alone(to, tables.1)?;
-            let since = Instant::now();
-            beside.put_in()?;
-            // Nobody waits for a shard that holds nothing yet.
-            let is_new = view.map.index_of(to).is_none() && moving.cursor == (moving.start, 0);
-            stretch.waited = if is_new { Duration::ZERO } else { since.elapsed() };
-        }
+    let copying = Copying::new(view, tables, moving, back, bounds);
+    let (mut stretch, beside) = disk.idly(COPY_PATIENCE, || copying.copy(disk, tables.1, go_on))??;
+    if let Some(beside) = beside {
+        let waited = put_in(tables.1, beside)?;
+        // Nobody waits for a shard that holds nothing yet.
+        let is_new = view.map.index_of(to).is_none() && moving.cursor == (moving.start, 0);
+        stretch.waited = if is_new { Duration::ZERO } else { waited };
     }
     Ok(stretch)
-}
-
-/// What became of the rows that the taker has to get or to lose.
-enum Written<'a> {
-    /// They are too few for a table; the objects.
-    Little(Vec<Spot>),
-    /// They stand in tables that nobody sees yet.
-    Beside(Beside<'a>),
-}
-
-fn write<'a>(
-    disk: &'a Disk,
-    table: &'a Table,
-    bounds: StretchBounds,
-    rows: &mut dyn Iterator<Item = Vec<Mended>>,
-) -> Result<Written<'a>, ReadError> {
-    let (mut first, mut bytes) = (Vec::<Mended>::new(), 0);
-    while first.len() < bounds.table_rows_min && bytes < bounds.table_bytes_min {
-        let Some(some) = rows.next() else {
-            return first.iter().map(|(key, _)| spot_of(key)).collect::<Result<_, _>>().map(Written::Little);
-        };
-        bytes += some.iter().map(|row| bytes_of(row) as u64).sum::<u64>();
-        first.extend(some);
-    }
-    disk.write_beside(table, first.into_iter().chain(rows.flatten())).map(Written::Beside)
 }
 
 /// Two shards on the way through both, from the cursor on.
@@ -220,22 +185,34 @@ impl Copying {
         }
     }
 
-    /// Hands on what the taker has to get or to lose, and answers what was looked at.
-    fn compare(
+    /// Goes through the stretch, and writes what the taker has to get or to lose beside the journal, if it is enough for a table.
+    fn copy(
         mut self,
+        disk: &Disk,
+        taker: &Table,
         go_on: &impl Fn() -> bool,
-        hand: &mut dyn FnMut(Vec<Mended>) -> bool,
-    ) -> Result<Stretch, ReadError> {
-        let mut rows = Vec::new();
-        while let Some(of_object) = self.next_unlike(go_on)? {
-            rows.extend(of_object);
-            // Where nobody takes them any more, who did has failed, and says so.
-            if rows.len() >= ROWS_HANDED && !hand(std::mem::take(&mut rows)) {
-                break;
-            }
+    ) -> Result<(Stretch, Option<Beside>), ReadError> {
+        let (mut first, mut bytes) = (Vec::<Mended>::new(), 0);
+        while first.len() < self.bounds.table_rows_min && bytes < self.bounds.table_bytes_min {
+            let Some(rows) = self.next_unlike(go_on)? else {
+                let left_out = first.iter().map(|(key, _)| spot_of(key)).collect::<Result<Vec<_>, _>>()?;
+                let mut stretch = self.stretch();
+                stretch.leave_out(&left_out);
+                return Ok((stretch, None));
+            };
+            bytes += rows.iter().map(|row| bytes_of(row) as u64).sum::<u64>();
+            first.extend(rows);
         }
-        hand(rows);
-        Ok(self.stretch())
+        let mut failed = None;
+        let rest = std::iter::from_fn(|| {
+            self.next_unlike(go_on).unwrap_or_else(|error| {
+                failed = Some(error);
+                None
+            })
+        });
+        let beside = disk.write_beside(taker, first.into_iter().chain(rest.flatten()))?;
+        failed.map_or(Ok(()), Err)?;
+        Ok((self.stretch(), Some(beside)))
     }
 
     /// What makes the taker's next object that is not like the giver's like that; `None` at the end of the stretch. On the way

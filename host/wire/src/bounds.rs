@@ -173,7 +173,7 @@ pub const MIGRATION_STEP_US_AIM: u64 = 2_000;
 /// A migration rests so many times as long as its step took, so that most of the committing thread is for others.
 pub const MIGRATION_RESTS: u32 = 3;
 /// Where it meets a queue, it rests up to so many times as long.
-pub const MIGRATION_RESTS_MAX: u32 = 96;
+pub const MIGRATION_RESTS_MAX: u32 = 24;
 /// The queue that a step may meet, in microseconds: behind a longer one migrations rest longer, until it is short again.
 pub const MIGRATION_QUEUE_US_AIM: u64 = 4_000;
 /// Objects that a step of a re-key looks at.

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 use fjall::{CompressionType, Database, PersistMode};
 use ostrakon_core::ShardMap;
@@ -11,6 +12,7 @@ use ostrakon_wire::bounds::{BLOCK_CACHE_BYTES, HISTORY_VERSIONS_DEFAULT};
 
 use super::{StoreConfig, Verify, engine_error};
 use crate::acknowledged::Acknowledged;
+use crate::compact::GoesAlong;
 use crate::disk::{Disk, Snapshot, Table};
 use crate::error::OpenError;
 use crate::files;
@@ -99,6 +101,9 @@ pub(crate) fn open_database(path: &Path) -> Result<Database, OpenError> {
         .cache_size(BLOCK_CACHE_BYTES)
         // It flushes; one more would, while tables are merged, ask for work without a rest.
         .worker_threads(1)
+        // It would flush for its journals' sake, too (see `flush`).
+        .max_journaling_size(u64::MAX)
+        .with_compaction_filter_factories(Arc::new(|_| Some(Arc::new(GoesAlong))))
         // It would compress every log record on the committing thread.
         .journal_compression(CompressionType::None)
         .open()

@@ -64,8 +64,11 @@ const LAST: u64 = u64::MAX;
 const HALF: u64 = 1 << 63;
 
 pub(super) fn change(number: u64, version: u64, payload: Option<&str>) -> Unit {
-    let place =
-        Place { shard_key: ShardKey::new(HALF + number), number: crate::ObjectNumber::new(number + 1).unwrap() };
+    change_at(HALF + number, number, version, payload)
+}
+
+fn change_at(shard_key: u64, number: u64, version: u64, payload: Option<&str>) -> Unit {
+    let place = Place { shard_key: ShardKey::new(shard_key), number: crate::ObjectNumber::new(number + 1).unwrap() };
     Unit::Change(Change {
         object: object(&format!("vol-{number}")),
         place,
@@ -155,6 +158,42 @@ fn what_an_abort_has_left_or_a_crash_before_the_last_sweep_comes_back_or_stays()
 
 fn place_of(bench: &Bench, number: u64) -> Place {
     bench.views.latest().locate(&object(&format!("vol-{number}"))).unwrap().unwrap()
+}
+
+#[test]
+fn what_the_taker_had_in_memory_is_there_after_a_crash_that_follows_what_was_put_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { shards: 2, ..config(&folder) };
+    let bench = Bench::open(&config);
+    for number in 0..KEYS {
+        bench.submit(change(number, 1, Some("one")));
+    }
+    bench.step(Does::Begin(merge(1), None)).unwrap();
+    let of_taker = |number, version| bench.submit(change_at(number, number, version, Some("one")));
+    (KEYS..2 * KEYS).for_each(|number| of_taker(number, 1));
+    bench.advance(1, bounds(99, 1), 3, || (KEYS..KEYS + 5).for_each(|number| of_taker(number, 2)));
+    let crashed = tempfile::tempdir().unwrap();
+    copy_folder(&config.path, &crashed.path().join("data"));
+    let crashed_config = StoreConfig { path: crashed.path().join("data"), ..config.clone() };
+    let store = Store::open(crashed_config).unwrap().0;
+    for number in 0..2 * KEYS {
+        let object = object(&format!("vol-{number}"));
+        let place = store.views().latest().locate(&object).unwrap().unwrap();
+        assert!(store.views().latest().head(place).unwrap().is_some(), "{number} is gone");
+    }
+    drop((store, bench));
+    let report = check(&crashed.path().join("data")).unwrap();
+    assert_eq!((report.findings, report.objects), (vec![], 2 * KEYS));
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &to.join(entry.file_name())),
+            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+        }
+    }
 }
 
 #[test]

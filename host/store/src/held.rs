@@ -1,0 +1,90 @@
+//! Which shards' changes wait, and for whom.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ostrakon_wire::ShardId;
+use parking_lot::lock_api::ArcMutexGuard;
+use parking_lot::{Mutex, RawMutex, RwLock};
+
+/// How often who wants a shard alone looks whether a round has ended.
+const ROUND_POLL: Duration = Duration::from_micros(100);
+
+/// Which shards are held back, since their flushes or merges cannot keep up, and which one somebody has for itself.
+#[derive(Clone, Default)]
+pub(crate) struct Held {
+    shards: Arc<RwLock<HashSet<ShardId>>>,
+    /// How many they are.
+    count: Arc<AtomicUsize>,
+    /// What every group writes to cannot keep up: all shards are held back.
+    all: Arc<AtomicBool>,
+    /// A shard that somebody else than the committing thread has for itself: its number and 1, or 0.
+    alone: Arc<AtomicU64>,
+    /// Counted up when the committing thread begins a round, and when it ends it.
+    rounds: Arc<AtomicU64>,
+    /// One has one at a time.
+    having: Arc<Mutex<()>>,
+}
+
+/// A shard that nobody else writes to; until this is dropped its changes wait.
+pub(crate) struct Alone {
+    held: Held,
+    _having: ArcMutexGuard<RawMutex, ()>,
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.held.alone.store(0, Ordering::SeqCst);
+    }
+}
+
+/// The committing thread's round goes on until this is dropped.
+pub(crate) struct Round(Arc<AtomicU64>);
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Held {
+    /// Has a shard for itself, once the group that is being committed is done. The committing thread never waits for who has a
+    /// shard: either its next round sees that, or this waits for the round's end.
+    pub(crate) fn alone(&self, shard: ShardId) -> Alone {
+        let alone = Alone { held: self.clone(), _having: self.having.lock_arc() };
+        self.alone.store(u64::from(shard.get()) + 1, Ordering::SeqCst);
+        let round = self.rounds.load(Ordering::SeqCst);
+        while round % 2 == 1 && self.rounds.load(Ordering::SeqCst) == round {
+            std::thread::sleep(ROUND_POLL);
+        }
+        alone
+    }
+
+    /// Begins a round of the committing thread; answers the shard whose changes it has to let alone.
+    pub(crate) fn begin_round(&self) -> (Round, Option<ShardId>) {
+        self.rounds.fetch_add(1, Ordering::SeqCst);
+        let alone = self.alone.load(Ordering::SeqCst).checked_sub(1);
+        (Round(Arc::clone(&self.rounds)), alone.map(|shard| ShardId::new(shard as u32)))
+    }
+
+    /// These are held back from now on, or all are.
+    pub(crate) fn hold_back(&self, shards: HashSet<ShardId>, all: bool) {
+        self.all.store(all, Ordering::Relaxed);
+        if shards.len() != self.count.load(Ordering::Relaxed) || !shards.is_empty() {
+            self.count.store(shards.len(), Ordering::Relaxed);
+            *self.shards.write() = shards;
+        }
+    }
+
+    /// Whether any shard is held back.
+    pub(crate) fn any_is(&self) -> bool {
+        self.all.load(Ordering::Relaxed) || self.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether this shard is held back.
+    pub(crate) fn is_held(&self, shard: ShardId) -> bool {
+        self.all.load(Ordering::Relaxed) || self.shards.read().contains(&shard)
+    }
+}
