@@ -200,7 +200,7 @@ impl Copying {
                 stretch.leave_out(&left_out);
                 return Ok((stretch, None));
             };
-            bytes += rows.iter().map(|row| bytes_of(row) as u64).sum::<u64>();
+            bytes += rows.iter().map(|(key, value)| bytes_of(key, value) as u64).sum::<u64>();
             first.extend(rows);
         }
         let mut failed = None;
@@ -323,7 +323,7 @@ fn unlike(rows: Vec<Pair>, stood: Vec<Pair>) -> Vec<Mended> {
 }
 
 /// What a row takes.
-pub(crate) fn bytes_of((key, value): &Mended) -> usize {
+pub(crate) fn bytes_of(key: &Slice, value: &Option<Slice>) -> usize {
     key.len() + value.as_ref().map_or(0, |value| value.len())
 }
 

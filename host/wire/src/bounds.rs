@@ -189,7 +189,7 @@ pub const STRETCH_OBJECTS_MAX: usize = 1 << 16;
 /// Bytes after which that ends.
 pub const STRETCH_BYTES_MAX: usize = 64 << 20;
 /// Rows that may be written of objects while they are copied, before it has to be done in shorter stretches,
-pub const MIGRATION_CHANGED_ROWS_MAX: usize = 1 << 16;
+pub const MIGRATION_CHANGED_ROWS_MAX: usize = 1 << 18;
 /// and bytes of them.
 pub const MIGRATION_CHANGED_BYTES_MAX: usize = 64 << 20;
 /// Objects between two places where a step may end.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fjall::Slice;
 use ostrakon_core::{Moving, ShardMap, Spot, behind};
 use ostrakon_wire::bounds::{
     MIGRATION_CHANGED_BYTES_MAX, MIGRATION_CHANGED_ROWS_MAX, MIGRATION_STEP_BYTES_MAX, MIGRATION_STEP_ROWS_MAX,
@@ -26,12 +27,19 @@ const MIGRATION_STEP_AIM: Duration = Duration::from_micros(MIGRATION_STEP_US_AIM
 pub(super) struct Followed {
     moving: Moving,
     back: bool,
-    /// What was written of their rows, in order, object by object.
-    changed: BTreeMap<Spot, Vec<Mended>>,
+    /// What was written of their rows, object by object.
+    changed: BTreeMap<Spot, BTreeMap<Slice, Written>>,
     rows: usize,
     bytes: usize,
     /// It was more than can be kept in mind.
     lost: bool,
+}
+
+/// What was written under a key.
+struct Written {
+    value: Option<Slice>,
+    /// Whether something may have stood there when it was copied.
+    stood: bool,
 }
 
 impl Followed {
@@ -44,9 +52,20 @@ impl Followed {
         if self.lost || !ahead {
             return;
         }
-        self.changed.entry(spot).or_default().push(row.clone());
-        self.rows += 1;
-        self.bytes += bytes_of(row);
+        let (key, value) = row;
+        let rows = self.changed.entry(spot).or_default();
+        let before = rows.remove(key);
+        if let Some(before) = &before {
+            self.rows -= 1;
+            self.bytes -= bytes_of(key, &before.value);
+        }
+        // A row that came and went again never was with the taker.
+        let stood = before.map_or(value.is_none(), |before| before.stood);
+        if stood || value.is_some() {
+            self.rows += 1;
+            self.bytes += bytes_of(key, value);
+            rows.insert(key.clone(), Written { value: value.clone(), stood });
+        }
         if self.rows > MIGRATION_CHANGED_ROWS_MAX || self.bytes > MIGRATION_CHANGED_BYTES_MAX {
             *self = Self { lost: true, ..Self::new(self.moving, self.back) };
         }
@@ -59,19 +78,19 @@ impl Followed {
         if !self.back {
             std::mem::swap(&mut self.changed, &mut passed);
         }
-        for row in passed.values().flatten() {
+        for (key, written) in passed.values().flatten() {
             self.rows -= 1;
-            self.bytes -= bytes_of(row);
+            self.bytes -= bytes_of(key, &written.value);
         }
     }
 
     /// The objects of a piece that have to be mended, in the order in which the cursor comes to them, with what was written of
     /// them since, where they were copied.
-    fn to_mend(&self, piece: &Piece) -> Vec<(Spot, Option<&[Mended]>)> {
+    fn to_mend(&self, piece: &Piece) -> Vec<(Spot, Option<&BTreeMap<Slice, Written>>)> {
         let mut objects = BTreeMap::new();
         if !planted::is(Fault::MigrationMissesChanges) {
             let changed = self.changed.range(piece.first..piece.end);
-            objects.extend(changed.map(|(spot, rows)| (*spot, Some(&rows[..]))));
+            objects.extend(changed.map(|(spot, rows)| (*spot, Some(rows))));
         }
         objects.extend(piece.differs.iter().map(|spot| (*spot, None)));
         if self.back { objects.into_iter().rev().collect() } else { objects.into_iter().collect() }
@@ -217,12 +236,14 @@ impl<S: Sink> Thread<S> {
                     break 'pieces;
                 }
                 let mended = match written {
-                    Some(written) => written.to_vec(),
+                    Some(written) => {
+                        written.iter().map(|(key, written)| (key.clone(), written.value.clone())).collect()
+                    }
                     None => mend(&snapshot, (&from, &to), spot).map_err(|error| NotStepped::Read(error.to_string()))?,
                 };
-                for row in mended {
-                    bytes += bytes_of(&row);
-                    batch.put(&to, row);
+                for (key, value) in mended {
+                    bytes += bytes_of(&key, &value);
+                    batch.put(&to, (key, value));
                 }
                 cursor = if back { spot } else { behind_object(spot) };
             }

@@ -197,6 +197,26 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
 }
 
 #[test]
+fn an_object_that_is_written_again_and_again_while_it_is_copied_stands_there_as_it_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { shards: 2, history_versions: Some(3), ..config(&folder) };
+    let bench = Bench::open(&config);
+    for number in 0..KEYS {
+        bench.submit(change(number, 1, Some("one")));
+    }
+    bench.step(Does::Begin(merge(1), None)).unwrap();
+    // Some of the versions that come also go, with those that were copied.
+    bench.advance(1, bounds(99, 1), usize::MAX, || {
+        (2..=30).for_each(|version| bench.submit(change(7, version, Some("two"))));
+        bench.submit(change(8, 2, Some("two")));
+    });
+    bench.step(Does::End { number: 1, ended: Ended::Done }).unwrap();
+    drop(bench);
+    let report = check(&config.path).unwrap();
+    assert_eq!((report.findings, report.objects, report.rows), (vec![], KEYS, KEYS - 2 + 3 + 2));
+}
+
+#[test]
 fn what_a_shard_has_given_away_is_swept_up_with_what_it_holds() {
     let folder = tempfile::tempdir().unwrap();
     let config = StoreConfig { shards: 2, ..config(&folder) };
