@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ostrakon_wire::ShardId;
 use parking_lot::lock_api::ArcMutexGuard;
@@ -11,6 +11,8 @@ use parking_lot::{Mutex, RawMutex, RwLock};
 
 /// How often who wants a shard alone looks whether a round has ended.
 const ROUND_POLL: Duration = Duration::from_micros(100);
+/// How long it waits for that.
+const ROUND_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Which shards are held back, since their flushes or merges cannot keep up, and which one somebody has for itself.
 #[derive(Clone, Default)]
@@ -51,12 +53,13 @@ impl Drop for Round {
 
 impl Held {
     /// Has a shard for itself, once the group that is being committed is done. The committing thread never waits for who has a
-    /// shard: either its next round sees that, or this waits for the round's end.
+    /// shard: either its next round sees that, or this waits for the round's end; not for ever, since the round may wait for a
+    /// flush. Who has it then all the same keeps others waiting, and loses nothing.
     pub(crate) fn alone(&self, shard: ShardId) -> Alone {
         let alone = Alone { held: self.clone(), _having: self.having.lock_arc() };
         self.alone.store(u64::from(shard.get()) + 1, Ordering::SeqCst);
-        let round = self.rounds.load(Ordering::SeqCst);
-        while round % 2 == 1 && self.rounds.load(Ordering::SeqCst) == round {
+        let (round, until) = (self.rounds.load(Ordering::SeqCst), Instant::now() + ROUND_PATIENCE);
+        while round % 2 == 1 && Instant::now() < until && self.rounds.load(Ordering::SeqCst) == round {
             std::thread::sleep(ROUND_POLL);
         }
         alone

@@ -89,8 +89,9 @@ impl Tables {
     fn register(&self, keyspace: &Keyspace, mut unseen: Unseen, flushed: &[MemtableId]) -> fjall::Result<Duration> {
         let _alone = self.alone(keyspace);
         let since = Instant::now();
-        keyspace.tree.register_tables(&unseen.0, None, None, flushed, self.watermark())?;
-        unseen.0.clear();
+        // Where this fails the engine may have named them on the disk already: they stay.
+        let tables = std::mem::take(&mut unseen.0);
+        keyspace.tree.register_tables(&tables, None, None, flushed, self.watermark())?;
         Ok(since.elapsed())
     }
 }
