@@ -39,9 +39,9 @@ async fn a_replay_tells_something_else_than_what_was_decided() {
     let file = |name: &str, bytes: &[u8]| component_file(&folder.beside(""), name, bytes);
     let same = file("same", shipped(PolicyKind::ShardKey).bytes);
     let told = replay(&folder, "shard-key", &same, &[]).exits(0).json();
-    // Who writes them down runs when nobody else wants to: on a busy machine some are dropped.
+    // One that is offered just when somebody looks is dropped.
     let compared = told["compared"].as_u64().unwrap();
-    assert!((OBJECTS / 2..=OBJECTS).contains(&compared) && told["differ"] == 0, "{told}");
+    assert!((OBJECTS * 9 / 10..=OBJECTS).contains(&compared) && told["differ"] == 0, "{told}");
     let again = replay(&folder, "shard-key", &same, &[]).exits(0).json();
     assert_eq!(lasting(told), lasting(again), "the same every time");
     let other = file("other", &shard_key_of(0xabcd));
@@ -51,7 +51,7 @@ async fn a_replay_tells_something_else_than_what_was_decided() {
     assert_eq!(then.len(), 1, "all in one shard: {told}");
     let forecasts = file("forecasts", shipped(PolicyKind::Prediction).bytes);
     let told = replay(&folder, "prediction", &forecasts, &[]).exits(0).json();
-    assert!(told["compared"].as_u64().unwrap() >= OBJECTS / 2, "{told}");
+    assert!(told["compared"].as_u64().unwrap() >= OBJECTS * 9 / 10, "{told}");
     replay(&folder, "reconciliation", &file("verdicts", shipped(PolicyKind::Reconciliation).bytes), &[]).exits(1);
     replay(&folder, "prediction", &same, &[]).exits(6);
     replay(&folder, "shard-key", &same, &["/no/such.decisions"]).exits(1);
