@@ -21,7 +21,6 @@ use crate::disk::{Beside, Disk, Table};
 use crate::error::{CommitError, ReadError};
 use crate::floors::Floors;
 use crate::flush::Flusher;
-use crate::held::Held;
 use crate::migrate::Chunk;
 use crate::open::folder::DATABASE_FOLDER;
 use crate::open::{LogWindow, Store};
@@ -99,7 +98,6 @@ pub struct Committer<S: Sink> {
     queue: Arc<Queue<Queued<S::Token>>>,
     stats: Arc<CommitStats>,
     disk: Disk,
-    held: Option<Held>,
     tables: Option<Tables>,
     thread: Option<JoinHandle<()>>,
 }
@@ -135,15 +133,14 @@ impl<S: Sink> Committer<S> {
             stats: Arc::clone(&stats),
             log: store.log.clone(),
             store,
-            held: flusher.as_ref().map(Flusher::held).cloned(),
             flusher,
             sink,
             group_max: GROUP_CHANGES_MAX,
             fenced: Vec::new(),
             followed: BTreeMap::new(),
         };
-        let (held, tables) = (thread.held.clone(), thread.flusher.as_ref().map(Flusher::tables).cloned());
-        Ok((Self { queue, stats, disk, held, tables, thread: None }, thread))
+        let tables = thread.flusher.as_ref().map(Flusher::tables).cloned();
+        Ok((Self { queue, stats, disk, tables, thread: None }, thread))
     }
 
     /// Queues a unit. Calls for one object must come in the order of its versions.
@@ -188,7 +185,7 @@ impl<S: Sink> Committer<S> {
 
     /// Whether a shard's changes wait, since its flushes cannot keep up.
     pub fn is_held(&self, shard: ShardId) -> bool {
-        self.held.as_ref().is_some_and(|held| held.is_held(shard))
+        self.tables.as_ref().is_some_and(|tables| tables.held().is_held(shard))
     }
 
     /// The thread's counters.
@@ -243,7 +240,6 @@ struct Thread<S: Sink> {
     log: LogWindow,
     /// What is simulated is not flushed.
     flusher: Option<Flusher>,
-    held: Option<Held>,
     sink: S,
     /// Most changes of a group.
     group_max: usize,
@@ -274,7 +270,7 @@ impl<S: Sink> Thread<S> {
         if self.flusher.as_ref().is_some_and(Flusher::has_failed) {
             self.give_up();
         }
-        let (going, alone) = self.held.as_ref().map(Held::begin_round).unzip();
+        let (going, alone) = self.flusher.as_ref().map(|flusher| flusher.tables().held().begin_round()).unzip();
         let alone = alone.flatten();
         self.pick(backlog, group, alone);
         if group.is_empty() {

@@ -20,7 +20,7 @@ use fjall::{AbstractTree, Keyspace};
 use ostrakon_background::{Keeping, Pace};
 
 use crate::disk::Table;
-use crate::doomed::{Doomed, tables_of};
+use crate::doomed::tables_of;
 use crate::held::Alone;
 use crate::keyspaces::Keyspaces;
 use crate::tables::{SYNC_BYTES, Tables, sync_ahead};
@@ -45,7 +45,6 @@ pub(crate) struct Compactor {
 
 struct Shared {
     tables: Tables,
-    doomed: Doomed,
     keyspaces: ArcSwap<Keyspaces>,
     pace: Pace,
     stop: AtomicBool,
@@ -115,10 +114,9 @@ pub(crate) fn left_to_us() -> Leveled {
 }
 
 impl Compactor {
-    pub(crate) fn start(tables: Tables, doomed: Doomed, keyspaces: Arc<Keyspaces>) -> std::io::Result<Self> {
+    pub(crate) fn start(tables: Tables, keyspaces: Arc<Keyspaces>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             tables,
-            doomed,
             keyspaces: ArcSwap::new(keyspaces),
             pace: Pace::default(),
             stop: AtomicBool::new(false),
@@ -215,7 +213,7 @@ impl Shared {
             }));
             let there = tables_of(keyspace);
             let merged = keyspace.tree.compact(strategy, self.tables.watermark());
-            self.doomed.add_tables(keyspace, there);
+            self.tables.doomed().add_tables(keyspace, there);
             drop(MERGING.take());
             merged?;
             let after = counts();

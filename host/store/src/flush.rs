@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -22,7 +22,6 @@ use parking_lot::Mutex;
 use crate::compact::Compactor;
 use crate::disk::Table;
 use crate::doomed::Doomed;
-use crate::held::Held;
 use crate::keyspaces::Keyspaces;
 use crate::tables::Tables;
 
@@ -61,10 +60,8 @@ struct Shared {
     database: Database,
     /// Where its journals are.
     folder: PathBuf,
-    doomed: Doomed,
     keyspaces: ArcSwap<Keyspaces>,
     compactor: Compactor,
-    held: Held,
     tables: Tables,
     /// What is to be flushed next.
     next: Mutex<Next>,
@@ -91,32 +88,31 @@ impl Flusher {
         doomed: Doomed,
         keyspaces: Arc<Keyspaces>,
     ) -> std::io::Result<Self> {
-        let held = Held::default();
-        let tables = Tables::new(database.clone(), held.clone(), doomed.clone());
+        let tables = Tables::new(database.clone(), doomed);
         let shared = Arc::new(Shared {
-            compactor: Compactor::start(tables.clone(), doomed.clone(), Arc::clone(&keyspaces))?,
+            compactor: Compactor::start(tables.clone(), Arc::clone(&keyspaces))?,
             database,
             folder,
-            doomed,
             keyspaces: ArcSwap::new(keyspaces),
-            held,
             tables,
             next: Mutex::default(),
             pace: Pace::default(),
             stop: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         });
-        let mut flusher = Self { shared: Arc::clone(&shared), threads: Vec::new() };
-        let of_thread = Arc::clone(&shared);
-        let giving_back = std::thread::Builder::new().name("give-back".into()).spawn(move || of_thread.give_back())?;
-        flusher.threads.push(giving_back);
-        let of_thread = Arc::clone(&shared);
-        let flushing = std::thread::Builder::new().name("flush".into()).spawn(move || of_thread.flush())?;
-        let flushes = flushing.thread().clone();
-        flusher.threads.push(flushing);
-        let looking = std::thread::Builder::new().name("memory".into()).spawn(move || shared.look(&flushes))?;
-        flusher.threads.push(looking);
+        let mut flusher = Self { shared, threads: Vec::new() };
+        flusher.spawn("give-back", Shared::give_back)?;
+        let flushes = flusher.spawn("flush", Shared::flush)?;
+        flusher.spawn("memory", move |shared| shared.look(&flushes))?;
         Ok(flusher)
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce(&Shared) + Send + 'static) -> std::io::Result<Thread> {
+        let shared = Arc::clone(&self.shared);
+        let handle = std::thread::Builder::new().name(name.into()).spawn(move || work(&shared))?;
+        let thread = handle.thread().clone();
+        self.threads.push(handle);
+        Ok(thread)
     }
 
     /// Flushes everything, so that the next start has no journal to replay; gives up after a while. Nothing is merged any more.
@@ -157,12 +153,7 @@ impl Flusher {
         self.shared.failed.load(Ordering::Relaxed) || self.shared.compactor.has_failed()
     }
 
-    /// Which are held back, for others.
-    pub(crate) fn held(&self) -> &Held {
-        &self.shared.held
-    }
-
-    /// Puts tables in, for others.
+    /// Puts tables in, and says which shards wait, for others.
     pub(crate) fn tables(&self) -> &Tables {
         &self.shared.tables
     }
@@ -266,19 +257,19 @@ impl Shared {
         ostrakon_background::give_way();
         while !self.stop.load(Ordering::Relaxed) {
             std::thread::park_timeout(GIVE_BACK_POLL);
-            self.doomed.give_back();
+            self.tables.doomed().give_back();
         }
     }
 
     /// Looks at all keyspaces, as often as they can have changed.
-    fn look(&self, flushes: &std::thread::Thread) {
+    fn look(&self, flushes: &Thread) {
         let mut looks = Looks::default();
         while !self.stop.load(Ordering::Relaxed) {
             std::thread::park_timeout(POLL);
             let counted = self.database.write_buffer_size();
             looks.idle += 1;
             let has_grown = counted.saturating_sub(looks.counted) >= LOOK_BYTES;
-            let waits = self.held.any_is() || self.database.journal_count() > JOURNALS_MAX;
+            let waits = self.tables.held().any_is() || self.database.journal_count() > JOURNALS_MAX;
             if has_grown || waits || looks.idle >= LOOKS_AT_ALL {
                 looks.counted = counted;
                 self.look_at_all(&mut looks);
@@ -292,7 +283,7 @@ impl Shared {
     fn look_at_all(&self, looks: &mut Looks) {
         // Time is counted where nothing is written.
         looks.number += std::mem::take(&mut looks.idle);
-        self.doomed.add_journals(&self.folder);
+        self.tables.doomed().add_journals(&self.folder);
         let keyspaces = self.keyspaces.load();
         let all = looks.look(keyspaces.all().map(Table::keyspace));
         let total: u64 = all.iter().map(|one| one.bytes).sum();
@@ -305,7 +296,7 @@ impl Shared {
         self.compactor.pace().set(haste(runs, RUNS));
         self.hold_back(&keyspaces, &all, of_all >= QUARTERS_HELD);
         let mut next = self.next.lock();
-        if matches!(*next, Next::Nothing | Next::This(_)) {
+        if !matches!(*next, Next::UnderWay) {
             let pins = journals > JOURNALS_MAX;
             let wanted = |one: &&Unflushed<'_>| {
                 one.bytes > 0 && (pins || total > MEMTABLE_BYTES_MAX || one.bytes > SHARD_MEMTABLE_BYTES_MAX)
@@ -321,6 +312,6 @@ impl Shared {
         let is_pressed = |table: &Table| pressed.contains(&table.keyspace().id());
         let Keyspaces { meta, log, locator, .. } = keyspaces;
         let shards = keyspaces.shards.iter().filter(|(_, table)| is_pressed(table)).map(|(shard, _)| *shard);
-        self.held.hold_back(shards.collect(), too_much || [meta, log, locator].into_iter().any(is_pressed));
+        self.tables.held().hold_back(shards.collect(), too_much || [meta, log, locator].into_iter().any(is_pressed));
     }
 }

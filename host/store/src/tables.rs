@@ -31,6 +31,22 @@ pub(crate) struct Tables {
 /// Tables that nobody sees yet, of rows as the engine numbers them.
 pub(crate) struct Unseen(Vec<Table>);
 
+impl Unseen {
+    /// Writes rows as tables; what is written is brought to the disk a little at a time.
+    fn of(keyspace: &Keyspace, rows: impl Iterator<Item = InternalValue>) -> fjall::Result<Self> {
+        let mut unsynced = 0;
+        let rows = rows.inspect(|row| {
+            unsynced += row.key.user_key.len() + row.value.len();
+            if unsynced >= SYNC_BYTES {
+                unsynced = 0;
+                sync_ahead(keyspace);
+            }
+        });
+        let written = keyspace.tree.flush_to_tables(rows.map(Ok))?;
+        Ok(Self(written.map(|(tables, _)| tables).unwrap_or_default()))
+    }
+}
+
 impl Drop for Unseen {
     fn drop(&mut self) {
         for table in &self.0 {
@@ -41,8 +57,18 @@ impl Drop for Unseen {
 }
 
 impl Tables {
-    pub(crate) fn new(database: Database, held: Held, doomed: Doomed) -> Self {
-        Self { database, held, doomed }
+    pub(crate) fn new(database: Database, doomed: Doomed) -> Self {
+        Self { database, held: Held::default(), doomed }
+    }
+
+    /// Which shards' changes wait.
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// What the engine has given up.
+    pub(crate) fn doomed(&self) -> &Doomed {
+        &self.doomed
     }
 
     /// Below this nobody reads what newer rows stand before.
@@ -68,9 +94,9 @@ impl Tables {
         let memtable = tree.active_memtable();
         // Waits for the batch that is being written: nothing that is numbered lower comes later.
         if keyspace.rotate_memtable()? {
-            let rows = synced(keyspace, newest(&memtable, self.watermark())).map(Ok);
-            let written = pace.run("flush-write", || tree.flush_to_tables(rows)).map_err(fjall::Error::Io)??;
-            self.register(keyspace, Unseen(written.map(|(tables, _)| tables).unwrap_or_default()), &[memtable.id()])?;
+            let rows = newest(&memtable, self.watermark());
+            let unseen = pace.run("flush-write", || Unseen::of(keyspace, rows)).map_err(fjall::Error::Io)??;
+            self.register(keyspace, unseen, &[memtable.id()])?;
             self.doomed.add_memtable(memtable);
         }
         // The engine may have sealed that one first, and this way another.
@@ -97,7 +123,7 @@ impl Tables {
 }
 
 /// Brings to the disk what was written of tables that are in no version of the keyspace yet.
-pub(crate) fn sync_unseen(keyspace: &Keyspace) -> std::io::Result<()> {
+fn sync_unseen(keyspace: &Keyspace) -> std::io::Result<()> {
     let known = tables_of(keyspace);
     for file in std::fs::read_dir(keyspace.path().join(TABLES_FOLDER))? {
         let file = file?;
@@ -112,18 +138,6 @@ pub(crate) fn sync_unseen(keyspace: &Keyspace) -> std::io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The same rows; what is written of them is brought to the disk a little at a time.
-fn synced(keyspace: &Keyspace, rows: impl Iterator<Item = InternalValue>) -> impl Iterator<Item = InternalValue> {
-    let mut written = 0;
-    rows.inspect(move |row| {
-        written += row.key.user_key.len() + row.value.len();
-        if written >= SYNC_BYTES {
-            written = 0;
-            sync_ahead(keyspace);
-        }
-    })
 }
 
 /// What is on the disk by then nobody waits for when tables are put in.
@@ -145,8 +159,7 @@ pub(crate) fn write(
         Some(value) => InternalValue::from_components(key, value, seqno, ValueType::Value),
         None => InternalValue::new_tombstone(key, seqno),
     };
-    let written = keyspace.tree.flush_to_tables(synced(keyspace, rows.map(numbered)).map(Ok))?;
-    Ok(Unseen(written.map(|(tables, _)| tables).unwrap_or_default()))
+    Unseen::of(keyspace, rows.map(numbered))
 }
 
 /// The rows of a memtable without those that nobody can read any more, since a newer one of their key is older than what anybody

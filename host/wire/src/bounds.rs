@@ -168,7 +168,7 @@ pub const OWNERS_MAX: u32 = 64;
 pub const MIGRATIONS_KEPT: usize = 256;
 /// Migrations that run at a time; more are refused.
 pub const MIGRATIONS_RUNNING_MAX: usize = 8;
-/// How long a step of a migration may keep the commits waiting: longer ones make the next steps smaller, in microseconds.
+/// How long a step of a migration may take to gather what it writes, in microseconds: then it ends; one object at least.
 pub const MIGRATION_STEP_US_AIM: u64 = 2_000;
 /// A migration rests so many times as long as its step took, so that most of the committing thread is for others.
 pub const MIGRATION_RESTS: u32 = 3;

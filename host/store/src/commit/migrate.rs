@@ -212,7 +212,7 @@ impl<S: Sink> Thread<S> {
         let (giver, taker) = moving.gives_and_takes(back);
         let table = |shard| self.store.keyspaces.shards.get(&shard).cloned().ok_or(NotStepped::NoShard(shard));
         let (from, to) = (table(giver)?, table(taker)?);
-        let held = |shard: &_| self.flusher.as_ref().is_some_and(|flusher| flusher.held().is_held(*shard));
+        let held = |shard: &_| self.flusher.as_ref().is_some_and(|flusher| flusher.tables().held().is_held(*shard));
         if let Some(shard) = [giver, taker].into_iter().find(held) {
             return Err(NotStepped::Held(shard));
         }

@@ -34,8 +34,8 @@ impl<S: Sink> Thread<S> {
         };
         // Nobody is held back from being told that nothing is written any more, nor when the host stops.
         let hold = !self.stats.failed.load(Ordering::Relaxed) && !self.queue.is_closed();
-        let flusher = self.flusher.as_ref().filter(|flusher| hold && flusher.held().any_is());
-        if flusher.is_none() && alone.is_none() {
+        let held = self.flusher.as_ref().map(|flusher| flusher.tables().held()).filter(|held| hold && held.any_is());
+        if held.is_none() && alone.is_none() {
             while let Some(queued) = backlog.pop_front_if(|next| fits(bytes, group, &rekeyed, &next.unit)) {
                 bytes += queued.bytes;
                 rekeyed.extend(rekeys(&queued.unit));
@@ -43,7 +43,7 @@ impl<S: Sink> Thread<S> {
             }
             return;
         }
-        let is_held = |shard| alone == Some(shard) || flusher.is_some_and(|flusher| flusher.held().is_held(shard));
+        let is_held = |shard| alone == Some(shard) || held.is_some_and(|held| held.is_held(shard));
         let map = &self.store.map;
         let writes_there = |unit: &Unit| alone.is_some() && unit.spots().any(|spot| alone == Some(map.holder(spot)));
         // What is dropped has no order, and is found again.

@@ -26,6 +26,13 @@ impl Bench {
         Self { committer, views, outcomes }
     }
 
+    /// The same, with a version of every object in the shard that gives.
+    fn filled(config: &StoreConfig) -> Self {
+        let bench = Self::open(config);
+        (0..KEYS).for_each(|number| bench.submit(change(number, 1, Some("one"))));
+        bench
+    }
+
     pub(super) fn submit(&self, unit: Unit) {
         assert!(self.committer.submit(unit, 0).is_ok());
         self.outcomes.recv_timeout(Duration::from_secs(20)).unwrap().1.unwrap();
@@ -164,10 +171,7 @@ fn place_of(bench: &Bench, number: u64) -> Place {
 fn what_the_taker_had_in_memory_is_there_after_a_crash_that_follows_what_was_put_in() {
     let folder = tempfile::tempdir().unwrap();
     let config = StoreConfig { shards: 2, ..config(&folder) };
-    let bench = Bench::open(&config);
-    for number in 0..KEYS {
-        bench.submit(change(number, 1, Some("one")));
-    }
+    let bench = Bench::filled(&config);
     bench.step(Does::Begin(merge(1), None)).unwrap();
     let of_taker = |number, version| bench.submit(change_at(number, number, version, Some("one")));
     (KEYS..2 * KEYS).for_each(|number| of_taker(number, 1));
@@ -200,10 +204,7 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
 fn an_object_that_is_written_again_and_again_while_it_is_copied_stands_there_as_it_ended() {
     let folder = tempfile::tempdir().unwrap();
     let config = StoreConfig { shards: 2, history_versions: Some(3), ..config(&folder) };
-    let bench = Bench::open(&config);
-    for number in 0..KEYS {
-        bench.submit(change(number, 1, Some("one")));
-    }
+    let bench = Bench::filled(&config);
     bench.step(Does::Begin(merge(1), None)).unwrap();
     // Some of the versions that come also go, with those that were copied.
     bench.advance(1, bounds(99, 1), usize::MAX, || {
@@ -220,10 +221,7 @@ fn an_object_that_is_written_again_and_again_while_it_is_copied_stands_there_as_
 fn what_a_shard_has_given_away_is_swept_up_with_what_it_holds() {
     let folder = tempfile::tempdir().unwrap();
     let config = StoreConfig { shards: 2, ..config(&folder) };
-    let bench = Bench::open(&config);
-    for number in 0..KEYS {
-        bench.submit(change(number, 1, Some("one")));
-    }
+    let bench = Bench::filled(&config);
     // The front of a shard goes to the one before it.
     let start = ShardKey::new(HALF);
     let (from, to) = (ShardId::new(1), ShardId::new(0));
@@ -261,10 +259,7 @@ fn objects_that_are_made_while_others_are_copied_make_no_step_without_bound() {
     const NEW: u64 = 3 * MIGRATION_STEP_ROWS_MAX as u64;
     let folder = tempfile::tempdir().unwrap();
     let config = StoreConfig { shards: 2, ..config(&folder) };
-    let bench = Bench::open(&config);
-    for number in 0..KEYS {
-        bench.submit(change(number, 1, Some("one")));
-    }
+    let bench = Bench::filled(&config);
     bench.step(Does::Begin(merge(1), None)).unwrap();
     bench.step(Does::Follow { number: 1 }).unwrap();
     let view = bench.views.latest();
