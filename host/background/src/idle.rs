@@ -36,47 +36,54 @@ pub enum Haste {
     None,
 }
 
-/// How threads run that keep to it, one at a time. Where the platform does not let a thread come back from being idle or nice,
+/// How threads run that keep to it. Where the platform does not let a thread come back from being idle or nice,
 /// they run as they did.
 #[derive(Debug, Default, Clone)]
 pub struct Pace(Arc<Mutex<Paced>>);
 
 #[derive(Debug, Default)]
 struct Paced {
-    thread: Option<Thread>,
+    /// By numbers that say which is whose.
+    threads: Vec<(u64, Thread)>,
+    number: u64,
     haste: Haste,
 }
 
 /// The calling thread keeps to a pace until this is dropped.
 #[derive(Debug)]
-pub struct Keeping(Pace);
+pub struct Keeping {
+    pace: Pace,
+    number: Option<u64>,
+}
 
 impl Pace {
     /// Such a pace.
     pub fn of(haste: Haste) -> Self {
-        Self(Arc::new(Mutex::new(Paced { thread: None, haste })))
+        Self(Arc::new(Mutex::new(Paced { haste, ..Paced::default() })))
     }
 
     /// From now on it is this.
     pub fn set(&self, haste: Haste) {
         let mut paced = self.0.lock();
-        if paced.haste != haste
-            && let Some(thread) = &paced.thread
-        {
-            thread.set(haste);
+        if paced.haste != haste {
+            for (_, thread) in &paced.threads {
+                thread.set(haste);
+            }
         }
         paced.haste = haste;
     }
 
-    /// The calling thread keeps to it; one does at a time.
+    /// The calling thread keeps to it.
     pub fn keep(&self) -> Keeping {
-        if comes_back() {
+        let number = comes_back().then(|| {
             let mut paced = self.0.lock();
-            let thread = Thread::of_caller();
+            let (thread, number) = (Thread::of_caller(), paced.number);
             thread.set(paced.haste);
-            paced.thread = Some(thread);
-        }
-        Keeping(self.clone())
+            paced.threads.push((number, thread));
+            paced.number += 1;
+            number
+        });
+        Keeping { pace: self.clone(), number }
     }
 
     /// Does some work on a thread of that name that keeps to it. The calling thread waits for it, and panics where it does.
@@ -108,7 +115,8 @@ impl Pace {
 
 impl Drop for Keeping {
     fn drop(&mut self) {
-        if let Some(thread) = self.0.0.lock().thread.take() {
+        let Some(own) = self.number else { return };
+        for (_, thread) in self.pace.0.lock().threads.extract_if(.., |(number, _)| *number == own) {
             thread.set(Haste::None);
         }
     }

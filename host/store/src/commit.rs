@@ -122,7 +122,9 @@ impl<S: Sink> Committer<S> {
         let flusher = match &store.disk {
             Disk::Fjall(database) => {
                 let (folder, doomed) = (store.config.path.join(DATABASE_FOLDER), store.doomed.clone());
-                Some(Flusher::start(database.clone(), folder, doomed, Arc::clone(&store.keyspaces))?)
+                let of_wake = Arc::clone(&queue);
+                let wake = Box::new(move || of_wake.wake());
+                Some(Flusher::start(database.clone(), folder, doomed, wake, Arc::clone(&store.keyspaces))?)
             }
             #[cfg(feature = "simulation")]
             Disk::Simulated(_) => None,
@@ -256,7 +258,8 @@ impl<S: Sink> Thread<S> {
         while self.queue.take(&mut backlog) {
             self.round(&mut backlog, &mut group);
         }
-        if let Some(flusher) = self.flusher.as_ref().filter(|_| !self.stats.failed.load(Ordering::Relaxed)) {
+        let is_well = |flusher: &&mut Flusher| !self.stats.failed.load(Ordering::Relaxed) && !flusher.has_failed();
+        if let Some(flusher) = self.flusher.as_mut().filter(is_well) {
             flusher.flush_all();
         }
         if let Some(Err(error)) = self.store.acknowledged.as_ref().map(Acknowledged::sync) {
@@ -270,13 +273,19 @@ impl<S: Sink> Thread<S> {
         if self.flusher.as_ref().is_some_and(Flusher::has_failed) {
             self.give_up();
         }
+        if let Some(flusher) = &self.flusher {
+            flusher.tables().seals().answer();
+        }
+        if backlog.is_empty() {
+            return;
+        }
         let (going, alone) = self.flusher.as_ref().map(|flusher| flusher.tables().held().begin_round()).unzip();
-        let alone = alone.flatten();
-        self.pick(backlog, group, alone);
+        let alone = alone.unwrap_or_default();
+        self.pick(backlog, group, &alone);
         if group.is_empty() {
             drop(going);
             // Only shards that are held back have work: give their flushes a moment. One that failed ends them all.
-            std::thread::sleep(if alone.is_some() { ALONE_POLL } else { crate::flush::POLL });
+            std::thread::sleep(if alone.is_empty() { crate::flush::POLL } else { ALONE_POLL });
             if let Err(error) = self.store.disk.check_well() {
                 self.fail(&error);
             }
@@ -459,6 +468,9 @@ const LARGE_GROUP_BYTES: usize = 512 << 10;
 /// A thread that ends in a panic takes nobody with it: what waits is told that it will not be written.
 impl<S: Sink> Drop for Thread<S> {
     fn drop(&mut self) {
+        if let Some(flusher) = &self.flusher {
+            flusher.tables().seals().end();
+        }
         if std::thread::panicking() {
             self.stats.failed.store(true, Ordering::Relaxed);
             self.queue.abandon();

@@ -103,7 +103,7 @@ impl CompactionFilter for Along {
             let Some(merging) = merging else { return };
             sync_ahead(&merging.keyspace);
             drop(self.keeping);
-            merging.alone = merging.tables.alone(&merging.keyspace);
+            merging.alone = merging.tables.alone([&merging.keyspace]);
         });
     }
 }

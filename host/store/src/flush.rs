@@ -2,13 +2,14 @@
 //!
 //! The engine counts memory a keyspace at a time, and keeps a journal as long as any keyspace, however idle, has unflushed
 //! rows in it. So a thread of ours looks at the whole, and another flushes: a shard that has grown, the largest one when the
-//! sum has grown, and when journals add up the one whose rows have waited longest, which pin the oldest. A shard whose flushes
+//! sum has grown, and when journals add up those whose rows have waited longest, which pin the oldest. A shard whose flushes
 //! or merges (`compact`) cannot keep up is held back, alone, until they have.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use crate::compact::Compactor;
 use crate::disk::Table;
 use crate::doomed::Doomed;
 use crate::keyspaces::Keyspaces;
+use crate::seal::Wake;
 use crate::tables::Tables;
 
 /// How often it is looked whether there is something to look at.
@@ -45,10 +47,14 @@ const JOURNALS_OVER: [usize; 2] = [4, 8];
 const RUNS: [usize; 2] = [8, 12];
 /// At 30 runs the engine stops every shard, at 20 it slows them.
 const RUNS_HELD: usize = 18;
+/// How often it is looked whether what a stop waits for has come about.
+const STOP_POLL: Duration = Duration::from_millis(1);
 /// How long a stop may take to flush.
 const FLUSH_ALL_DEADLINE: Duration = Duration::from_secs(3);
-/// Flushes that a stop has under way at a time; more would only queue up in the engine.
-const FLUSHES_MAX: usize = 4;
+/// So many small keyspaces are flushed at a time,
+const FLUSHED_TOGETHER: usize = 8;
+/// of together so many bytes in memory.
+const FLUSHED_TOGETHER_BYTES: u64 = 16 << 20;
 
 /// The handle of the threads; dropping it stops them.
 pub(crate) struct Flusher {
@@ -65,6 +71,10 @@ struct Shared {
     tables: Tables,
     /// What is to be flushed next.
     next: Mutex<Next>,
+    /// A flush has ended that others may have waited for.
+    flushed: AtomicBool,
+    /// Who looks what is next.
+    looking: OnceLock<Thread>,
     pace: Pace,
     stop: AtomicBool,
     failed: AtomicBool,
@@ -75,8 +85,8 @@ enum Next {
     /// Nothing is.
     #[default]
     Nothing,
-    This(Keyspace),
-    /// One is being flushed.
+    These(Vec<Keyspace>),
+    /// Some are being flushed.
     UnderWay,
 }
 
@@ -86,9 +96,10 @@ impl Flusher {
         database: Database,
         folder: PathBuf,
         doomed: Doomed,
+        wake: Wake,
         keyspaces: Arc<Keyspaces>,
     ) -> std::io::Result<Self> {
-        let tables = Tables::new(database.clone(), doomed);
+        let tables = Tables::new(database.clone(), doomed, wake);
         let shared = Arc::new(Shared {
             compactor: Compactor::start(tables.clone(), Arc::clone(&keyspaces))?,
             database,
@@ -96,6 +107,8 @@ impl Flusher {
             keyspaces: ArcSwap::new(keyspaces),
             tables,
             next: Mutex::default(),
+            flushed: AtomicBool::new(false),
+            looking: OnceLock::new(),
             pace: Pace::default(),
             stop: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -103,7 +116,9 @@ impl Flusher {
         let mut flusher = Self { shared, threads: Vec::new() };
         flusher.spawn("give-back", Shared::give_back)?;
         let flushes = flusher.spawn("flush", Shared::flush)?;
-        flusher.spawn("memory", move |shared| shared.look(&flushes))?;
+        let looking = flusher.spawn("memory", move |shared| shared.look(&flushes))?;
+        // Nobody else does.
+        let _ = flusher.shared.looking.set(looking);
         Ok(flusher)
     }
 
@@ -115,24 +130,52 @@ impl Flusher {
         Ok(thread)
     }
 
-    /// Flushes everything, so that the next start has no journal to replay; gives up after a while. Nothing is merged any more.
-    pub(crate) fn flush_all(&self) {
-        self.shared.compactor.give_up();
-        self.shared.pace.set(Haste::None);
+    /// Flushes for the committing thread, which has written its last group, the smallest memtables first and as many as it can in
+    /// a while: the next start has fewer journals to replay, or none. Nothing is merged any more.
+    pub(crate) fn flush_all(&mut self) {
         let deadline = Instant::now() + FLUSH_ALL_DEADLINE;
-        for keyspace in self.shared.keyspaces.load().all().map(Table::keyspace) {
-            while self.shared.database.outstanding_flushes() >= FLUSHES_MAX && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(1));
+        let warn = |flushed: fjall::Result<()>| {
+            if let Err(error) = flushed {
+                tracing::warn!(%error, "memtables cannot be flushed");
             }
-            if Instant::now() >= deadline {
-                return;
+        };
+        self.give_up();
+        self.shared.tables.seals().end();
+        self.join();
+        let (database, tables) = (&self.shared.database, &self.shared.tables);
+        let size = |keyspace: &Keyspace| keyspace.tree.active_memtable().size();
+        let mut keyspaces = self.shared.keyspaces_in_use();
+        keyspaces.retain(|keyspace| size(keyspace) > 0 || keyspace.tree.sealed_memtable_count() > 0);
+        keyspaces.sort_unstable_by_key(|keyspace| Reverse(size(keyspace)));
+        // The engine removes journals where it has sealed something, however late it is.
+        let last = keyspaces.pop();
+        while let Some(next) = keyspaces.pop().filter(|_| Instant::now() < deadline) {
+            let mut together = vec![next];
+            let mut bytes = size(&together[0]);
+            while let Some(next) = keyspaces.pop_if(|next| {
+                bytes += size(next);
+                together.len() < FLUSHED_TOGETHER && bytes <= FLUSHED_TOGETHER_BYTES
+            }) {
+                together.push(next);
             }
-            if let Err(error) = keyspace.rotate_memtable() {
-                tracing::warn!(%error, keyspace = %keyspace.name(), "a memtable cannot be flushed");
-            }
+            warn(tables.flush_last(&together, false));
         }
-        while self.shared.database.outstanding_flushes() > 0 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
+        warn(tables.flush_last(last.as_slice(), true));
+        while database.outstanding_flushes() > 0 && Instant::now() < deadline {
+            std::thread::sleep(STOP_POLL);
+        }
+    }
+
+    /// Ends the threads.
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            thread.thread().unpark();
+            while !thread.is_finished() {
+                // The last look may have set it back.
+                self.shared.pace.set(Haste::None);
+                std::thread::sleep(STOP_POLL);
+            }
+            let _ = thread.join();
         }
     }
 
@@ -161,11 +204,20 @@ impl Flusher {
 
 impl Drop for Flusher {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        self.shared.pace.set(Haste::None);
-        for thread in self.threads.drain(..) {
-            thread.thread().unpark();
-            let _ = thread.join();
+        self.give_up();
+        self.join();
+    }
+}
+
+impl Next {
+    /// Those that are next are under way from now on.
+    fn take(&mut self) -> Option<Vec<Keyspace>> {
+        match std::mem::replace(self, Self::UnderWay) {
+            Self::These(keyspaces) => Some(keyspaces),
+            other => {
+                *self = other;
+                None
+            }
         }
     }
 }
@@ -180,6 +232,10 @@ struct Looks {
     counted: u64,
     /// By keyspace, which memtable it has, and since when that has had rows, counted in looks.
     since: HashMap<u64, (u64, u64)>,
+    /// When the journals were begun, in looks, from the oldest on.
+    journals: VecDeque<u64>,
+    /// Whether anything was in memory alone.
+    unflushed: bool,
 }
 
 /// A keyspace, and what of it is in memory alone.
@@ -195,14 +251,28 @@ impl Looks {
         let before = std::mem::take(&mut self.since);
         let mut look = |keyspace: &'a Keyspace| {
             let memtable = keyspace.tree.active_memtable();
-            let (id, bytes) = (memtable.id(), memtable.size());
+            // Of what a flush that failed has left sealed nobody knows how much it is.
+            let sealed = u64::from(keyspace.tree.sealed_memtable_count() > 0);
+            let (id, bytes) = (memtable.id(), memtable.size().max(sealed));
             // One that is empty has not begun to wait.
             let waits = before.get(&keyspace.id()).filter(|(before, _)| *before == id && bytes > 0);
             let since = waits.map_or(self.number, |(_, since)| *since);
             self.since.insert(keyspace.id(), (id, since));
             Unflushed { keyspace, bytes, runs: keyspace.tree.l0_run_count(), since }
         };
-        keyspaces.map(&mut look).collect()
+        let all: Vec<_> = keyspaces.map(&mut look).collect();
+        self.unflushed = all.iter().any(|one| one.bytes > 0);
+        all
+    }
+
+    /// There are so many journals now. Answers until when rows were written that pin more of them than there may be, in looks.
+    fn pinned_until(&mut self, journals: usize) -> Option<u64> {
+        while self.journals.len() > journals {
+            self.journals.pop_front();
+        }
+        self.journals.resize(journals, self.number);
+        // One ends where the next is begun.
+        self.journals.get(journals.checked_sub(JOURNALS_MAX)?).copied()
     }
 }
 
@@ -218,6 +288,32 @@ impl Unflushed<'_> {
     }
 }
 
+/// Which are to be flushed first: the largest, or those that pin the oldest journals, whichever of the bounds is exceeded by
+/// more. A shard that is written to does not wait until a thousand idle ones have let go of the journals.
+fn first(all: &[Unflushed<'_>], journals: usize, pinned_until: Option<u64>) -> Vec<Keyspace> {
+    let mut unflushed: Vec<_> = all.iter().filter(|one| one.bytes > 0).collect();
+    let largest = unflushed.iter().map(|one| one.bytes).max().unwrap_or_default();
+    let total: u64 = unflushed.iter().map(|one| one.bytes).sum();
+    let of = |so_much: u64, bound: u64| so_much as f64 / bound as f64;
+    let of_memory = of(largest, SHARD_MEMTABLE_BYTES_MAX).max(of(total, MEMTABLE_BYTES_MAX));
+    let of_journals = of(journals as u64, JOURNALS_MAX as u64);
+    let pins = |one: &Unflushed<'_>| pinned_until.is_some_and(|until| one.since <= until);
+    if of_journals > of_memory.max(1.0) && unflushed.iter().any(|one| pins(one)) {
+        unflushed.retain(|one| pins(one));
+        unflushed.sort_unstable_by_key(|one| one.since);
+    } else if of_memory > 1.0 {
+        unflushed.sort_unstable_by_key(|one| Reverse(one.bytes));
+    } else {
+        return Vec::new();
+    }
+    let mut bytes = 0;
+    let fits = |one: &&&Unflushed<'_>| {
+        bytes += one.bytes;
+        bytes == one.bytes || bytes <= FLUSHED_TOGETHER_BYTES
+    };
+    unflushed.iter().take(FLUSHED_TOGETHER).take_while(fits).map(|one| one.keyspace.clone()).collect()
+}
+
 /// How much of a hurry there is where so much stands against bounds.
 fn haste<T: PartialOrd>(so_much: T, [nice, none]: [T; 2]) -> Haste {
     match so_much {
@@ -228,22 +324,25 @@ fn haste<T: PartialOrd>(so_much: T, [nice, none]: [T; 2]) -> Haste {
 }
 
 impl Shared {
-    /// Flushes what is to be flushed, one keyspace at a time.
+    /// Flushes what is to be flushed.
     fn flush(&self) {
         while !self.stop.load(Ordering::Relaxed) {
-            let next = std::mem::replace(&mut *self.next.lock(), Next::UnderWay);
-            let Next::This(keyspace) = next else {
-                *self.next.lock() = Next::Nothing;
+            let Some(keyspaces) = self.next.lock().take() else {
                 std::thread::park_timeout(POLL * LOOKS_AT_ALL as u32);
                 continue;
             };
             // What panics has said so, and is no better than a failure.
-            let flushed = std::panic::catch_unwind(AssertUnwindSafe(|| self.tables.flush(&keyspace, &self.pace)));
+            let flushed = std::panic::catch_unwind(AssertUnwindSafe(|| self.tables.flush(&keyspaces, &self.pace)));
             *self.next.lock() = Next::Nothing;
             match flushed {
-                Ok(Ok(())) => continue,
+                Ok(Ok(())) => {
+                    self.flushed.store(true, Ordering::Relaxed);
+                    self.looking.get().inspect(|thread| thread.unpark());
+                    continue;
+                }
                 Ok(Err(error)) => {
-                    tracing::error!(%error, keyspace = %keyspace.name(), "a memtable cannot be flushed")
+                    let keyspaces: Vec<_> = keyspaces.iter().map(Keyspace::name).collect();
+                    tracing::error!(%error, ?keyspaces, "memtables cannot be flushed")
                 }
                 Err(_) => {}
             }
@@ -269,11 +368,13 @@ impl Shared {
             let counted = self.database.write_buffer_size();
             looks.idle += 1;
             let has_grown = counted.saturating_sub(looks.counted) >= LOOK_BYTES;
-            let waits = self.tables.held().any_is() || self.database.journal_count() > JOURNALS_MAX;
-            if has_grown || waits || looks.idle >= LOOKS_AT_ALL {
+            let pins = looks.unflushed && self.database.journal_count() > JOURNALS_MAX;
+            let waits = pins || self.tables.held().any_is();
+            let flushed = self.flushed.swap(false, Ordering::Relaxed);
+            if has_grown || waits || flushed || looks.idle >= LOOKS_AT_ALL {
                 looks.counted = counted;
                 self.look_at_all(&mut looks);
-                if matches!(*self.next.lock(), Next::This(_)) {
+                if matches!(*self.next.lock(), Next::These(_)) {
                     flushes.unpark();
                 }
             }
@@ -285,26 +386,30 @@ impl Shared {
         looks.number += std::mem::take(&mut looks.idle);
         self.tables.doomed().add_journals(&self.folder);
         let keyspaces = self.keyspaces.load();
-        let all = looks.look(keyspaces.all().map(Table::keyspace));
+        let in_use = self.keyspaces_in_use();
+        let all = looks.look(in_use.iter());
         let total: u64 = all.iter().map(|one| one.bytes).sum();
         let journals = self.database.journal_count();
         let of_all = 4 * total / MEMTABLE_BYTES_MAX;
         let quarters = all.iter().map(Unflushed::quarters).max().unwrap_or_default().max(of_all);
-        let runs = all.iter().map(|one| one.runs).max().unwrap_or_default();
+        // Only those are merged that are served.
+        let runs = keyspaces.all().map(|table| table.keyspace().tree.l0_run_count()).max().unwrap_or_default();
+        let pinned_until = looks.pinned_until(journals);
         let over = journals.saturating_sub(JOURNALS_MAX);
         self.pace.set(haste(quarters, QUARTERS).max(haste(over, JOURNALS_OVER)));
         self.compactor.pace().set(haste(runs, RUNS));
         self.hold_back(&keyspaces, &all, of_all >= QUARTERS_HELD);
         let mut next = self.next.lock();
         if !matches!(*next, Next::UnderWay) {
-            let pins = journals > JOURNALS_MAX;
-            let wanted = |one: &&Unflushed<'_>| {
-                one.bytes > 0 && (pins || total > MEMTABLE_BYTES_MAX || one.bytes > SHARD_MEMTABLE_BYTES_MAX)
-            };
-            let wanted = all.iter().filter(wanted);
-            let first = if pins { wanted.min_by_key(|one| one.since) } else { wanted.max_by_key(|one| one.bytes) };
-            *next = first.map_or(Next::Nothing, |one| Next::This(one.keyspace.clone()));
+            let first = first(&all, journals, pinned_until);
+            *next = if first.is_empty() { Next::Nothing } else { Next::These(first) };
         }
+    }
+
+    /// Every keyspace that the engine has open, whether a shard is served from it or not: all of them pin journals.
+    fn keyspaces_in_use(&self) -> Vec<Keyspace> {
+        let keyspaces = self.database.supervisor.keyspaces.read();
+        keyspaces.map(|keyspaces| keyspaces.values().cloned().collect()).unwrap_or_default()
     }
 
     fn hold_back(&self, keyspaces: &Keyspaces, all: &[Unflushed<'_>], too_much: bool) {
@@ -313,5 +418,77 @@ impl Shared {
         let Keyspaces { meta, log, locator, .. } = keyspaces;
         let shards = keyspaces.shards.iter().filter(|(_, table)| is_pressed(table)).map(|(shard, _)| *shard);
         self.tables.held().hold_back(shards.collect(), too_much || [meta, log, locator].into_iter().any(is_pressed));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use fjall::KeyspaceCreateOptions;
+    use ostrakon_wire::ShardId;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn database(folder: &tempfile::TempDir) -> Database {
+        Database::builder(folder.path()).worker_threads(1).open().unwrap()
+    }
+
+    #[test]
+    fn first_comes_what_exceeds_its_bound_by_most() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = database(&folder);
+        let make = |number: u64| database.keyspace(&number.to_string(), KeyspaceCreateOptions::default).unwrap();
+        let keyspaces: Vec<_> = (0..=10).map(make).collect();
+        // The last one has waited for the shortest time.
+        let first = |largest: u64, journals| {
+            let bytes = |at: usize| if at == 10 { largest } else { MIB };
+            let waits = |(at, keyspace)| Unflushed { keyspace, bytes: bytes(at), runs: 0, since: at as u64 };
+            let all: Vec<_> = keyspaces.iter().enumerate().map(waits).collect();
+            let names = first(&all, journals, Some(5));
+            names.iter().map(|keyspace| keyspace.name().parse().unwrap()).collect::<Vec<usize>>()
+        };
+        assert_eq!(first(60 * MIB, JOURNALS_MAX), [0; 0], "nothing exceeds its bound");
+        assert_eq!(first(65 * MIB, JOURNALS_MAX), [10], "a large one is flushed by itself");
+        assert_eq!(first(65 * MIB, JOURNALS_MAX + 1), [0, 1, 2, 3, 4, 5], "small ones that pin together");
+        assert_eq!(first(100 * MIB, JOURNALS_MAX + 1), [10], "it does not wait for all that pin journals");
+        assert_eq!(first(100 * MIB, JOURNALS_MAX * 2), [0, 1, 2, 3, 4, 5], "nor they for it");
+        assert_eq!(first(513 * MIB, JOURNALS_MAX), [10], "all together are too many");
+    }
+
+    #[test]
+    fn journals_are_pinned_by_what_was_written_before_they_ended() {
+        let mut looks = Looks::default();
+        let mut at = |number, journals| {
+            looks.number = number;
+            looks.pinned_until(journals)
+        };
+        assert_eq!(at(1, JOURNALS_MAX - 1), None);
+        assert_eq!(at(2, JOURNALS_MAX), Some(1), "nobody asks, there are not too many");
+        assert_eq!(at(3, JOURNALS_MAX + 1), Some(1), "all but one were there at the first look");
+        assert_eq!(at(9, 2 * JOURNALS_MAX - 1), Some(2));
+        assert_eq!(at(9, 2 * JOURNALS_MAX), Some(3));
+        assert_eq!(at(9, JOURNALS_MAX), Some(3), "the oldest ones are gone");
+    }
+
+    #[test]
+    fn a_stop_flushes_what_no_shard_is_served_from_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = database(&folder);
+        let keyspaces = Keyspaces::create(&database, [ShardId::new(0)].into_iter()).unwrap();
+        let stray = database.keyspace("shard-0000000007", KeyspaceCreateOptions::default).unwrap();
+        let all: Vec<_> = keyspaces.all().map(Table::keyspace).chain([&stray]).cloned().collect();
+        all.iter().for_each(|keyspace| keyspace.insert("key", "value").unwrap());
+        let in_memory = || all.iter().map(|keyspace| keyspace.tree.active_memtable().size() > 0).collect::<Vec<_>>();
+        let (doomed, wake) = (Doomed::default(), Box::new(|| {}));
+        let mut flusher =
+            Flusher::start(database.clone(), folder.path().into(), doomed, wake, Arc::new(keyspaces)).unwrap();
+        assert_eq!(in_memory(), [true; 5]);
+        flusher.flush_all();
+        assert_eq!(in_memory(), [false; 5]);
+        let tables = all.iter().map(|keyspace| keyspace.tree.table_count()).collect::<Vec<_>>();
+        assert_eq!(tables, [1; 5]);
+        assert!(flusher.threads.is_empty() && !flusher.has_failed());
     }
 }

@@ -14,7 +14,7 @@ const ROUND_POLL: Duration = Duration::from_micros(100);
 /// How long it waits for that.
 const ROUND_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Which shards are held back, since their flushes or merges cannot keep up, and which one somebody has for itself.
+/// Which shards are held back, since their flushes or merges cannot keep up, and which ones somebody has for itself.
 #[derive(Clone, Default)]
 pub(crate) struct Held {
     shards: Arc<RwLock<HashSet<ShardId>>>,
@@ -22,15 +22,15 @@ pub(crate) struct Held {
     count: Arc<AtomicUsize>,
     /// What every group writes to cannot keep up: all shards are held back.
     all: Arc<AtomicBool>,
-    /// A shard that somebody else than the committing thread has for itself: its number and 1, or 0.
-    alone: Arc<AtomicU64>,
+    /// Shards that somebody else than the committing thread has for itself.
+    alone: Arc<Mutex<Vec<ShardId>>>,
     /// Counted up when the committing thread begins a round, and when it ends it.
     rounds: Arc<AtomicU64>,
-    /// One has one at a time.
+    /// One has them at a time.
     having: Arc<Mutex<()>>,
 }
 
-/// A shard that nobody else writes to; until this is dropped its changes wait.
+/// Shards that nobody else writes to; until this is dropped their changes wait.
 pub(crate) struct Alone {
     held: Held,
     _having: ArcMutexGuard<RawMutex, ()>,
@@ -38,7 +38,7 @@ pub(crate) struct Alone {
 
 impl Drop for Alone {
     fn drop(&mut self) {
-        self.held.alone.store(0, Ordering::SeqCst);
+        self.held.alone.lock().clear();
     }
 }
 
@@ -52,12 +52,12 @@ impl Drop for Round {
 }
 
 impl Held {
-    /// Has a shard for itself, once the group that is being committed is done. The committing thread never waits for who has a
+    /// Has shards for itself, once the group that is being committed is done. The committing thread never waits for who has a
     /// shard: either its next round sees that, or this waits for the round's end; not for ever, since the round may wait for a
-    /// flush. Who has it then all the same keeps others waiting, and loses nothing.
-    pub(crate) fn alone(&self, shard: ShardId) -> Alone {
+    /// flush. Who has them then all the same keeps others waiting, and loses nothing.
+    pub(crate) fn alone(&self, shards: Vec<ShardId>) -> Alone {
         let alone = Alone { held: self.clone(), _having: self.having.lock_arc() };
-        self.alone.store(u64::from(shard.get()) + 1, Ordering::SeqCst);
+        *self.alone.lock() = shards;
         let (round, until) = (self.rounds.load(Ordering::SeqCst), Instant::now() + ROUND_PATIENCE);
         while round % 2 == 1 && Instant::now() < until && self.rounds.load(Ordering::SeqCst) == round {
             std::thread::sleep(ROUND_POLL);
@@ -65,11 +65,15 @@ impl Held {
         alone
     }
 
-    /// Begins a round of the committing thread; answers the shard whose changes it has to let alone.
-    pub(crate) fn begin_round(&self) -> (Round, Option<ShardId>) {
+    /// Nobody has any shard for itself until this is dropped.
+    pub(crate) fn quiet(&self) -> ArcMutexGuard<RawMutex, ()> {
+        self.having.lock_arc()
+    }
+
+    /// Begins a round of the committing thread; answers the shards whose changes it has to let alone.
+    pub(crate) fn begin_round(&self) -> (Round, Vec<ShardId>) {
         self.rounds.fetch_add(1, Ordering::SeqCst);
-        let alone = self.alone.load(Ordering::SeqCst).checked_sub(1);
-        (Round(Arc::clone(&self.rounds)), alone.map(|shard| ShardId::new(shard as u32)))
+        (Round(Arc::clone(&self.rounds)), self.alone.lock().clone())
     }
 
     /// These are held back from now on, or all are.

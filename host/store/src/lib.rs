@@ -22,6 +22,7 @@ mod open;
 pub mod planted;
 mod queue;
 pub mod record;
+mod seal;
 #[cfg(feature = "simulation")]
 mod simulated;
 mod stretch;

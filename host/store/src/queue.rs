@@ -22,6 +22,8 @@ pub(crate) struct Queue<T> {
 struct State<T> {
     items: VecDeque<T>,
     asleep: bool,
+    /// Who takes is wanted, whether anything is queued or not.
+    woken: bool,
     closed: bool,
 }
 
@@ -29,7 +31,7 @@ impl<T> Queue<T> {
     /// A queue of so many items.
     pub(crate) fn of(items_max: usize) -> Self {
         Self {
-            state: Mutex::new(State { items: VecDeque::new(), asleep: false, closed: false }),
+            state: Mutex::new(State { items: VecDeque::new(), asleep: false, woken: false, closed: false }),
             filled: Condvar::new(),
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
@@ -55,11 +57,11 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Moves everything that is queued to `into`; waits for something unless `into` has work left. `false` once the queue
-    /// is closed and empty.
+    /// Moves everything that is queued to `into`; waits for something unless `into` has work left, or for being woken. `false`
+    /// once the queue is closed and empty.
     pub(crate) fn take(&self, into: &mut VecDeque<T>) -> bool {
         let mut state = self.state.lock();
-        while state.items.is_empty() && into.is_empty() {
+        while !std::mem::take(&mut state.woken) && state.items.is_empty() && into.is_empty() {
             if state.closed {
                 return false;
             }
@@ -104,6 +106,12 @@ impl<T> Queue<T> {
         let waiting = std::mem::take(&mut state.items);
         drop(state);
         drop(waiting);
+    }
+
+    /// Whoever takes comes back, with nothing if need be.
+    pub(crate) fn wake(&self) {
+        self.state.lock().woken = true;
+        self.filled.notify_one();
     }
 
     /// Takes nothing more.

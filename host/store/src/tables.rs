@@ -5,20 +5,27 @@
 //! queue while it gets a table, and those of the others are committed. Writing a table takes longer, and nobody's lock.
 
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use fjall::{AbstractTree, Database, Keyspace, SeqNo};
 use lsm_tree::{InternalValue, Memtable, MemtableId, Table, ValueType};
 use ostrakon_background::{Haste, Pace};
+use ostrakon_wire::bounds::JOURNALS_MAX;
+use parking_lot::Mutex;
 
 use crate::doomed::{Doomed, TABLES_FOLDER, tables_of};
 use crate::held::{Alone, Held};
 use crate::keyspaces::shard_of_name;
+use crate::seal::{Sealed, Seals, Wake, seal, seal_and_turn};
 use crate::stretch::Mended;
 
 /// Bytes of rows after which what was written of a table is brought to the disk: the syncs of commits wait for what one of ours
 /// writes.
 pub(crate) const SYNC_BYTES: usize = 4 << 20;
+
+/// How often the engine looks after its journals at least, while anything is flushed.
+const TURN_EVERY: Duration = Duration::from_secs(1);
 
 /// Writes tables and puts them in.
 #[derive(Clone)]
@@ -26,6 +33,9 @@ pub(crate) struct Tables {
     database: Database,
     held: Held,
     doomed: Doomed,
+    seals: Arc<Seals>,
+    /// When the engine last looked after its journals.
+    turned: Arc<Mutex<Instant>>,
 }
 
 /// Tables that nobody sees yet, of rows as the engine numbers them.
@@ -57,8 +67,9 @@ impl Drop for Unseen {
 }
 
 impl Tables {
-    pub(crate) fn new(database: Database, doomed: Doomed) -> Self {
-        Self { database, held: Held::default(), doomed }
+    pub(crate) fn new(database: Database, doomed: Doomed, wake: Wake) -> Self {
+        let (seals, turned) = (Arc::new(Seals::new(wake)), Arc::new(Mutex::new(Instant::now())));
+        Self { database, held: Held::default(), doomed, seals, turned }
     }
 
     /// Which shards' changes wait.
@@ -76,31 +87,89 @@ impl Tables {
         self.database.supervisor.snapshot_tracker.get_seqno_safe_to_gc()
     }
 
-    /// Has a keyspace for itself, if it is a shard's; every group writes to the others.
-    pub(crate) fn alone(&self, keyspace: &Keyspace) -> Option<Alone> {
-        shard_of_name(keyspace.name()).map(|shard| self.held.alone(shard))
+    /// Has the shards among some keyspaces for itself; every group writes to the others.
+    pub(crate) fn alone<'a>(&self, keyspaces: impl IntoIterator<Item = &'a Keyspace>) -> Option<Alone> {
+        let shards: Vec<_> = keyspaces.into_iter().filter_map(|keyspace| shard_of_name(keyspace.name())).collect();
+        (!shards.is_empty()).then(|| self.held.alone(shards))
     }
 
-    /// Brings what a keyspace has in memory to the disk; it is written on a thread that keeps to the pace.
-    pub(crate) fn flush(&self, keyspace: &Keyspace, pace: &Pace) -> fjall::Result<()> {
-        let tree = &keyspace.tree;
-        // The engine's own thread comes for what is sealed, too: it waits, and finds nothing.
-        let lock = tree.get_flush_lock();
-        let flush_sealed = || match tree.sealed_memtable_count() {
-            0 => Ok(()),
-            _ => tree.flush(&lock, self.watermark()).map(drop),
+    /// What the committing thread is asked to seal.
+    pub(crate) fn seals(&self) -> &Seals {
+        &self.seals
+    }
+
+    /// Brings what some keyspaces have in memory to the disk, in tables that are written all at the same time, on threads that
+    /// keep to the pace. Of small ones it is the syncs that take long, and the disk does several as fast as one.
+    pub(crate) fn flush(&self, keyspaces: &[Keyspace], pace: &Pace) -> fjall::Result<()> {
+        self.flush_sealed_by(keyspaces, pace, |keyspaces| {
+            let has_rows = |keyspace: &Keyspace| keyspace.tree.active_memtable().size() > 0;
+            let mut others = keyspaces.to_vec();
+            let turning = others.iter().position(has_rows).filter(|_| self.is_time_to_turn());
+            let turning = turning.map(|at| others.remove(at));
+            let mut sealed = seal_and_turn(turning.as_slice())?;
+            // Nobody puts tables in meanwhile: the committing thread would wait for that.
+            let _quiet = self.held.quiet();
+            sealed.extend(self.seals.ask(&others)?);
+            Ok(sealed)
+        })
+    }
+
+    /// The same once the committing thread has written its last group. The engine looks after its journals then if it is told to.
+    pub(crate) fn flush_last(&self, keyspaces: &[Keyspace], turns: bool) -> fjall::Result<()> {
+        self.flush_sealed_by(keyspaces, &Pace::of(Haste::None), |keyspaces| match turns {
+            true => seal_and_turn(keyspaces),
+            false => Ok(seal(keyspaces)),
+        })
+    }
+
+    fn flush_sealed_by(
+        &self,
+        keyspaces: &[Keyspace],
+        pace: &Pace,
+        seal: impl FnOnce(&[Keyspace]) -> fjall::Result<Vec<Sealed>>,
+    ) -> fjall::Result<()> {
+        let mut keyspaces = keyspaces.to_vec();
+        // Whoever has several of these locks has taken them in this order.
+        keyspaces.sort_unstable_by_key(Keyspace::id);
+        // What a keyspace has in memory becomes tables in the order in which it was sealed. The engine's own thread comes for
+        // it, too: it waits, and finds nothing.
+        let locks: Vec<_> = keyspaces.iter().map(|keyspace| (keyspace, keyspace.tree.get_flush_lock())).collect();
+        // What is sealed already, but for these.
+        let flush_sealed_but = |but: &[Sealed]| {
+            let is_ours = |keyspace: &Keyspace| but.iter().any(|one| one.keyspace.id() == keyspace.id());
+            let sealed = |keyspace: &Keyspace| keyspace.tree.sealed_memtable_count() > 0 && !is_ours(keyspace);
+            let mut left = locks.iter().filter(|(keyspace, _)| sealed(keyspace));
+            left.try_for_each(|(keyspace, lock)| keyspace.tree.flush(lock, self.watermark()).map(drop))
         };
-        flush_sealed()?;
-        let memtable = tree.active_memtable();
-        // Waits for the batch that is being written: nothing that is numbered lower comes later.
-        if keyspace.rotate_memtable()? {
+        flush_sealed_but(&[])?;
+        let mut sealed = seal(&keyspaces)?;
+        // Where the engine has sealed one before, since it grew beyond all bounds, both go together.
+        sealed.retain(|one| one.keyspace.tree.sealed_memtable_count() == 1);
+        flush_sealed_but(&sealed)?;
+        let write = |Sealed { keyspace, memtable }: Sealed| {
             let rows = newest(&memtable, self.watermark());
-            let unseen = pace.run("flush-write", || Unseen::of(keyspace, rows)).map_err(fjall::Error::Io)??;
-            self.register(keyspace, unseen, &[memtable.id()])?;
+            let unseen = pace.run("flush-write", || Unseen::of(&keyspace, rows)).map_err(fjall::Error::Io)??;
+            Ok((keyspace, unseen, memtable))
+        };
+        let written = at_once("flush", sealed, write)?;
+        let alone = self.alone(written.iter().map(|(keyspace, ..)| keyspace));
+        at_once("flush", written, |(keyspace, unseen, memtable)| {
+            self.register(&keyspace, unseen, &[memtable.id()])?;
             self.doomed.add_memtable(memtable);
+            Ok(())
+        })?;
+        drop(alone);
+        Ok(())
+    }
+
+    /// The engine looks after its journals where a memtable is sealed its way: now and then one is, and where there are too many.
+    fn is_time_to_turn(&self) -> bool {
+        let mut turned = self.turned.lock();
+        let is_time = turned.elapsed() >= TURN_EVERY || self.database.journal_count() > JOURNALS_MAX;
+        if is_time {
+            *turned = Instant::now();
         }
-        // The engine may have sealed that one first, and this way another.
-        Ok(flush_sealed()?)
+        is_time
     }
 
     /// Puts in what was written beside the journal; answers how long the shard's changes waited for it.
@@ -108,18 +177,33 @@ impl Tables {
     /// What the keyspace had in memory when the rows were numbered comes to the disk before: after a crash the engine takes
     /// what is older than the newest row of a table for flushed.
     pub(crate) fn put_in(&self, keyspace: &Keyspace, unseen: Unseen) -> fjall::Result<Duration> {
-        self.flush(keyspace, &Pace::of(Haste::Nice))?;
-        self.register(keyspace, unseen, &[])
-    }
-
-    fn register(&self, keyspace: &Keyspace, mut unseen: Unseen, flushed: &[MemtableId]) -> fjall::Result<Duration> {
-        let _alone = self.alone(keyspace);
+        self.flush(std::slice::from_ref(keyspace), &Pace::of(Haste::Nice))?;
+        let _alone = self.alone([keyspace]);
         let since = Instant::now();
-        // Where this fails the engine may have named them on the disk already: they stay.
-        let tables = std::mem::take(&mut unseen.0);
-        keyspace.tree.register_tables(&tables, None, None, flushed, self.watermark())?;
+        self.register(keyspace, unseen, &[])?;
         Ok(since.elapsed())
     }
+
+    fn register(&self, keyspace: &Keyspace, mut unseen: Unseen, flushed: &[MemtableId]) -> fjall::Result<()> {
+        // Where this fails the engine may have named them on the disk already: they stay.
+        let tables = std::mem::take(&mut unseen.0);
+        Ok(keyspace.tree.register_tables(&tables, None, None, flushed, self.watermark())?)
+    }
+}
+
+/// Does something with each of some things, all at the same time.
+fn at_once<T: Send, A: Send>(
+    name: &str,
+    things: Vec<T>,
+    does: impl Fn(T) -> fjall::Result<A> + Sync,
+) -> fjall::Result<Vec<A>> {
+    let does = &does;
+    std::thread::scope(|scope| {
+        let spawn = |thing| std::thread::Builder::new().name(name.into()).spawn_scoped(scope, move || does(thing));
+        let doing = things.into_iter().map(spawn).collect::<std::io::Result<Vec<_>>>()?;
+        let join = |one: ScopedJoinHandle<'_, _>| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        doing.into_iter().map(join).collect()
+    })
 }
 
 /// Brings to the disk what was written of tables that are in no version of the keyspace yet.

@@ -13,13 +13,13 @@ use crate::unit::{Unit, Upkeep};
 const REKEYS_OF_GROUP_MAX: usize = 16;
 
 impl<S: Sink> Thread<S> {
-    /// Moves the next group's changes over, in order; those of a shard that is held back stay, all of them, and those of one
-    /// that somebody has alone.
+    /// Moves the next group's changes over, in order; those of a shard that is held back stay, all of them, and those of
+    /// the ones that somebody has alone.
     pub(super) fn pick(
         &self,
         backlog: &mut VecDeque<Queued<S::Token>>,
         group: &mut Vec<Queued<S::Token>>,
-        alone: Option<ShardId>,
+        alone: &[ShardId],
     ) {
         let mut bytes = 0;
         let mut rekeyed = HashSet::new();
@@ -35,7 +35,7 @@ impl<S: Sink> Thread<S> {
         // Nobody is held back from being told that nothing is written any more, nor when the host stops.
         let hold = !self.stats.failed.load(Ordering::Relaxed) && !self.queue.is_closed();
         let held = self.flusher.as_ref().map(|flusher| flusher.tables().held()).filter(|held| hold && held.any_is());
-        if held.is_none() && alone.is_none() {
+        if held.is_none() && alone.is_empty() {
             while let Some(queued) = backlog.pop_front_if(|next| fits(bytes, group, &rekeyed, &next.unit)) {
                 bytes += queued.bytes;
                 rekeyed.extend(rekeys(&queued.unit));
@@ -43,9 +43,10 @@ impl<S: Sink> Thread<S> {
             }
             return;
         }
-        let is_held = |shard| alone == Some(shard) || held.is_some_and(|held| held.is_held(shard));
+        let is_held = |shard| alone.contains(&shard) || held.is_some_and(|held| held.is_held(shard));
         let map = &self.store.map;
-        let writes_there = |unit: &Unit| alone.is_some() && unit.spots().any(|spot| alone == Some(map.holder(spot)));
+        let writes_there =
+            |unit: &Unit| !alone.is_empty() && unit.spots().any(|spot| alone.contains(&map.holder(spot)));
         // What is dropped has no order, and is found again.
         let has_order = |unit: &Unit| !matches!(unit, Unit::Upkeep(Upkeep::Drop(_)));
         // Whether a shard is held can change at any moment: once one of its changes is kept, all later ones are.
