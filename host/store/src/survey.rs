@@ -29,6 +29,10 @@ const KEYSPACES: &str = "keyspaces";
 const ENGINE_KEYSPACE: u64 = 0;
 /// Where damaged shards and cut-off writes are kept, in the data folder.
 const SET_ASIDE: &str = "set-aside";
+/// How the names of those begin that hold a cut-off write,
+const CUT_OFF: &str = "cut-off-";
+/// and how many of them are kept.
+const CUTS_KEPT: usize = 16;
 
 /// A data folder before it is opened.
 pub(crate) struct Survey<'a> {
@@ -180,8 +184,15 @@ impl<'a> Survey<'a> {
         acknowledged: Option<Revision>,
     ) -> Result<(), OpenError> {
         let log = roster.number(LOG).ok_or_else(|| self.damaged(roster::FILE, "it names no log"))?;
-        let (newest, _) = journals.last_key_value().ok_or_else(|| self.damaged(&self.store, "it has no journal"))?;
+        if journals.is_empty() {
+            return Err(self.damaged(&self.store, "it has no journal"));
+        }
         let (mut seqno, mut revision, mut before) = (None, None, None::<u64>);
+        // The last write, where it was cut off: behind it there may be a journal that nothing was written to.
+        let mut torn: Option<(&Path, Walk, &str)> = None;
+        let refused = |(path, walk, what): &(&Path, Walk, &str)| {
+            Err(self.damaged(*path, format!("{what}, at byte {}", walk.end)))
+        };
         for (number, path) in journals {
             if let Some(gap) = before.map(|before| before + 1).filter(|next| next < number) {
                 return Err(self.damaged(self.store.join(format!("{gap}.jnl")), "it is missing"));
@@ -190,19 +201,21 @@ impl<'a> Survey<'a> {
             let bytes = std::fs::read(path).map_err(|error| self.io(error))?;
             let walk = journal::walk(&bytes, log, seqno);
             (seqno, revision) = (walk.seqno, walk.revision.or(revision));
+            if let Some(torn) = torn.as_ref().filter(|_| walk.end > 0 || walk.rest != Rest::Nothing) {
+                return refused(torn);
+            }
             match walk.rest {
                 Rest::Nothing => {}
-                Rest::Torn(what) if number == newest => {
-                    // With no record left in any journal the log itself tells, once it is open.
-                    if revision.zip(acknowledged).is_some_and(|(found, acknowledged)| found < acknowledged) {
-                        return Err(self.damaged(path, format!("{what}, at byte {}", walk.end)));
-                    }
-                    self.cut(path, &bytes, &walk)?;
-                }
-                Rest::Torn(what) | Rest::Damaged(what) => {
-                    return Err(self.damaged(path, format!("{what}, at byte {}", walk.end)));
-                }
+                Rest::Torn(what) => torn = Some((path, walk, what)),
+                Rest::Damaged(what) => return refused(&(path, walk, what)),
             }
+        }
+        if let Some(torn) = &torn {
+            // With no record left in any journal the log itself tells, once it is open.
+            if revision.zip(acknowledged).is_some_and(|(found, acknowledged)| found < acknowledged) {
+                return refused(torn);
+            }
+            self.cut(torn.0, &torn.1)?;
         }
         match (revision, acknowledged) {
             (Some(found), Some(acknowledged)) if found < acknowledged => {
@@ -213,21 +226,37 @@ impl<'a> Survey<'a> {
     }
 
     /// Cuts a write that was never acknowledged off a journal, and keeps what it cuts.
-    fn cut(&self, path: &Path, bytes: &[u8], walk: &Walk) -> Result<(), OpenError> {
+    fn cut(&self, path: &Path, walk: &Walk) -> Result<(), OpenError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let kept = self.aside(&format!("{name}-{}", walk.end))?;
-        let data_end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let kept = self.aside(&format!("{CUT_OFF}{name}-{}", walk.end))?;
         let cut = || {
+            let bytes = std::fs::read(path)?;
+            let data_end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
             std::fs::write(kept.join("cut-off"), &bytes[walk.end..data_end])?;
             sync(&kept.join("cut-off"))?;
             let file = std::fs::OpenOptions::new().write(true).open(path)?;
             file.set_len(walk.end as u64)?;
-            file.sync_all()
+            file.sync_all()?;
+            self.forget_cuts()
         };
         cut().map_err(|error| self.io(error))?;
         tracing::warn!(journal = %path.display(), at = walk.end, kept = %kept.display(),
             "the last write was cut off before it was acknowledged; it is left out");
         Ok(())
+    }
+
+    /// Of what was cut off only the latest is kept: a host that is killed again and again does not fill the disk.
+    fn forget_cuts(&self) -> std::io::Result<()> {
+        let mut cuts = Vec::new();
+        for entry in std::fs::read_dir(self.data.join(SET_ASIDE))? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(CUT_OFF)) {
+                cuts.push((entry.metadata()?.modified()?, entry.path()));
+            }
+        }
+        cuts.sort_unstable();
+        let old = cuts.len().saturating_sub(CUTS_KEPT);
+        cuts.drain(..old).try_for_each(|(_, path)| std::fs::remove_dir_all(path))
     }
 
     /// Moves a shard's folder out of the engine's sight, with copies of the journals that may hold rows of it.

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Every batch is synced before the next one is begun. So only the last one can be torn, and whatever is unreadable
-//! before it, or in a journal that is not the newest, was acknowledged.
+//! before it was acknowledged, in this journal or in one before.
 
 use ostrakon_wire::Revision;
 use xxhash_rust::xxh3::xxh3_64;
@@ -28,6 +28,9 @@ const TRAILER: &[u8; 4] = b"FJL\x03";
 const VALUE_TYPES: [u8; 3] = [0, 1, 2];
 const VALUE: u8 = 0;
 const UNCOMPRESSED: u8 = 0;
+
+/// So many of the engine's numbers at most lie between a batch and the next.
+const NUMBERS_BETWEEN: u64 = 1 << 24;
 
 /// What a journal holds.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -71,7 +74,7 @@ pub(crate) fn walk(bytes: &[u8], log_keyspace: u64, after: Option<u64>) -> Walk 
                 return walk;
             }
             Err(_) if rest.iter().all(|byte| *byte == 0) => return walk,
-            Err(fault) if holds_batch(&rest[1..], log_keyspace) => {
+            Err(fault) if holds_batch(&rest[1..], log_keyspace, walk.seqno) => {
                 walk.rest = Rest::Damaged(fault);
                 return walk;
             }
@@ -83,10 +86,15 @@ pub(crate) fn walk(bytes: &[u8], log_keyspace: u64, after: Option<u64>) -> Walk 
     }
 }
 
-/// Whether a whole batch begins anywhere.
-fn holds_batch(bytes: &[u8], log_keyspace: u64) -> bool {
+/// Whether a whole batch begins anywhere that may have followed the one with that number: payloads hold what they like, and
+/// that may be the batches of an earlier journal.
+fn holds_batch(bytes: &[u8], log_keyspace: u64, before: Option<u64>) -> bool {
     let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == START);
-    starts.into_iter().any(|(at, _)| Batch::parse(&bytes[at..], log_keyspace).is_ok())
+    let may_follow = |seqno: u64| {
+        before.is_none_or(|before| seqno.checked_sub(before).is_some_and(|on| (1..=NUMBERS_BETWEEN).contains(&on)))
+    };
+    let batch = |at| Batch::parse(&bytes[at..], log_keyspace).is_ok_and(|batch| may_follow(batch.seqno));
+    starts.into_iter().any(|(at, _)| batch(at))
 }
 
 struct Batch {

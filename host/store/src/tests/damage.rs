@@ -143,6 +143,69 @@ fn a_write_that_was_cut_off_before_it_was_acknowledged_keeps_the_host_from_start
 }
 
 #[test]
+fn a_write_that_was_cut_off_stands_before_a_journal_that_nothing_was_written_to() {
+    let (_keep, whole) = killed();
+    let bytes = std::fs::read(journal(&whole)).unwrap();
+    let ends = ends(&bytes);
+    let (before, end) = (ends[ends.len() - 2], ends[ends.len() - 1]);
+    let opened = |torn: &[u8], next: &[u8]| {
+        let (_folder, config) = fresh(&whole);
+        std::fs::remove_file(config.path.join("ACKNOWLEDGED")).unwrap();
+        let first = journal(&config);
+        let number: u64 = first.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        std::fs::write(&first, torn).unwrap();
+        std::fs::write(first.with_file_name(format!("{}.jnl", number + 1)), next).unwrap();
+        revision(&config).map_err(|error| match error {
+            OpenError::DamagedFile { file, .. } => file == first,
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(opened(&bytes[..end - 3], &[0; ZEROS]), Ok(5));
+    // What has something behind it was synced before that was begun.
+    assert_eq!(opened(&bytes[..before - 3], &bytes[before..end]), Err(true));
+    assert_eq!(opened(&bytes[..before - 3], b"neither zeros nor a batch"), Err(true));
+}
+
+#[test]
+fn a_payload_that_holds_batches_is_taken_for_what_was_acknowledged() {
+    let (_keep, whole) = killed();
+    let bytes = std::fs::read(journal(&whole)).unwrap();
+    let (bytes, ends) = (&bytes[..used(&bytes)], ends(&bytes));
+    let numbers = ends[ends.len() - 2] + 5..ends[ends.len() - 2] + 13;
+    let last = u64::from_le_bytes(bytes[numbers.clone()].try_into().unwrap());
+    let opened = |value: &[u8]| {
+        let (_folder, config) = fresh(&whole);
+        std::fs::remove_file(config.path.join("ACKNOWLEDGED")).unwrap();
+        let mut torn = bytes.to_vec();
+        let length = (value.len() as u32).to_le_bytes();
+        torn.extend([&[1][..], &1_u32.to_le_bytes(), &(last + 1).to_le_bytes()].concat());
+        torn.extend([&[2, 0, 0][..], &7_u64.to_le_bytes(), &1_u16.to_le_bytes(), &length, &length, b"k", value].concat());
+        std::fs::write(journal(&config), torn).unwrap();
+        revision(&config)
+    };
+    assert_eq!(opened(bytes).unwrap(), 6, "batches from before this one");
+    // One that may have followed was acknowledged, as far as anybody can tell.
+    let mut follows = bytes.to_vec();
+    follows[numbers].copy_from_slice(&(last + 2).to_le_bytes());
+    assert!(matches!(opened(&follows), Err(OpenError::DamagedFile { .. })));
+}
+
+#[test]
+fn what_was_cut_off_fills_the_disk() {
+    let (_keep, whole) = killed();
+    let (_folder, config) = fresh(&whole);
+    for _ in 0..20 {
+        let path = journal(&config);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.truncate(used(&bytes));
+        bytes.extend(b"\x01 torn");
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(revision(&config).unwrap(), 6);
+    }
+    assert_eq!(std::fs::read_dir(config.path.join("set-aside")).unwrap().count(), 16);
+}
+
+#[test]
 fn a_flipped_byte_in_a_journal_goes_unnoticed() {
     let (_keep, whole) = killed();
     let bytes = std::fs::read(journal(&whole)).unwrap();
