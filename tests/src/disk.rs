@@ -8,7 +8,7 @@ use ostrakon_client::value::Value;
 use ostrakon_client::{Client, Code, Error, Expect, Payload};
 
 use crate::crash::can_cut;
-use crate::harness::{Folder, Host, object};
+use crate::harness::{Folder, Host, object, run};
 
 /// Objects that are acknowledged before anything fails.
 const BEFORE: usize = 50;
@@ -114,8 +114,12 @@ impl<'a> Small<'a> {
     }
 
     fn grow(&self) {
-        let grown = Command::new("mount").args(["-o", "remount,size=256m"]).arg(self.0).status();
-        assert!(grown.unwrap().success());
+        self.remount("size=256m");
+    }
+
+    fn remount(&self, options: &str) {
+        let done = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(self.0).status();
+        assert!(done.unwrap().success());
     }
 }
 
@@ -150,4 +154,60 @@ async fn a_full_disk_loses_what_was_acknowledged() {
     small.grow();
     serves_again(&folder, acknowledged, BYTES).await;
     drop(folder);
+}
+
+/// A disk that a host can serve from, and what a start says.
+struct Starts<'a> {
+    folder: Folder,
+    small: Small<'a>,
+    /// On another disk.
+    outside: Folder,
+}
+
+impl<'a> Starts<'a> {
+    fn at(path: &'a Path) -> Option<Self> {
+        let small = Small::mount(path);
+        if small.is_none() {
+            println!("skipped: a file system cannot be mounted here");
+        }
+        Some(Self { folder: Folder::inside(path), small: small?, outside: Folder::new() })
+    }
+
+    fn refused(&self, words: &str) {
+        let (data, ready) = (self.folder.data(), self.outside.beside("ready.json"));
+        let [data, ready] = [&data, &ready].map(|path| path.to_str().unwrap());
+        let args = ["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir", data, "--ready-file", ready];
+        let refused = run(None, args).exits(1);
+        assert!(refused.stderr.contains(words) && refused.stderr.contains(data), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_folder_is_made_on_a_full_disk_or_left_half_made() {
+    let at = tempfile::tempdir().unwrap();
+    let Some(starts) = Starts::at(at.path()) else { return };
+    let ballast = at.path().join("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    starts.refused("No space left");
+    drop(file);
+    std::fs::remove_file(ballast).unwrap();
+    let host = starts.folder.serve();
+    run(Some(host.data()), ["put", "acme", "volume", "one", "--data", "{}"]).exits(0);
+    host.stop();
+}
+
+#[test]
+fn a_folder_that_can_only_be_read_is_served_or_broken() {
+    let at = tempfile::tempdir().unwrap();
+    let Some(starts) = Starts::at(at.path()) else { return };
+    let host = starts.folder.serve();
+    run(Some(host.data()), ["put", "acme", "volume", "one", "--data", "{}"]).exits(0);
+    host.stop();
+    starts.small.remount("ro");
+    starts.refused("Read-only file system");
+    starts.small.remount("rw");
+    let host = starts.folder.serve();
+    run(Some(host.data()), ["get", "acme", "volume", "one"]).exits(0);
+    host.stop();
 }

@@ -92,3 +92,70 @@ fn damage_to_the_whole_store_is_not_refused_by_name() {
     check(&|data| fs::remove_dir_all(data.join("store/keyspaces/0")).unwrap(), "store/keyspaces/0/current");
     check(&|data| fs::remove_dir_all(data.join("store")).unwrap(), "store/version");
 }
+
+#[test]
+fn a_shard_whose_files_are_gone_keeps_the_others_from_being_served() {
+    let folder = two_shards();
+    fs::remove_dir_all(keyspace(&folder.data(), "shard-0000000015")).unwrap();
+    let host = folder.serve();
+    assert!(host.stderr().contains("shard-0000000015"), "{}", host.stderr());
+    assert_eq!(get(&host, "high").exits(1).json()["error"]["code"], "shard-unavailable");
+    get(&host, "low").exits(0);
+    put(&host, "low", &["--if-version", "1"]);
+    host.stop();
+}
+
+/// The folder of a host that was killed, its journal, and how many bytes of that were written.
+fn killed() -> (Folder, PathBuf, usize) {
+    let folder = Folder::new();
+    let host = folder.serve();
+    (0..5).for_each(|number| put(&host, &format!("object-{number}"), &[]));
+    host.kill();
+    let files = fs::read_dir(folder.data().join("store")).unwrap().map(|entry| entry.unwrap().path());
+    let journal = files.filter(|file| file.extension().is_some_and(|extension| extension == "jnl")).max().unwrap();
+    let written = fs::read(&journal).unwrap().iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    (folder, journal, written)
+}
+
+#[test]
+fn a_journal_that_is_damaged_or_lost_its_end_lets_the_host_start() {
+    let check = |spoil: &dyn Fn(&mut Vec<u8>, usize), words: &dyn Fn(&Path) -> Vec<String>| {
+        let (folder, journal, written) = killed();
+        let whole = fs::read(&journal).unwrap();
+        let mut bytes = whole.clone();
+        spoil(&mut bytes, written);
+        fs::write(&journal, bytes).unwrap();
+        let refused = folder.refused::<&str>(&[]).exits(1);
+        for words in words(&journal).into_iter().chain([folder.data().display().to_string()]) {
+            assert!(refused.stderr.contains(&words), "{words}: {refused:?}");
+        }
+        // Nothing was made worse: what comes back from a backup is served.
+        fs::write(&journal, whole).unwrap();
+        let host = folder.serve();
+        get(&host, "object-4").exits(0);
+        host.stop();
+    };
+    let named = |journal: &Path| {
+        let file = journal.file_name().unwrap().to_str().unwrap();
+        vec![format!("store/{file} is damaged"), "at byte".to_owned()]
+    };
+    check(&|bytes, written| bytes[written / 2] ^= 0x10, &named);
+    check(&|bytes, written| bytes.truncate(written - 5), &named);
+    check(&|bytes, _| bytes.clear(), &|_| vec!["acknowledged".to_owned()]);
+}
+
+#[test]
+fn a_write_that_was_cut_off_keeps_the_host_from_serving() {
+    let (folder, journal, written) = killed();
+    let mut bytes = fs::read(&journal).unwrap();
+    bytes[written..written + 6].copy_from_slice(b"\x01 torn");
+    fs::write(&journal, bytes).unwrap();
+    let host = folder.serve();
+    assert!(host.stderr().contains("cut off before it was acknowledged"), "{}", host.stderr());
+    get(&host, "object-4").exits(0);
+    put(&host, "object-4", &["--if-version", "1"]);
+    host.stop();
+    let host = folder.serve();
+    assert_eq!(get(&host, "object-4").exits(0).json()["version"], 2);
+    host.stop();
+}

@@ -28,7 +28,7 @@ async fn a_component_in_place_of_a_shipped_policy_does_not_decide() {
 }
 
 /// Words of the reason, for every component that must not load.
-fn words(name: &str) -> &'static str {
+pub(crate) fn words(name: &str) -> &'static str {
     match name {
         "empty" | "not-wasm" | "wasm-text" => "not WebAssembly",
         "core-module" => "core WebAssembly module",
@@ -50,8 +50,8 @@ fn words(name: &str) -> &'static str {
     }
 }
 
-#[test]
-fn a_component_that_must_not_load_lets_the_host_start() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_must_not_load_lets_the_host_start() {
     let folder = Folder::new();
     for each in hostile().into_iter().filter(|each| each.when == When::Load) {
         let file = component_file(folder.beside("").as_path(), each.name, &each.bytes);
@@ -61,7 +61,9 @@ fn a_component_that_must_not_load_lets_the_host_start() {
         assert!(refused.stderr.contains(file.to_str().unwrap()), "{}: {refused:?}", each.name);
     }
     assert!(!folder.data().exists(), "a start that is refused has made a folder");
-    folder.serve().stop();
+    let host = folder.serve();
+    host.client().await.put(&object("policies", "after"), structured(&json!({})), Expect::Absent).await.unwrap();
+    host.stop();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ostrakon_client::{Client, Code, ObjectId, Operation, PolicyChange, PolicyKind, ReadPolicies, Reply, Slot, Stage};
 use ostrakon_policy::shipped;
+use ostrakon_policy::testing::{When, hostile};
 use ostrakon_wire::{Generation, Generations, UploadComponent};
 use serde_json::{Value, json};
 
@@ -13,6 +14,7 @@ use crate::harness::{
     Folder, Pushes, Raw, component_file, object, prediction_of, refused, run, shard_key_of, slot, slot_of, structured,
     until,
 };
+use crate::policies::words;
 
 const KIND: PolicyKind = PolicyKind::ShardKey;
 
@@ -131,6 +133,22 @@ async fn settings_alone_cannot_be_swapped_or_a_refusal_changes_a_slot() {
     assert_eq!(pushes.show(&slot).await["generation"], 2);
     let events = pushes.events(&slot).await;
     assert!(events[..3].iter().all(|event| event["event"] == "refused" && event["why"].is_string()), "{events:?}");
+    host.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_must_not_load_is_put_into_a_slot_of_a_host_that_serves() {
+    let folder = Folder::new();
+    let host = folder.serve();
+    let (pushes, client) = (Pushes::to(&host).await, host.client().await);
+    // Where there is nothing nothing is sent.
+    for each in hostile().into_iter().filter(|each| each.when == When::Load && !each.bytes.is_empty()) {
+        let error = refused(pushes.try_push(&slot(each.kind), &each.bytes, None, Stage::Serve).await);
+        assert_eq!(error.code, Code::PolicyRefused, "{}: {error}", each.name);
+        assert!(error.message.contains(words(each.name)), "{}: {error}", each.name);
+        let decided = client.shard_key(&object("slots", each.name)).await.unwrap().decided;
+        assert_eq!(decided.generations.shard_key, Some(Generation::FIRST), "{}", each.name);
+    }
     host.stop();
 }
 

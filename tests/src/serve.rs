@@ -71,6 +71,8 @@ fn a_folder_of_a_later_release_is_opened() {
     let refused = folder.refused::<&str>(&[]).exits(1);
     assert!(refused.stderr.contains("format 4711"), "{refused:?}");
     assert!(refused.stderr.contains(folder.data().to_str().unwrap()), "{refused:?}");
+    fs::write(&path, text).unwrap();
+    folder.serve().stop();
 }
 
 #[test]

@@ -58,12 +58,15 @@ async fn check(signal: &str) {
         pouring.push(tokio::spawn(async move { (pour(stream, number, begun).await, raw).0 }));
     }
     first.recv().await.unwrap();
+    let begun = Instant::now();
     host.signal(signal);
     let mut answered = BTreeMap::new();
     for pouring in pouring {
         answered.extend(pouring.await.unwrap());
     }
     assert_eq!(host.ended(), Some(0), "{}", host.stderr());
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(10), "it took {took:?}");
     let done = answered.values().filter(|done| **done).count();
     println!("{signal}: {done} of {} done, {} refused", STREAMS * WRITES, answered.len() - done);
     let there = names_on(&folder.serve()).await;

@@ -241,6 +241,8 @@ async fn actions_on_what_they_do_not_fit_change_something() {
     check(&map, add(json!({ "/n": 1 })), Code::NumberOverflow).await;
     check(&map, add(json!({ "/text": 1 })), Code::InvalidPointer).await;
     check(&map, add(json!({ "n": 1 })), Code::InvalidPointer).await;
+    check(&map, add(json!({ "/text/x": 1 })), Code::InvalidPointer).await;
+    check(&map, add(json!({ "/none/x": 1 })), Code::InvalidPointer).await;
     check(&map, add(json!({ "/deep/a": "1" })), Code::InvalidPayload).await;
     let merged = client.merge(&map, structured(&json!({ "text": null, "deep": { "b": 2 } })), Expect::Any);
     assert_eq!(merged.await.unwrap().version, version(2));

@@ -7,7 +7,9 @@ use ostrakon_wire::bounds::{FRAME_BYTES_MAX, STREAMS_PER_CONNECTION_MAX};
 use ostrakon_wire::{Answer, frame};
 use serde_json::json;
 
-use crate::harness::{Ended, Folder, Raw, Stream, object, read, serves, shared, structured, target, works};
+use crate::harness::{
+    Ended, Folder, Raw, Stream, as_json, object, read, serves, shared, structured, target, version, works,
+};
 
 const REQUEST_MALFORMED: u64 = Code::Malformed.number() as u64;
 const FRAME_TOO_LARGE: u64 = Code::FrameTooLarge.number() as u64;
@@ -108,7 +110,13 @@ async fn a_frame_that_comes_a_byte_at_a_time_is_not_understood() {
         }
         let answer = stream.answer().await;
         assert_eq!(answer.id, id);
-        answer.outcome.unwrap();
+        match answer.outcome.unwrap() {
+            Reply::Committed(made) => assert_eq!(made.version, version(1)),
+            Reply::Object(found) => {
+                assert_eq!((found.version, as_json(&found.payload)), (version(1), json!({ "n": 1 })))
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 //! at the next start. The engine seals under the journal's lock, and then syncs the journal under it once more and looks at
 //! every keyspace; the committing thread has no need for either, since it knows when no batch is under way.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 

@@ -179,7 +179,9 @@ fn a_payload_that_holds_batches_is_taken_for_what_was_acknowledged() {
         let mut torn = bytes.to_vec();
         let length = (value.len() as u32).to_le_bytes();
         torn.extend([&[1][..], &1_u32.to_le_bytes(), &(last + 1).to_le_bytes()].concat());
-        torn.extend([&[2, 0, 0][..], &7_u64.to_le_bytes(), &1_u16.to_le_bytes(), &length, &length, b"k", value].concat());
+        torn.extend(
+            [&[2, 0, 0][..], &7_u64.to_le_bytes(), &1_u16.to_le_bytes(), &length, &length, b"k", value].concat(),
+        );
         std::fs::write(journal(&config), torn).unwrap();
         revision(&config)
     };
