@@ -363,7 +363,7 @@ pub const HEAT_SAMPLES_PER_SHARD: usize = 256;
 pub const HEAT_BYTES_MAX: usize = 16 << 20;
 
 /// Memory for the heads of objects that were used recently, in bytes.
-pub const HEAD_CACHE_BYTES: usize = 64 << 20;
+pub const HEAD_CACHE_BYTES: usize = 256 << 20;
 /// A payload larger than this is not kept with its head.
 pub const HEAD_PAYLOAD_BYTES_MAX: usize = 4 << 10;
 /// Objects that a front end remembers the last seen version of.
