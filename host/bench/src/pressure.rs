@@ -41,6 +41,8 @@ const COLUMNS: &[&str] = &[
     "committed_per_s",
     "worst_second_of_median",
     "worst_second_at_s",
+    "stolen_in_worst_second",
+    "stolen",
     "longest_wait_us",
     "rss_mib_first_minute",
     "rss_mib_last_minute",
@@ -77,6 +79,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
 struct Second {
     committed: u64,
     sample: Sample,
+    /// Which share of the processors other machines had, beside this one.
+    stolen: f64,
 }
 
 fn host(shards: u32, shape: Shape, seconds: u64) -> anyhow::Result<Vec<Map<String, Value>>> {
@@ -116,18 +120,17 @@ async fn phase(
     }
     let mut seen = Vec::new();
     let mut seconds = interval_at((Instant::now() + SECOND).into(), SECOND);
-    let mut before = 0;
+    let mut before = (0, sample::look(host.pid(), &folder.join("data/store"))?);
     while Instant::now() + SECOND / 2 < end {
         tokio::select! {
             _ = seconds.tick() => {}
             Some(failed) = running.join_next() => failed??,
         }
         let committed = counted.committed.load(Ordering::Relaxed);
-        seen.push(Second {
-            committed: committed - before,
-            sample: sample::look(host.pid(), &folder.join("data/store"))?,
-        });
-        before = committed;
+        let sample = sample::look(host.pid(), &folder.join("data/store"))?;
+        let stolen = sample.processors.stolen_since(before.1.processors);
+        seen.push(Second { committed: committed - before.0, sample, stolen });
+        before = (committed, sample);
         sample::hold_free(folder, FREE_GIB_MIN)?;
     }
     while let Some(ended) = running.join_next().await {
@@ -196,6 +199,7 @@ fn row(shards: u32, phase: &str, seen: &[Second], longest_wait_us: u64) -> Map<S
     let each_second = |figure: fn(&Second) -> u64| Value::from(seen.iter().map(figure).collect::<Vec<_>>());
     let mut committed: Vec<u64> = seen.iter().map(|second| second.committed).collect();
     let worst_at = (0..seen.len()).min_by_key(|second| committed[*second]).unwrap_or_default();
+    let stolen = seen.iter().map(|second| second.stolen).sum::<f64>() / seen.len().max(1) as f64;
     committed.sort_unstable();
     let (worst, median) = (committed.first().copied(), committed.get(committed.len() / 2).copied());
     let of_median = worst.unwrap_or_default() as f64 / median.unwrap_or_default().max(1) as f64;
@@ -208,11 +212,14 @@ fn row(shards: u32, phase: &str, seen: &[Second], longest_wait_us: u64) -> Map<S
         ("committed_per_s", (committed.iter().sum::<u64>() / seen.len().max(1) as u64).into()),
         ("worst_second_of_median", rounded(of_median)),
         ("worst_second_at_s", worst_at.into()),
+        ("stolen_in_worst_second", rounded(seen.get(worst_at).map_or(0.0, |second| second.stolen))),
+        ("stolen", rounded(stolen)),
         ("longest_wait_us", longest_wait_us.into()),
         ("rss_mib_first_minute", rss(&seen[..minute])),
         ("rss_mib_last_minute", rss(&seen[seen.len() - minute..])),
         ("rss_mib_max", rss(seen)),
         ("journal_mib_max", highest(seen, |sample| sample.journal_mib).into()),
+        ("stolen_each_second", seen.iter().map(|second| rounded(second.stolen)).collect::<Vec<_>>().into()),
         ("committed_each_second", each_second(|second| second.committed)),
         ("journal_mib_each_second", each_second(|second| second.sample.journal_mib)),
         ("rss_mib_each_second", each_second(|second| second.sample.rss_mib)),

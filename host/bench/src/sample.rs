@@ -13,6 +13,31 @@ pub(crate) struct Sample {
     pub(crate) handles: u64,
     /// What the store's journals take of the disk.
     pub(crate) journal_mib: u64,
+    /// What the machine's processors have done so far.
+    pub(crate) processors: Processors,
+}
+
+/// Time of all processors since the machine was started, in ticks.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Processors {
+    all: u64,
+    /// What a hypervisor gave to others while somebody here wanted to run.
+    stolen: u64,
+}
+
+impl Processors {
+    fn look() -> anyhow::Result<Self> {
+        let stat = std::fs::read_to_string("/proc/stat")?;
+        // The first eight tell each tick once: user, nice, system, idle, iowait, irq, softirq, steal.
+        let ticks = stat.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8);
+        let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>().context("/proc/stat")?;
+        Ok(Self { all: ticks.iter().sum(), stolen: ticks.get(7).copied().unwrap_or_default() })
+    }
+
+    /// Which share of the time since then others have had.
+    pub(crate) fn stolen_since(self, before: Self) -> f64 {
+        self.stolen.saturating_sub(before.stolen) as f64 / self.all.saturating_sub(before.all).max(1) as f64
+    }
 }
 
 const BLOCK_BYTES: u64 = 512;
@@ -23,6 +48,7 @@ pub(crate) fn look(process: u32, store: &Path) -> anyhow::Result<Sample> {
         rss_mib: rss_mib(&process.to_string())?,
         handles: std::fs::read_dir(format!("/proc/{process}/fd"))?.count() as u64,
         journal_mib: journal_bytes(store)? >> 20,
+        processors: Processors::look()?,
     })
 }
 
