@@ -8,6 +8,7 @@ use ostrakon_client::value::Value;
 use ostrakon_client::{Client, Code, Error, Expect, Payload};
 
 use crate::crash::can_cut;
+use crate::folders::refused_at;
 use crate::harness::{Folder, Host, object, run};
 
 /// Objects that are acknowledged before anything fails.
@@ -110,11 +111,11 @@ struct Small<'a>(&'a Path);
 impl<'a> Small<'a> {
     fn mount(folder: &'a Path) -> Option<Self> {
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "small"]).arg(folder).output();
-        mounted.ok()?.status.success().then_some(Self(folder))
-    }
-
-    fn grow(&self) {
-        self.remount("size=256m");
+        let mounted = mounted.is_ok_and(|mounted| mounted.status.success());
+        if !mounted {
+            println!("skipped: a file system cannot be mounted here");
+        }
+        mounted.then_some(Self(folder))
     }
 
     fn remount(&self, options: &str) {
@@ -133,10 +134,7 @@ impl Drop for Small<'_> {
 async fn a_full_disk_loses_what_was_acknowledged() {
     const BYTES: usize = 250_000;
     let at = tempfile::tempdir().unwrap();
-    let Some(small) = Small::mount(at.path()) else {
-        println!("skipped: a file system cannot be mounted here");
-        return;
-    };
+    let Some(small) = Small::mount(at.path()) else { return };
     let folder = Folder::inside(at.path());
     let host = folder.serve();
     let client = host.client().await;
@@ -151,48 +149,23 @@ async fn a_full_disk_loses_what_was_acknowledged() {
     assert_eq!(error.code(), Some(Code::StoreFailed), "{error}");
     assert!(acknowledged > 10, "{acknowledged}");
     owes(host, &client, acknowledged, BYTES).await;
-    small.grow();
+    small.remount("size=256m");
     serves_again(&folder, acknowledged, BYTES).await;
     drop(folder);
-}
-
-/// A disk that a host can serve from, and what a start says.
-struct Starts<'a> {
-    folder: Folder,
-    small: Small<'a>,
-    /// On another disk.
-    outside: Folder,
-}
-
-impl<'a> Starts<'a> {
-    fn at(path: &'a Path) -> Option<Self> {
-        let small = Small::mount(path);
-        if small.is_none() {
-            println!("skipped: a file system cannot be mounted here");
-        }
-        Some(Self { folder: Folder::inside(path), small: small?, outside: Folder::new() })
-    }
-
-    fn refused(&self, words: &str) {
-        let (data, ready) = (self.folder.data(), self.outside.beside("ready.json"));
-        let [data, ready] = [&data, &ready].map(|path| path.to_str().unwrap());
-        let args = ["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir", data, "--ready-file", ready];
-        let refused = run(None, args).exits(1);
-        assert!(refused.stderr.contains(words) && refused.stderr.contains(data), "{refused:?}");
-    }
 }
 
 #[test]
 fn a_folder_is_made_on_a_full_disk_or_left_half_made() {
     let at = tempfile::tempdir().unwrap();
-    let Some(starts) = Starts::at(at.path()) else { return };
+    let Some(_small) = Small::mount(at.path()) else { return };
+    let folder = Folder::inside(at.path());
     let ballast = at.path().join("ballast");
     let mut file = std::fs::File::create(&ballast).unwrap();
     while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
-    starts.refused("No space left");
+    refused_at(&folder.data(), "No space left");
     drop(file);
     std::fs::remove_file(ballast).unwrap();
-    let host = starts.folder.serve();
+    let host = folder.serve();
     run(Some(host.data()), ["put", "acme", "volume", "one", "--data", "{}"]).exits(0);
     host.stop();
 }
@@ -200,14 +173,15 @@ fn a_folder_is_made_on_a_full_disk_or_left_half_made() {
 #[test]
 fn a_folder_that_can_only_be_read_is_served_or_broken() {
     let at = tempfile::tempdir().unwrap();
-    let Some(starts) = Starts::at(at.path()) else { return };
-    let host = starts.folder.serve();
+    let Some(small) = Small::mount(at.path()) else { return };
+    let folder = Folder::inside(at.path());
+    let host = folder.serve();
     run(Some(host.data()), ["put", "acme", "volume", "one", "--data", "{}"]).exits(0);
     host.stop();
-    starts.small.remount("ro");
-    starts.refused("Read-only file system");
-    starts.small.remount("rw");
-    let host = starts.folder.serve();
+    small.remount("ro");
+    refused_at(&folder.data(), "Read-only file system");
+    small.remount("rw");
+    let host = folder.serve();
     run(Some(host.data()), ["get", "acme", "volume", "one"]).exits(0);
     host.stop();
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::harness::{Folder, Host, run};
 
 /// Starts a host on a folder that it cannot use, and holds that it names folder and reason.
-fn refused_at(data: &Path, reason: &str) {
+pub(crate) fn refused_at(data: &Path, reason: &str) {
     let refused =
         run(None, ["serve", "--dev", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()]).exits(1);
     assert!(refused.stderr.contains(reason), "{refused:?}");
@@ -61,16 +61,22 @@ fn get(host: &Host, name: &str) -> crate::harness::Ran {
     run(Some(host.data()), ["get", "acme", "volume", name, "--json"])
 }
 
-#[test]
-fn a_damaged_shard_keeps_the_others_from_being_served() {
+/// A host that serves one shard and not the other, which is spoiled.
+fn serves_one(spoil: impl FnOnce(&Path)) -> (Folder, Host) {
     let folder = two_shards();
-    flip(&keyspace(&folder.data(), "shard-0000000015"));
+    spoil(&keyspace(&folder.data(), "shard-0000000015"));
     let host = folder.serve();
     assert!(host.stderr().contains("shard-0000000015"), "{}", host.stderr());
     let unavailable = get(&host, "high").exits(1).json();
     assert_eq!(unavailable["error"]["code"], "shard-unavailable");
     get(&host, "low").exits(0);
     put(&host, "low", &["--if-version", "1"]);
+    (folder, host)
+}
+
+#[test]
+fn a_damaged_shard_keeps_the_others_from_being_served() {
+    let (folder, host) = serves_one(flip);
     let info = run(Some(host.data()), ["info", "--json"]).exits(0).json();
     assert_eq!(info["shards-set-aside"], 1, "{info}");
     host.stop();
@@ -95,13 +101,7 @@ fn damage_to_the_whole_store_is_not_refused_by_name() {
 
 #[test]
 fn a_shard_whose_files_are_gone_keeps_the_others_from_being_served() {
-    let folder = two_shards();
-    fs::remove_dir_all(keyspace(&folder.data(), "shard-0000000015")).unwrap();
-    let host = folder.serve();
-    assert!(host.stderr().contains("shard-0000000015"), "{}", host.stderr());
-    assert_eq!(get(&host, "high").exits(1).json()["error"]["code"], "shard-unavailable");
-    get(&host, "low").exits(0);
-    put(&host, "low", &["--if-version", "1"]);
+    let (_folder, host) = serves_one(|keyspace| fs::remove_dir_all(keyspace).unwrap());
     host.stop();
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 #[cfg(target_os = "linux")]
-use thread_priority::{ThreadId, thread_native_id};
+use thread_priority::{ThreadId as NativeId, thread_native_id};
 
 /// From now on the thread that calls this gives way to all others.
 pub fn give_way_to_all() {
@@ -43,9 +44,7 @@ pub struct Pace(Arc<Mutex<Paced>>);
 
 #[derive(Debug, Default)]
 struct Paced {
-    /// By numbers that say which is whose.
-    threads: Vec<(u64, Thread)>,
-    number: u64,
+    threads: Vec<(ThreadId, Thread)>,
     haste: Haste,
 }
 
@@ -53,7 +52,7 @@ struct Paced {
 #[derive(Debug)]
 pub struct Keeping {
     pace: Pace,
-    number: Option<u64>,
+    thread: ThreadId,
 }
 
 impl Pace {
@@ -75,15 +74,14 @@ impl Pace {
 
     /// The calling thread keeps to it.
     pub fn keep(&self) -> Keeping {
-        let number = comes_back().then(|| {
+        let id = std::thread::current().id();
+        if comes_back() {
             let mut paced = self.0.lock();
-            let (thread, number) = (Thread::of_caller(), paced.number);
+            let thread = Thread::of_caller();
             thread.set(paced.haste);
-            paced.threads.push((number, thread));
-            paced.number += 1;
-            number
-        });
-        Keeping { pace: self.clone(), number }
+            paced.threads.push((id, thread));
+        }
+        Keeping { pace: self.clone(), thread: id }
     }
 
     /// Does some work on a thread of that name that keeps to it. The calling thread waits for it, and panics where it does.
@@ -115,8 +113,7 @@ impl Pace {
 
 impl Drop for Keeping {
     fn drop(&mut self) {
-        let Some(own) = self.number else { return };
-        for (_, thread) in self.pace.0.lock().threads.extract_if(.., |(number, _)| *number == own) {
+        for (_, thread) in self.pace.0.lock().threads.extract_if(.., |(id, _)| *id == self.thread) {
             thread.set(Haste::None);
         }
     }
@@ -137,7 +134,7 @@ pub fn idly<T: Send>(name: &str, patience: Duration, work: impl FnOnce() -> T + 
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
 struct Thread {
-    id: ThreadId,
+    id: NativeId,
     number: rustix::process::Pid,
     /// As it was before it kept to a pace.
     niceness: i32,

@@ -80,14 +80,17 @@ struct Shared {
     failed: AtomicBool,
 }
 
-#[derive(Default)]
 enum Next {
-    /// Nothing is.
-    #[default]
-    Nothing,
+    /// None are being flushed, and it would be these.
     These(Vec<Keyspace>),
     /// Some are being flushed.
     UnderWay,
+}
+
+impl Default for Next {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
 }
 
 impl Flusher {
@@ -146,21 +149,15 @@ impl Flusher {
         let size = |keyspace: &Keyspace| keyspace.tree.active_memtable().size();
         let mut keyspaces = self.shared.keyspaces_in_use();
         keyspaces.retain(|keyspace| size(keyspace) > 0 || keyspace.tree.sealed_memtable_count() > 0);
-        keyspaces.sort_unstable_by_key(|keyspace| Reverse(size(keyspace)));
+        keyspaces.sort_unstable_by_key(size);
         // The engine removes journals where it has sealed something, however late it is.
-        let last = keyspaces.pop();
-        while let Some(next) = keyspaces.pop().filter(|_| Instant::now() < deadline) {
-            let mut together = vec![next];
-            let mut bytes = size(&together[0]);
-            while let Some(next) = keyspaces.pop_if(|next| {
-                bytes += size(next);
-                together.len() < FLUSHED_TOGETHER && bytes <= FLUSHED_TOGETHER_BYTES
-            }) {
-                together.push(next);
-            }
-            warn(tables.flush_last(&together, false));
+        let (last, mut left) = keyspaces.split_at(keyspaces.len().min(1));
+        while !left.is_empty() && Instant::now() < deadline {
+            let (next, others) = left.split_at(together(left.iter().map(size)));
+            warn(tables.flush_last(next, false));
+            left = others;
         }
-        warn(tables.flush_last(last.as_slice(), true));
+        warn(tables.flush_last(last, true));
         while database.outstanding_flushes() > 0 && Instant::now() < deadline {
             std::thread::sleep(STOP_POLL);
         }
@@ -212,12 +209,13 @@ impl Drop for Flusher {
 impl Next {
     /// Those that are next are under way from now on.
     fn take(&mut self) -> Option<Vec<Keyspace>> {
-        match std::mem::replace(self, Self::UnderWay) {
-            Self::These(keyspaces) => Some(keyspaces),
-            other => {
-                *self = other;
-                None
+        match self {
+            Self::These(keyspaces) if !keyspaces.is_empty() => {
+                let keyspaces = std::mem::take(keyspaces);
+                *self = Self::UnderWay;
+                Some(keyspaces)
             }
+            _ => None,
         }
     }
 }
@@ -306,12 +304,18 @@ fn first(all: &[Unflushed<'_>], journals: usize, pinned_until: Option<u64>) -> V
     } else {
         return Vec::new();
     }
+    let together = together(unflushed.iter().map(|one| one.bytes));
+    unflushed[..together].iter().map(|one| one.keyspace.clone()).collect()
+}
+
+/// How many memtables of these sizes, from the first on, are flushed at a time.
+fn together(sizes: impl Iterator<Item = u64>) -> usize {
     let mut bytes = 0;
-    let fits = |one: &&&Unflushed<'_>| {
-        bytes += one.bytes;
-        bytes == one.bytes || bytes <= FLUSHED_TOGETHER_BYTES
+    let fits = |size: &u64| {
+        bytes += size;
+        bytes == *size || bytes <= FLUSHED_TOGETHER_BYTES
     };
-    unflushed.iter().take(FLUSHED_TOGETHER).take_while(fits).map(|one| one.keyspace.clone()).collect()
+    sizes.take(FLUSHED_TOGETHER).take_while(fits).count()
 }
 
 /// How much of a hurry there is where so much stands against bounds.
@@ -333,7 +337,7 @@ impl Shared {
             };
             // What panics has said so, and is no better than a failure.
             let flushed = std::panic::catch_unwind(AssertUnwindSafe(|| self.tables.flush(&keyspaces, &self.pace)));
-            *self.next.lock() = Next::Nothing;
+            *self.next.lock() = Next::default();
             match flushed {
                 Ok(Ok(())) => {
                     self.flushed.store(true, Ordering::Relaxed);
@@ -374,7 +378,7 @@ impl Shared {
             if has_grown || waits || flushed || looks.idle >= LOOKS_AT_ALL {
                 looks.counted = counted;
                 self.look_at_all(&mut looks);
-                if matches!(*self.next.lock(), Next::These(_)) {
+                if matches!(&*self.next.lock(), Next::These(keyspaces) if !keyspaces.is_empty()) {
                     flushes.unpark();
                 }
             }
@@ -393,7 +397,9 @@ impl Shared {
         let of_all = 4 * total / MEMTABLE_BYTES_MAX;
         let quarters = all.iter().map(Unflushed::quarters).max().unwrap_or_default().max(of_all);
         // Only those are merged that are served.
-        let runs = keyspaces.all().map(|table| table.keyspace().tree.l0_run_count()).max().unwrap_or_default();
+        let served: HashSet<u64> = keyspaces.all().map(|table| table.keyspace().id()).collect();
+        let merged = all.iter().filter(|one| served.contains(&one.keyspace.id()));
+        let runs = merged.map(|one| one.runs).max().unwrap_or_default();
         let pinned_until = looks.pinned_until(journals);
         let over = journals.saturating_sub(JOURNALS_MAX);
         self.pace.set(haste(quarters, QUARTERS).max(haste(over, JOURNALS_OVER)));
@@ -401,8 +407,7 @@ impl Shared {
         self.hold_back(&keyspaces, &all, of_all >= QUARTERS_HELD);
         let mut next = self.next.lock();
         if !matches!(*next, Next::UnderWay) {
-            let first = first(&all, journals, pinned_until);
-            *next = if first.is_empty() { Next::Nothing } else { Next::These(first) };
+            *next = Next::These(first(&all, journals, pinned_until));
         }
     }
 

@@ -48,7 +48,6 @@ pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
 pub(crate) struct Seals {
     /// `None` once that thread has written its last group.
     asked: Mutex<Option<Vec<Asked>>>,
-    any: AtomicBool,
     wake: Wake,
 }
 
@@ -61,7 +60,7 @@ struct Asked {
 
 impl Seals {
     pub(crate) fn new(wake: Wake) -> Self {
-        Self { asked: Mutex::new(Some(Vec::new())), any: AtomicBool::new(false), wake }
+        Self { asked: Mutex::new(Some(Vec::new())), wake }
     }
 
     /// Has memtables sealed by the committing thread; where that does not come, the engine's way.
@@ -75,7 +74,6 @@ impl Seals {
         if ends {
             return seal_and_turn(keyspaces);
         }
-        self.any.store(true, Ordering::Release);
         (self.wake)();
         let answer = answered.recv_timeout(PATIENCE).ok();
         // At the last moment it may have been taken up after all.
@@ -85,13 +83,11 @@ impl Seals {
 
     /// Seals what is asked for; called by the committing thread, between two groups.
     pub(crate) fn answer(&self) {
-        if self.any.swap(false, Ordering::Acquire) {
-            let asked = self.asked.lock().as_mut().map(std::mem::take).unwrap_or_default();
-            for Asked { keyspaces, answer, taken } in asked {
-                if !taken.swap(true, Ordering::AcqRel) {
-                    // Who asked waits for it.
-                    let _ = answer.send(seal(&keyspaces));
-                }
+        let asked = self.asked.lock().as_mut().map(std::mem::take).unwrap_or_default();
+        for Asked { keyspaces, answer, taken } in asked {
+            if !taken.swap(true, Ordering::AcqRel) {
+                // Who asked waits for it.
+                let _ = answer.send(seal(&keyspaces));
             }
         }
     }

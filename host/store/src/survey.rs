@@ -20,7 +20,7 @@ use crate::Verify;
 use crate::error::OpenError;
 use crate::files::sync;
 use crate::keyspaces::{LOG, is_shard_name};
-use journal::{Rest, Walk};
+use journal::Rest;
 pub(crate) use roster::Roster;
 use tables::{Damage, Fault};
 
@@ -39,6 +39,16 @@ pub(crate) struct Survey<'a> {
     data: &'a Path,
     store: PathBuf,
     shards: DamagedShards,
+}
+
+/// A journal whose last write was cut off.
+struct Torn<'a> {
+    path: &'a Path,
+    what: &'static str,
+    /// Where the write begins.
+    at: usize,
+    /// All of the journal.
+    bytes: Vec<u8>,
 }
 
 /// What becomes of shards whose files are damaged.
@@ -189,10 +199,8 @@ impl<'a> Survey<'a> {
         }
         let (mut seqno, mut revision, mut before) = (None, None, None::<u64>);
         // The last write, where it was cut off: behind it there may be a journal that nothing was written to.
-        let mut torn: Option<(&Path, Walk, &str)> = None;
-        let refused = |(path, walk, what): &(&Path, Walk, &str)| {
-            Err(self.damaged(*path, format!("{what}, at byte {}", walk.end)))
-        };
+        let mut torn: Option<Torn<'_>> = None;
+        let refused = |path: &Path, what: &str, at: usize| Err(self.damaged(path, format!("{what}, at byte {at}")));
         for (number, path) in journals {
             if let Some(gap) = before.map(|before| before + 1).filter(|next| next < number) {
                 return Err(self.damaged(self.store.join(format!("{gap}.jnl")), "it is missing"));
@@ -202,20 +210,20 @@ impl<'a> Survey<'a> {
             let walk = journal::walk(&bytes, log, seqno);
             (seqno, revision) = (walk.seqno, walk.revision.or(revision));
             if let Some(torn) = torn.as_ref().filter(|_| walk.end > 0 || walk.rest != Rest::Nothing) {
-                return refused(torn);
+                return refused(torn.path, torn.what, torn.at);
             }
             match walk.rest {
                 Rest::Nothing => {}
-                Rest::Torn(what) => torn = Some((path, walk, what)),
-                Rest::Damaged(what) => return refused(&(path, walk, what)),
+                Rest::Torn(what) => torn = Some(Torn { path, what, at: walk.end, bytes }),
+                Rest::Damaged(what) => return refused(path, what, walk.end),
             }
         }
         if let Some(torn) = &torn {
             // With no record left in any journal the log itself tells, once it is open.
             if revision.zip(acknowledged).is_some_and(|(found, acknowledged)| found < acknowledged) {
-                return refused(torn);
+                return refused(torn.path, torn.what, torn.at);
             }
-            self.cut(torn.0, &torn.1)?;
+            self.cut(torn)?;
         }
         match (revision, acknowledged) {
             (Some(found), Some(acknowledged)) if found < acknowledged => {
@@ -226,26 +234,26 @@ impl<'a> Survey<'a> {
     }
 
     /// Cuts a write that was never acknowledged off a journal, and keeps what it cuts.
-    fn cut(&self, path: &Path, walk: &Walk) -> Result<(), OpenError> {
+    fn cut(&self, torn: &Torn<'_>) -> Result<(), OpenError> {
+        let Torn { path, at, bytes, .. } = torn;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let kept = self.aside(&format!("{CUT_OFF}{name}-{}", walk.end))?;
+        let kept = self.aside(&format!("{CUT_OFF}{name}-{at}"))?;
         let cut = || {
-            let bytes = std::fs::read(path)?;
             let data_end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            std::fs::write(kept.join("cut-off"), &bytes[walk.end..data_end])?;
+            std::fs::write(kept.join("cut-off"), &bytes[*at..data_end])?;
             sync(&kept.join("cut-off"))?;
             let file = std::fs::OpenOptions::new().write(true).open(path)?;
-            file.set_len(walk.end as u64)?;
+            file.set_len(*at as u64)?;
             file.sync_all()?;
             self.forget_cuts()
         };
         cut().map_err(|error| self.io(error))?;
-        tracing::warn!(journal = %path.display(), at = walk.end, kept = %kept.display(),
+        tracing::warn!(journal = %path.display(), at, kept = %kept.display(),
             "the last write was cut off before it was acknowledged; it is left out");
         Ok(())
     }
 
-    /// Of what was cut off only the latest is kept: a host that is killed again and again does not fill the disk.
+    /// Of what was cut off the latest is kept: a host that is killed again and again does not fill the disk.
     fn forget_cuts(&self) -> std::io::Result<()> {
         let mut cuts = Vec::new();
         for entry in std::fs::read_dir(self.data.join(SET_ASIDE))? {

@@ -86,10 +86,22 @@ fn revision(config: &StoreConfig) -> Result<u64, OpenError> {
     Ok(revision.get())
 }
 
+/// The mark of a power cut: it says less than the truth.
+fn unmark(config: &StoreConfig) {
+    std::fs::remove_file(config.path.join("ACKNOWLEDGED")).unwrap();
+}
+
 /// Every batch's end in a journal.
 fn ends(bytes: &[u8]) -> Vec<usize> {
     let trailer = b"FJL\x03";
     (trailer.len()..=bytes.len()).filter(|end| bytes[..*end].ends_with(trailer)).collect()
+}
+
+/// A folder's journal, and where its last batch begins and ends.
+fn last_batch(config: &StoreConfig) -> (Vec<u8>, usize, usize) {
+    let bytes = std::fs::read(journal(config)).unwrap();
+    let ends = ends(&bytes);
+    (bytes, ends[ends.len() - 2], ends[ends.len() - 1])
 }
 
 #[test]
@@ -115,14 +127,10 @@ fn a_journal_that_lost_its_end_comes_back_with_less_than_was_acknowledged() {
 #[test]
 fn a_write_that_was_cut_off_before_it_was_acknowledged_keeps_the_host_from_starting() {
     let (_keep, whole) = killed();
-    let bytes = std::fs::read(journal(&whole)).unwrap();
-    let ends = ends(&bytes);
-    let (before, end) = (ends[ends.len() - 2], ends[ends.len() - 1]);
-    // The mark of a power cut: it says less than the truth.
-    let unmarked = |config: &StoreConfig| std::fs::remove_file(config.path.join("ACKNOWLEDGED")).unwrap();
+    let (bytes, before, end) = last_batch(&whole);
     for cut in before..end {
         let (_folder, config) = fresh(&whole);
-        unmarked(&config);
+        unmark(&config);
         std::fs::write(journal(&config), &bytes[..cut]).unwrap();
         assert_eq!(revision(&config).unwrap(), 5, "cut at {cut}");
         assert_eq!(revision(&config).unwrap(), 5, "and once more");
@@ -130,7 +138,7 @@ fn a_write_that_was_cut_off_before_it_was_acknowledged_keeps_the_host_from_start
     // Pages that did not reach the disk read as zeros, also inside a value whose end did.
     for hole in (before..end).step_by(7) {
         let (_folder, config) = fresh(&whole);
-        unmarked(&config);
+        unmark(&config);
         let mut torn = bytes.clone();
         torn[hole..(hole + 16).min(end)].fill(0);
         if torn == bytes {
@@ -145,12 +153,10 @@ fn a_write_that_was_cut_off_before_it_was_acknowledged_keeps_the_host_from_start
 #[test]
 fn a_write_that_was_cut_off_stands_before_a_journal_that_nothing_was_written_to() {
     let (_keep, whole) = killed();
-    let bytes = std::fs::read(journal(&whole)).unwrap();
-    let ends = ends(&bytes);
-    let (before, end) = (ends[ends.len() - 2], ends[ends.len() - 1]);
+    let (bytes, before, end) = last_batch(&whole);
     let opened = |torn: &[u8], next: &[u8]| {
         let (_folder, config) = fresh(&whole);
-        std::fs::remove_file(config.path.join("ACKNOWLEDGED")).unwrap();
+        unmark(&config);
         let first = journal(&config);
         let number: u64 = first.file_stem().unwrap().to_str().unwrap().parse().unwrap();
         std::fs::write(&first, torn).unwrap();
@@ -169,13 +175,12 @@ fn a_write_that_was_cut_off_stands_before_a_journal_that_nothing_was_written_to(
 #[test]
 fn a_payload_that_holds_batches_is_taken_for_what_was_acknowledged() {
     let (_keep, whole) = killed();
-    let bytes = std::fs::read(journal(&whole)).unwrap();
-    let (bytes, ends) = (&bytes[..used(&bytes)], ends(&bytes));
-    let numbers = ends[ends.len() - 2] + 5..ends[ends.len() - 2] + 13;
+    let (bytes, before, end) = last_batch(&whole);
+    let (bytes, numbers) = (&bytes[..end], before + 5..before + 13);
     let last = u64::from_le_bytes(bytes[numbers.clone()].try_into().unwrap());
     let opened = |value: &[u8]| {
         let (_folder, config) = fresh(&whole);
-        std::fs::remove_file(config.path.join("ACKNOWLEDGED")).unwrap();
+        unmark(&config);
         let mut torn = bytes.to_vec();
         let length = (value.len() as u32).to_le_bytes();
         torn.extend([&[1][..], &1_u32.to_le_bytes(), &(last + 1).to_le_bytes()].concat());
