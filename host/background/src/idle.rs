@@ -9,9 +9,11 @@ use parking_lot::Mutex;
 #[cfg(target_os = "linux")]
 use thread_priority::{ThreadId as NativeId, thread_native_id};
 
+use crate::nice::NICE;
+
 /// From now on the thread that calls this gives way to all others.
 pub fn give_way_to_all() {
-    Thread::of_caller().set(Haste::Idle);
+    Thread::of_caller().set(Haste::IDLE);
 }
 
 /// Whether the platform lets a thread of this process come back from being idle or nice.
@@ -19,22 +21,38 @@ pub fn comes_back() -> bool {
     static COMES_BACK: OnceLock<bool> = OnceLock::new();
     let try_once = || {
         let thread = Thread::of_caller();
-        [Haste::Idle, Haste::Nice, Haste::None].into_iter().all(|haste| thread.set(haste))
+        [Haste::IDLE, Haste::NICE, Haste::FULL].into_iter().all(|haste| thread.set(haste))
     };
     // On a thread that ends then.
     *COMES_BACK.get_or_init(|| std::thread::spawn(try_once).join().unwrap_or(false))
 }
 
-/// How much a thread is in a hurry that has work which nobody waits for yet.
+/// How much a thread is in a hurry that has work which nobody waits for yet: from idle over nice, by degrees, to as others are.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Haste {
+pub struct Haste(u8);
+
+impl Haste {
     /// It runs when nobody else wants to.
-    #[default]
-    Idle,
+    pub const IDLE: Self = Self(0);
     /// It runs less than others.
-    Nice,
+    pub const NICE: Self = Self(1);
     /// It runs as others do.
-    None,
+    pub const FULL: Self = Self(1 + NICE as u8);
+
+    /// Idle below the first of two bounds, nice from there on, and less so the nearer the second one is.
+    pub fn between(so_much: usize, [nice, full]: [usize; 2]) -> Self {
+        if so_much < nice {
+            return Self::IDLE;
+        }
+        let degrees = usize::from(Self::FULL.0 - Self::NICE.0);
+        let hurries = degrees * (so_much - nice) / (full - nice).max(1);
+        Self(Self::NICE.0 + hurries.min(degrees) as u8)
+    }
+
+    /// How far it stands below the others, where it is not idle.
+    fn niceness(self) -> i32 {
+        i32::from(Self::FULL.0 - self.0)
+    }
 }
 
 /// How threads run that keep to it. Where the platform does not let a thread come back from being idle or nice,
@@ -114,7 +132,7 @@ impl Pace {
 impl Drop for Keeping {
     fn drop(&mut self) {
         for (_, thread) in self.pace.0.lock().threads.extract_if(.., |(id, _)| *id == self.thread) {
-            thread.set(Haste::None);
+            thread.set(Haste::FULL);
         }
     }
 }
@@ -122,11 +140,11 @@ impl Drop for Keeping {
 /// Does some work on a thread of that name that is idle until `patience` has passed, and nice from then on: on a machine that
 /// never rests it would not come to an end. The calling thread waits for it, and panics where it does.
 pub fn idly<T: Send>(name: &str, patience: Duration, work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
-    let pace = Pace::of(if patience.is_zero() { Haste::Nice } else { Haste::Idle });
+    let pace = Pace::of(if patience.is_zero() { Haste::NICE } else { Haste::IDLE });
     pace.run_while(name, work, |ended| {
         // Nothing comes: that it ends is all that can be heard.
         if ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            pace.set(Haste::Nice);
+            pace.set(Haste::NICE);
         }
     })
 }
@@ -154,8 +172,8 @@ impl Thread {
         use thread_priority::ThreadPriority;
         use thread_priority::unix::{NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy};
         let policy = match haste {
-            Haste::Idle => NormalThreadSchedulePolicy::Idle,
-            Haste::Nice | Haste::None => NormalThreadSchedulePolicy::Other,
+            Haste::IDLE => NormalThreadSchedulePolicy::Idle,
+            _ => NormalThreadSchedulePolicy::Other,
         };
         let caller = Some(rustix::thread::gettid());
         let niceness = getpriority_process(caller);
@@ -163,7 +181,7 @@ impl Thread {
         let done = set_thread_priority_and_policy(self.id, ThreadPriority::Min, policy);
         // Whomever it was for, the library lowers the thread that asks for it, too.
         let _ = niceness.and_then(|niceness| setpriority_process(caller, niceness));
-        let niceness = if haste == Haste::None { self.niceness } else { self.niceness.max(crate::nice::NICE) };
+        let niceness = self.niceness.max(haste.niceness().min(NICE));
         let lowered = setpriority_process(Some(self.number), niceness);
         if let (Err(_), _) | (_, Err(_)) = (&done, &lowered) {
             tracing::debug!(?done, ?lowered, "a background thread keeps its priority");
@@ -199,6 +217,16 @@ mod tests {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
         let behind_name = stat.rsplit(')').next().unwrap_or_default();
         behind_name.split_whitespace().nth(38).unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn haste_jumps_or_leaves_its_bounds() {
+        let at = |so_much| Haste::between(so_much, [6, 14]);
+        assert_eq!([0, 5, 6, 14, 99].map(at), [Haste::IDLE, Haste::IDLE, Haste::NICE, Haste::FULL, Haste::FULL]);
+        assert_eq!([6, 10, 14].map(|so_much| at(so_much).niceness()), [NICE, NICE / 2, 0]);
+        let degrees: Vec<_> = (5..=14).map(at).collect();
+        assert!(degrees.is_sorted_by(|less, more| less < more), "{degrees:?}");
+        assert_eq!([5, 6].map(|so_much| Haste::between(so_much, [5, 6])), [Haste::NICE, Haste::FULL]);
     }
 
     #[test]
@@ -244,9 +272,9 @@ mod tests {
             });
             let ask = || asks.send(()).map(|()| answered.recv().unwrap()).unwrap();
             let at_rest = ask();
-            pace.set(Haste::Nice);
+            pace.set(Haste::NICE);
             let hurried = ask();
-            pace.set(Haste::Idle);
+            pace.set(Haste::IDLE);
             assert_eq!(ask(), at_rest);
             assert_eq!((hurried.0.as_str(), own()), ("0", before), "who asks stays as it was");
             assert!(at_rest.0 == "5" || at_rest.0 == "0" && !comes_back(), "{at_rest:?}");
@@ -257,6 +285,6 @@ mod tests {
             drop(asks);
         });
         // There is nobody to hurry any more.
-        pace.set(Haste::Nice);
+        pace.set(Haste::NICE);
     }
 }

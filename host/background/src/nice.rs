@@ -1,7 +1,6 @@
 //! Threads that run less than others.
 
 /// How far they stand below the others.
-#[cfg(target_os = "linux")]
 pub(crate) const NICE: i32 = 10;
 
 /// From now on the thread that calls this gives way to the others.

@@ -38,13 +38,14 @@ const LOOKS_AT_ALL: u64 = 100;
 const GIVE_BACK_POLL: Duration = Duration::from_millis(100);
 
 /// With so much in memory, in quarters of what it is flushed at, flushes are nice, and then in a hurry as others are,
-const QUARTERS: [u64; 2] = [5, 6];
+const QUARTERS: [usize; 2] = [5, 6];
 /// and then who writes there waits for them.
 const QUARTERS_HELD: u64 = 12;
 /// With so many journals above those at which the shards that pin them are flushed, the same.
 const JOURNALS_OVER: [usize; 2] = [4, 8];
-/// With so many runs in the first level of any keyspace, the same for merges.
-const RUNS: [usize; 2] = [8, 12];
+/// With so many runs in the first level of any keyspace, the same for merges. By degrees: of an even load all keyspaces come to
+/// any bound at about the same time, and what is merged in a hurry at once is a slow spell for all who write.
+const RUNS: [usize; 2] = [6, 14];
 /// At 30 runs the engine stops every shard, at 20 it slows them.
 const RUNS_HELD: usize = 18;
 /// How often it is looked whether what a stop waits for has come about.
@@ -169,7 +170,7 @@ impl Flusher {
             thread.thread().unpark();
             while !thread.is_finished() {
                 // The last look may have set it back.
-                self.shared.pace.set(Haste::None);
+                self.shared.pace.set(Haste::FULL);
                 std::thread::sleep(STOP_POLL);
             }
             let _ = thread.join();
@@ -318,15 +319,6 @@ fn together(sizes: impl Iterator<Item = u64>) -> usize {
     sizes.take(FLUSHED_TOGETHER).take_while(fits).count()
 }
 
-/// How much of a hurry there is where so much stands against bounds.
-fn haste<T: PartialOrd>(so_much: T, [nice, none]: [T; 2]) -> Haste {
-    match so_much {
-        so_much if so_much >= none => Haste::None,
-        so_much if so_much >= nice => Haste::Nice,
-        _ => Haste::Idle,
-    }
-}
-
 impl Shared {
     /// Flushes what is to be flushed.
     fn flush(&self) {
@@ -402,8 +394,8 @@ impl Shared {
         let runs = merged.map(|one| one.runs).max().unwrap_or_default();
         let pinned_until = looks.pinned_until(journals);
         let over = journals.saturating_sub(JOURNALS_MAX);
-        self.pace.set(haste(quarters, QUARTERS).max(haste(over, JOURNALS_OVER)));
-        self.compactor.pace().set(haste(runs, RUNS));
+        self.pace.set(Haste::between(quarters as usize, QUARTERS).max(Haste::between(over, JOURNALS_OVER)));
+        self.compactor.pace().set(Haste::between(runs, RUNS));
         self.hold_back(&keyspaces, &all, of_all >= QUARTERS_HELD);
         let mut next = self.next.lock();
         if !matches!(*next, Next::UnderWay) {

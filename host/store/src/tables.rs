@@ -116,7 +116,7 @@ impl Tables {
 
     /// The same once the committing thread has written its last group. The engine looks after its journals then if it is told to.
     pub(crate) fn flush_last(&self, keyspaces: &[Keyspace], turns: bool) -> fjall::Result<()> {
-        self.flush_sealed_by(keyspaces, &Pace::of(Haste::None), |keyspaces| match turns {
+        self.flush_sealed_by(keyspaces, &Pace::of(Haste::FULL), |keyspaces| match turns {
             true => seal_and_turn(keyspaces),
             false => Ok(seal(keyspaces)),
         })
@@ -177,7 +177,7 @@ impl Tables {
     /// What the keyspace had in memory when the rows were numbered comes to the disk before: after a crash the engine takes
     /// what is older than the newest row of a table for flushed.
     pub(crate) fn put_in(&self, keyspace: &Keyspace, unseen: Unseen) -> fjall::Result<Duration> {
-        self.flush(std::slice::from_ref(keyspace), &Pace::of(Haste::Nice))?;
+        self.flush(std::slice::from_ref(keyspace), &Pace::of(Haste::NICE))?;
         let _alone = self.alone([keyspace]);
         let since = Instant::now();
         self.register(keyspace, unseen, &[])?;
