@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ostrakon_client::{
-    Action, ChangeShards, Client, Code, Expect, OnConflict, Outcome, Perform, ReadShards, ShardChange, ShardKey, Step,
-    Told, Transact, Version, Watch, WireError,
+    Action, ChangeShards, Client, Code, Expect, OnConflict, Outcome, Perform, ReadShards, ShardChange, ShardId,
+    ShardKey, Step, Told, Transact, Version, Watch, WireError,
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Folder, Host, as_json, facts_json, list_of, object, refused, run, structured, target, within};
+use crate::harness::{
+    Folder, Host, as_json, facts_json, list_of, object, refused, run, structured, target, until, within,
+};
 
 const OBJECTS: u64 = 400;
 
@@ -330,4 +332,29 @@ async fn the_planner_leaves_a_hot_shard_alone_or_says_nothing_of_it() {
     let done = becomes(&client, &json!(number), "done").await;
     assert_eq!(done["by"], "planner");
     host.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_migrations_leave_stays_or_the_next_shard_is_not_made_ahead() {
+    let folder = Folder::new();
+    let host = folder.serve();
+    let client = host.client().await;
+    client.put(&name(1), structured(&json!({})), Expect::Absent).await.unwrap();
+    // Of the shards that are made ahead one is used, and another one given up.
+    let at = Some(ShardKey::new(1 << 59));
+    let split = change(&client, ShardChange::Split { shard: ShardId::new(0), at }).await;
+    becomes(&client, &split["migration"], "done").await;
+    let merge = change(&client, ShardChange::Merge(ShardId::new(2))).await;
+    becomes(&client, &merge["migration"], "done").await;
+    // Nobody writes any more.
+    let named = || {
+        let roster = std::fs::read_to_string(folder.data().join("KEYSPACES")).unwrap();
+        ["spare-", "emptied-", " shard-"].map(|word| roster.matches(word).count())
+    };
+    until("keyspaces are made ahead and taken away", || (named() == [4, 0, 16]).then_some(())).await;
+    host.stop();
+    let host = folder.serve();
+    assert_eq!(host.client().await.read(&name(1)).await.unwrap().version, Version::new(1));
+    host.stop();
+    assert_eq!(named(), [4, 0, 16]);
 }

@@ -181,7 +181,7 @@ impl Owner {
     }
 
     fn on<T>(
-        store: Store,
+        mut store: Store,
         ids: Arc<ActionIds>,
         readers: Readers,
         start: impl FnOnce(Store, OwnerSink) -> std::io::Result<(Committer<OwnerSink>, T)>,

@@ -47,7 +47,7 @@ impl Acknowledged {
     }
 }
 
-fn encode(revision: Revision) -> [u8; 16] {
+pub(crate) fn encode(revision: Revision) -> [u8; 16] {
     let number = revision.get().to_le_bytes();
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&number);
@@ -55,7 +55,7 @@ fn encode(revision: Revision) -> [u8; 16] {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<Revision> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Revision> {
     let (number, _) = bytes.split_first_chunk()?;
     let revision = Revision::new(u64::from_le_bytes(*number));
     (bytes == encode(revision)).then_some(revision)

@@ -29,6 +29,8 @@ pub(crate) struct Keyspaces {
 }
 
 const SHARD_PREFIX: &str = "shard-";
+const SPARE_PREFIX: &str = "spare-";
+const EMPTIED_PREFIX: &str = "emptied-";
 
 /// A shard's table on a simulated disk: behind those of the whole store.
 #[cfg(feature = "simulation")]
@@ -44,6 +46,26 @@ pub(crate) fn shard_of_name(name: &str) -> Option<ShardId> {
 /// The name of a shard's keyspace.
 pub(crate) fn shard_name(shard: ShardId) -> String {
     format!("{SHARD_PREFIX}{shard:010}")
+}
+
+/// What the roster calls a keyspace that is made ahead, for the shard of that number.
+pub(crate) fn spare_name(shard: ShardId) -> String {
+    format!("{SPARE_PREFIX}{}", shard_name(shard))
+}
+
+/// What the roster calls the keyspace of a shard that has given all away, or was not needed.
+pub(crate) fn emptied_name(shard: &str) -> String {
+    format!("{EMPTIED_PREFIX}{shard}")
+}
+
+/// The name of the keyspace that the roster calls emptied.
+pub(crate) fn of_emptied(name: &str) -> Option<&str> {
+    name.strip_prefix(EMPTIED_PREFIX)
+}
+
+/// Whether the roster says of a keyspace that no shard of the map has it: nobody misses what stands in it.
+pub(crate) fn is_nobodys(name: &str) -> bool {
+    name.starts_with(SPARE_PREFIX) || name.starts_with(EMPTIED_PREFIX)
 }
 
 /// Whether a keyspace is a shard's.

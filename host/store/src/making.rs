@@ -2,13 +2,18 @@
 //!
 //! A keyspace stands in the roster before any row is put into it, and leaves the roster before it leaves the store, so that
 //! what is looked at before the store is opened is never more than is there.
+//!
+//! The engine makes keyspaces and takes them away under a lock that all commits want, with a handful of syncs. So a few are
+//! made ahead, under the next shards' numbers, when the folder is opened and while nothing is written; and those that were
+//! emptied wait until nothing is written, until there are too many of them, or until the next start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use fjall::{Database, Keyspace};
+use fjall::{AbstractTree as _, Database, Keyspace};
 use ostrakon_core::ShardMap;
 use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::SHARDS_MAX;
@@ -17,10 +22,17 @@ use parking_lot::Mutex;
 use crate::disk::{Disk, Table};
 use crate::doomed::Doomed;
 use crate::files;
-use crate::keyspaces::{is_shard_name, options, shard_name, shard_of_name};
+use crate::keyspaces::{
+    emptied_name, is_nobodys, is_shard_name, of_emptied, options, shard_name, shard_of_name, spare_name,
+};
 use crate::migrate::NewShard;
 use crate::record::migration::Migration;
 use crate::survey::Roster;
+
+/// So many keyspaces are made ahead.
+pub(crate) const SPARE: usize = 4;
+/// So many that were emptied wait to be taken away.
+const EMPTIED_MAX: usize = 16;
 
 /// Why a shard is not made or taken away.
 #[derive(Debug, thiserror::Error)]
@@ -36,10 +48,10 @@ pub enum MakingError {
     Io(#[from] std::io::Error),
 }
 
-/// Who makes shards. While a keyspace is made or taken away commits wait for the engine's syncs, some milliseconds.
+/// Who makes shards.
 pub struct ShardMaking {
-    /// One at a time.
-    alone: Mutex<()>,
+    /// Who makes one or takes one away does so alone.
+    stock: Mutex<Stock>,
     disk: Disk,
     folder: PathBuf,
     doomed: Doomed,
@@ -47,53 +59,159 @@ pub struct ShardMaking {
     _lock: Option<Arc<File>>,
 }
 
+/// Keyspaces that no shard of the map has.
+#[derive(Default)]
+pub(crate) struct Stock {
+    /// Made ahead, for the shards of these numbers. Nothing was ever written to them.
+    spare: BTreeMap<ShardId, Keyspace>,
+    /// Their shards have given all away, or were not needed; the oldest first.
+    emptied: VecDeque<Keyspace>,
+}
+
 impl ShardMaking {
-    pub(crate) fn new(disk: &Disk, folder: &Path, lock: Option<Arc<File>>, doomed: Doomed) -> Self {
-        Self { alone: Mutex::default(), disk: disk.clone(), folder: folder.into(), doomed, _lock: lock }
+    pub(crate) fn new(disk: &Disk, folder: &Path, lock: Option<Arc<File>>, doomed: Doomed, stock: Stock) -> Self {
+        Self { stock: Mutex::new(stock), disk: disk.clone(), folder: folder.into(), doomed, _lock: lock }
     }
 
-    /// Makes a shard of a number that none has had, where there is room for it.
+    /// Makes a shard of a number that none has had, where there is room for it. Where no keyspace was made ahead, commits
+    /// wait for the engine's syncs, some milliseconds.
     pub fn make(&self, map: &ShardMap) -> Result<NewShard, MakingError> {
-        let _alone = self.alone.lock();
+        let mut stock = self.stock.lock();
         match &self.disk {
             Disk::Fjall(database) => {
-                let shards = database.list_keyspace_names().iter().filter(|name| is_shard_name(name)).count();
-                if shards >= SHARDS_MAX as usize {
-                    return Err(MakingError::TooMany);
-                }
-                let free = |shard: &ShardId| !database.keyspace_exists(&shard_name(*shard));
-                let shard = (map.next_shard().get()..).map(ShardId::new).find(free).ok_or(MakingError::TooMany)?;
-                let keyspace = database.keyspace(&shard_name(shard), options)?;
-                files::sync(&self.folder.join(crate::open::folder::DATABASE_FOLDER).join("keyspaces"))?;
+                let mut held = Duration::ZERO;
+                let ready =
+                    stock.spare.range(map.next_shard()..).next().map(|(shard, keyspace)| (*shard, keyspace.clone()));
+                let (shard, keyspace) = match ready {
+                    Some(ready) => ready,
+                    None => {
+                        let began = Instant::now();
+                        if !has_room(database, &self.folder)?
+                            && let Some(keyspace) = stock.emptied.pop_front()
+                        {
+                            self.take_away(database, keyspace)?;
+                        }
+                        let made = make_keyspace(database, &self.folder, map.next_shard())?;
+                        held = began.elapsed();
+                        made
+                    }
+                };
                 enter(&self.folder, |roster| drop(roster.0.insert(keyspace.id(), shard_name(shard))))?;
-                Ok(NewShard { shard, table: Table::Fjall(keyspace) })
+                stock.spare.remove(&shard);
+                Ok(NewShard { shard, table: Table::Fjall(keyspace), held })
             }
             #[cfg(feature = "simulation")]
             Disk::Simulated(_) => {
                 let shard = map.next_shard();
-                Ok(NewShard { shard, table: crate::keyspaces::simulated_shard(shard) })
+                Ok(NewShard { shard, table: crate::keyspaces::simulated_shard(shard), held: Duration::ZERO })
             }
         }
     }
 
-    /// Takes away a shard that no map names any more. Its files go when the last view of it does.
+    /// A shard that no map names any more is to be taken away. Its files go after that, when the last view of it does.
     pub fn remove(&self, shard: ShardId) -> Result<(), MakingError> {
-        let _alone = self.alone.lock();
+        let mut stock = self.stock.lock();
         match &self.disk {
             Disk::Fjall(database) if database.keyspace_exists(&shard_name(shard)) => {
                 let keyspace = database.keyspace(&shard_name(shard), options)?;
-                self.doomed.add_all(&keyspace);
-                remove(database, &self.folder, keyspace)
+                enter(&self.folder, |roster| drop(roster.0.insert(keyspace.id(), emptied_name(keyspace.name()))))?;
+                stock.emptied.push_back(keyspace);
+                let too_many = stock.emptied.len() > EMPTIED_MAX;
+                let oldest = if too_many { stock.emptied.pop_front() } else { None };
+                oldest.map_or(Ok(()), |keyspace| self.take_away(database, keyspace))
             }
             _ => Ok(()),
         }
     }
+
+    /// Takes one away that was emptied, or makes one ahead that is missing; answers whether there was one. Commits that come
+    /// meanwhile wait, so it is for when nobody writes.
+    pub fn tidy(&self, map: &ShardMap) -> Result<bool, MakingError> {
+        #[cfg_attr(not(feature = "simulation"), allow(irrefutable_let_patterns))]
+        let Disk::Fjall(database) = &self.disk else { return Ok(false) };
+        let mut stock = self.stock.lock();
+        // The map's next number has gone past them.
+        let ahead = stock.spare.split_off(&map.next_shard());
+        let passed = std::mem::replace(&mut stock.spare, ahead);
+        stock.emptied.extend(passed.into_values());
+        if let Some(keyspace) = stock.emptied.front().cloned() {
+            self.take_away(database, keyspace)?;
+            stock.emptied.pop_front();
+            return Ok(true);
+        }
+        if stock.spare.len() >= SPARE || !has_room(database, &self.folder)? {
+            return Ok(false);
+        }
+        stock.add(database, &self.folder, map)?;
+        Ok(true)
+    }
+
+    fn take_away(&self, database: &Database, keyspace: Keyspace) -> Result<(), MakingError> {
+        self.doomed.add_all(&keyspace);
+        remove(database, &self.folder, keyspace)
+    }
+}
+
+impl Stock {
+    /// Makes one ahead.
+    fn add(&mut self, database: &Database, folder: &Path, map: &ShardMap) -> Result<(), MakingError> {
+        let (shard, keyspace) = make_keyspace(database, folder, map.next_shard())?;
+        enter(folder, |roster| drop(roster.0.insert(keyspace.id(), spare_name(shard))))?;
+        self.spare.insert(shard, keyspace);
+        Ok(())
+    }
+
+    /// Brings the roster to what is there, and to the shards of the map that are not.
+    fn enter_all(
+        &self,
+        database: &Database,
+        folder: &Path,
+        known: &BTreeSet<ShardId>,
+        before: &Roster,
+    ) -> Result<(), MakingError> {
+        let is_missed = |(_, name): &(&u64, &String)| {
+            !database.keyspace_exists(name) && shard_of_name(name).is_some_and(|shard| known.contains(&shard))
+        };
+        let missed = before.0.iter().filter(is_missed).map(|(number, name)| (*number, name.clone()));
+        let mut roster = Roster(missed.collect());
+        for name in database.list_keyspace_names() {
+            let number = database.keyspace(&name, options)?.id();
+            let spare = shard_of_name(&name).filter(|shard| self.spare.contains_key(shard));
+            roster.0.insert(number, spare.map_or_else(|| name.to_string(), spare_name));
+        }
+        if roster != *before {
+            roster.write(folder)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether there can be one keyspace more: in the engine, and in the roster, which also names shards that are set aside.
+fn has_room(database: &Database, folder: &Path) -> std::io::Result<bool> {
+    let there = database.list_keyspace_names().iter().filter(|name| is_shard_name(name)).count();
+    let named = roster(folder)?.0.values().filter(|name| is_shard_name(name) || is_nobodys(name)).count();
+    Ok(there.max(named) < SHARDS_MAX as usize)
+}
+
+/// Makes a keyspace for a shard of the first free number from `next` on.
+fn make_keyspace(database: &Database, folder: &Path, next: ShardId) -> Result<(ShardId, Keyspace), MakingError> {
+    if !has_room(database, folder)? {
+        return Err(MakingError::TooMany);
+    }
+    let free = |shard: &ShardId| !database.keyspace_exists(&shard_name(*shard));
+    let shard = (next.get()..).map(ShardId::new).find(free).ok_or(MakingError::TooMany)?;
+    let keyspace = database.keyspace(&shard_name(shard), options)?;
+    files::sync(&folder.join(crate::open::folder::DATABASE_FOLDER).join("keyspaces"))?;
+    Ok((shard, keyspace))
+}
+
+fn roster(folder: &Path) -> std::io::Result<Roster> {
+    let roster = Roster::read(folder)?.unwrap_or(Err("it is missing"));
+    roster.map_err(|what| std::io::Error::other(format!("the roster is damaged: {what}")))
 }
 
 fn enter(folder: &Path, change: impl FnOnce(&mut Roster)) -> std::io::Result<()> {
-    let damaged = |what| std::io::Error::other(format!("the roster is damaged: {what}"));
-    let roster = Roster::read(folder)?.unwrap_or(Err("it is missing"));
-    let mut roster = roster.map_err(damaged)?;
+    let mut roster = roster(folder)?;
     change(&mut roster);
     roster.write(folder)
 }
@@ -104,23 +222,48 @@ fn remove(database: &Database, folder: &Path, keyspace: Keyspace) -> Result<(), 
     Ok(database.delete_keyspace(keyspace)?)
 }
 
-/// Takes away what was left by a crash: shards that were made and not used, or have given all away.
-pub(crate) fn remove_strays(
+/// Takes away what the last run or a crash has left: keyspaces that were made and not used, or emptied. Brings the roster to what is
+/// there, and answers the keyspaces that are made ahead.
+pub(crate) fn settle(
     database: &Database,
     folder: &Path,
     map: &ShardMap,
     migrated: impl Iterator<Item = Migration>,
-) -> Result<(), MakingError> {
+) -> Result<Stock, MakingError> {
     let known: BTreeSet<_> = map.shards().collect();
     let given_away: BTreeSet<_> = migrated.filter_map(|migration| migration.gave()).collect();
+    let before = roster(folder)?;
+    let emptied: BTreeSet<_> = before.0.values().filter_map(|name| of_emptied(name)).collect();
+    let mut stock = Stock::default();
     for name in database.list_keyspace_names() {
         let Some(shard) = shard_of_name(&name).filter(|shard| !known.contains(shard)) else { continue };
         let keyspace = database.keyspace(&name, options)?;
-        if given_away.contains(&shard) || keyspace.is_empty()? {
+        if shard >= map.next_shard() && is_unused(&keyspace) {
+            // The migration that it was for may not have begun.
+            stock.spare.insert(shard, keyspace);
+        } else if emptied.contains(&*name) || given_away.contains(&shard) || keyspace.is_empty()? {
             remove(database, folder, keyspace)?;
         } else {
             tracing::warn!(%shard, "a shard that no map names holds rows: it is left as it is, and not served");
         }
     }
-    Ok(())
+    while stock.spare.len() > SPARE
+        && let Some((_, keyspace)) = stock.spare.pop_last()
+    {
+        remove(database, folder, keyspace)?;
+    }
+    stock.enter_all(database, folder, &known, &before)?;
+    while stock.spare.len() < SPARE && has_room(database, folder)? {
+        if let Err(error) = stock.add(database, folder, map) {
+            tracing::warn!(%error, "no keyspaces are made ahead: commits wait while the next shard is made");
+            break;
+        }
+    }
+    Ok(stock)
+}
+
+/// Whether nothing was ever written to it.
+fn is_unused(keyspace: &Keyspace) -> bool {
+    let tree = &keyspace.tree;
+    tree.table_count() == 0 && tree.sealed_memtable_count() == 0 && tree.active_memtable().is_empty()
 }

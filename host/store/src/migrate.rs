@@ -130,12 +130,18 @@ pub enum NotStepped {
 pub struct NewShard {
     pub(crate) shard: ShardId,
     pub(crate) table: Table,
+    pub(crate) held: Duration,
 }
 
 impl NewShard {
     /// Its number.
     pub fn shard(&self) -> ShardId {
         self.shard
+    }
+
+    /// How long commits had to wait while it was made; nothing where its keyspace was made ahead.
+    pub fn held(&self) -> Duration {
+        self.held
     }
 }
 

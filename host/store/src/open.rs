@@ -27,7 +27,7 @@ use crate::doomed::Doomed;
 use crate::error::{OpenError, ReadError};
 use crate::floors::Floors;
 use crate::keyspaces::Keyspaces;
-use crate::making::{self, MakingError, ShardMaking};
+use crate::making::{self, MakingError, ShardMaking, Stock};
 use crate::record::case::Ticket;
 use crate::record::locator::ObjectNumber;
 use crate::record::log::Entry;
@@ -114,6 +114,8 @@ pub struct Store {
     /// Kept beside what is on a real disk.
     pub(crate) acknowledged: Option<Acknowledged>,
     pub(crate) doomed: Doomed,
+    /// For whoever makes shards.
+    stock: Stock,
 }
 
 /// Which part of the log is there.
@@ -191,7 +193,9 @@ impl Store {
         let recovered = store.recover(&path, mark)?;
         let view = store.views.latest();
         let migrated = view.migrated().filter_map(Result::ok);
-        making::remove_strays(&database, &path, &store.map, migrated).map_err(|error| making_error(&path, error))?;
+        let stock =
+            making::settle(&database, &path, &store.map, migrated).map_err(|error| making_error(&path, error))?;
+        store.stock = stock;
         if format < FORMAT {
             write_format(&path).map_err(io)?;
         }
@@ -260,6 +264,7 @@ impl Store {
             numbers_mark: 0,
             acknowledged: None,
             doomed: Doomed::default(),
+            stock: Stock::default(),
         }
     }
 
@@ -412,9 +417,10 @@ impl Store {
         self.config.owners
     }
 
-    /// Makes shards and takes them away, from now on.
-    pub fn shard_making(&self) -> ShardMaking {
-        ShardMaking::new(&self.disk, &self.config.path, self.keyspaces.lock(), self.doomed.clone())
+    /// Makes shards and takes them away, from now on; asked for once.
+    pub fn shard_making(&mut self) -> ShardMaking {
+        let stock = std::mem::take(&mut self.stock);
+        ShardMaking::new(&self.disk, &self.config.path, self.keyspaces.lock(), self.doomed.clone(), stock)
     }
 
     /// Brings history to the configured number of versions where another is asked for than before.

@@ -19,7 +19,7 @@ use ostrakon_wire::bounds::KEYSPACES_MAX;
 use crate::Verify;
 use crate::error::OpenError;
 use crate::files::sync;
-use crate::keyspaces::{LOG, is_shard_name};
+use crate::keyspaces::{LOG, is_nobodys, is_shard_name};
 use journal::Rest;
 pub(crate) use roster::Roster;
 use tables::{Damage, Fault};
@@ -144,16 +144,18 @@ impl<'a> Survey<'a> {
         let named = roster.0.iter().map(|(number, name)| (number, name.as_str()));
         for (number, name) in own.into_iter().chain(named) {
             let keyspace = folder.join(number.to_string());
+            let is_shard = is_shard_name(name) || is_nobodys(name);
             match tables::check(&keyspace, verify) {
                 Ok(()) => {}
                 Err(Fault::Io(error)) => return Err(self.io(error)),
-                Err(Fault::Damage(_)) if is_shard_name(name) && !keyspace.exists() => {
+                Err(Fault::Damage(_)) if is_nobodys(name) && !keyspace.exists() => {}
+                Err(Fault::Damage(_)) if is_shard && !keyspace.exists() => {
                     tracing::error!(
                         shard = name,
                         "the shard's files are gone, or were set aside before: it is not served"
                     );
                 }
-                Err(Fault::Damage(damage)) if is_shard_name(name) && self.shards == DamagedShards::SetAside => {
+                Err(Fault::Damage(damage)) if is_shard && self.shards == DamagedShards::SetAside => {
                     damaged.insert(*number, damage);
                 }
                 Err(Fault::Damage(damage)) => {
@@ -162,8 +164,9 @@ impl<'a> Survey<'a> {
             }
         }
         let shards = roster.0.values().filter(|name| is_shard_name(name)).count();
+        let damaged_shards = damaged.keys().filter(|number| is_shard_name(&roster.0[number])).count();
         match damaged.first_key_value() {
-            Some((number, damage)) if damaged.len() == shards => {
+            Some((number, damage)) if damaged_shards == shards => {
                 Err(self.damaged(folder.join(number.to_string()).join(&damage.file), damage.what.as_str()))
             }
             _ => Ok(damaged),
@@ -267,7 +270,8 @@ impl<'a> Survey<'a> {
         cuts.drain(..old).try_for_each(|(_, path)| std::fs::remove_dir_all(path))
     }
 
-    /// Moves a shard's folder out of the engine's sight, with copies of the journals that may hold rows of it.
+    /// Moves a shard's folder out of the engine's sight, with copies of the journals that may hold rows of it; one that no shard
+    /// has, without.
     fn set_aside(
         &self,
         number: u64,
@@ -277,8 +281,9 @@ impl<'a> Survey<'a> {
     ) -> Result<(), OpenError> {
         let folder = self.store.join(KEYSPACES).join(number.to_string());
         let kept = self.aside(name)?;
+        let journals = if is_nobodys(name) { None } else { Some(journals.values()) };
         let keep = || {
-            for path in journals.values() {
+            for path in journals.into_iter().flatten() {
                 let copy = kept.join(path.file_name().unwrap_or_default());
                 std::fs::copy(path, &copy)?;
                 sync(&copy)?;
@@ -291,6 +296,11 @@ impl<'a> Survey<'a> {
             sync(&self.store.join(KEYSPACES))
         };
         keep().map_err(|error| self.io(error))?;
+        if is_nobodys(name) {
+            tracing::warn!(keyspace = name, file = damage.file, what = damage.what, kept = %kept.display(),
+                "a keyspace that no shard has is damaged: it is moved aside, and nothing is lost");
+            return Ok(());
+        }
         tracing::error!(shard = name, file = damage.file, what = damage.what, kept = %kept.display(),
             "the shard is damaged: it is set aside and not served");
         Ok(())
@@ -317,6 +327,7 @@ impl<'a> Survey<'a> {
 #[cfg_attr(not(feature = "fuzzing"), allow(unreachable_pub))]
 pub mod fuzzed {
     use super::*;
+    use crate::acknowledged;
 
     /// Any bytes as a journal.
     pub fn journal(bytes: &[u8]) {
@@ -333,5 +344,12 @@ pub mod fuzzed {
     /// Any bytes as what lists the tables of a keyspace.
     pub fn tables(bytes: &[u8]) {
         tables::parse_any(bytes);
+    }
+
+    /// Any bytes as the mark of what was acknowledged.
+    pub fn mark(bytes: &[u8]) {
+        if let Some(revision) = acknowledged::decode(bytes) {
+            assert_eq!(acknowledged::encode(revision), bytes);
+        }
     }
 }

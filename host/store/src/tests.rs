@@ -2,6 +2,7 @@
 
 mod compaction;
 mod damage;
+mod making;
 mod mutants;
 mod stretches;
 
@@ -189,6 +190,26 @@ fn a_folder_in_use_of_a_newer_format_or_of_somebody_else_is_refused_by_name() {
     assert!(matches!(Store::open(config.clone()), Err(OpenError::NewerFormat { found: 6, known: 5, .. })));
     std::fs::write(config.path.join("FORMAT"), "something else\n").unwrap();
     assert!(matches!(Store::open(config), Err(OpenError::NotADataFolder { .. })));
+}
+
+#[test]
+fn a_keyspace_of_the_whole_store_that_is_gone_is_made_anew() {
+    for name in ["log", "locator", "meta"] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&folder);
+        put(&config, &[("a", 1, Some("x"))]);
+        let database = fjall::Database::builder(config.path.join("store")).open().unwrap();
+        database.delete_keyspace(database.keyspace(name, Default::default).unwrap()).unwrap();
+        drop(database);
+        // Of a folder that has a roster, it is a file that is missed.
+        let Err(OpenError::DamagedFile { file, .. }) = Store::open(config.clone()) else { panic!("{name}") };
+        assert!(file.starts_with(config.path.join("store/keyspaces")), "{name}: {}", file.display());
+        // The first format has none.
+        std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 1\n").unwrap();
+        std::fs::remove_file(config.path.join("KEYSPACES")).unwrap();
+        let Err(OpenError::MissingKeyspace { name: missed, .. }) = Store::open(config) else { panic!("{name}") };
+        assert_eq!(missed, name);
+    }
 }
 
 #[test]

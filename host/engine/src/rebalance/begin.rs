@@ -32,7 +32,6 @@ impl Shared {
         if view.migrations().len() >= MIGRATIONS_RUNNING_MAX {
             return Err(NotMoved::Busy(format!("{MIGRATIONS_RUNNING_MAX} migrations are running, as many as may")));
         }
-        let started = self.owner.clock().instant();
         let (course, new) = match wanted {
             Wanted::Split { shard, at, owner } => self.split(&view, *shard, *at, *owner).await?,
             Wanted::Merge { left, right } => (merge(&view, *left, *right)?, None),
@@ -41,10 +40,8 @@ impl Shared {
         };
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut migration = Migration::new(number, course, why, by, self.owner.clock().now());
-        if new.is_some() {
-            // Commits wait while a shard is made: looking for its first key, where none was named, counts as well.
-            let took = self.owner.clock().instant().duration_since(started).as_micros();
-            migration.step_us_max = took.try_into().unwrap_or(u32::MAX);
+        if let Some(new) = &new {
+            migration.step_us_max = new.held().as_micros().try_into().unwrap_or(u32::MAX);
         }
         if let Wanted::Move { .. } = wanted {
             migration.ended = Some(ostrakon_store::Ended::Done);

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ostrakon_core::{Moving, behind};
 use ostrakon_store::{Chunk, Course, Does, Ended, Migration, Piece, ReadError, Steer, Step, Stretch, StretchBounds};
+use ostrakon_wire::Revision;
 use ostrakon_wire::bounds::{
     MIGRATION_QUEUE_US_AIM, MIGRATION_RESTS, MIGRATION_RESTS_MAX, MIGRATION_STEP_OBJECTS_MAX, STRETCH_BYTES_MAX,
     STRETCH_OBJECTS_MAX, STRETCH_PIECE_OBJECTS, STRETCH_TABLE_BYTES_MIN, STRETCH_TABLE_ROWS_MIN,
@@ -17,6 +18,8 @@ use super::{NotMoved, Shared, stepped};
 pub(super) const IDLE: Duration = Duration::from_millis(500);
 /// How long is waited after what could not be done now.
 const AGAIN: Duration = Duration::from_millis(50);
+/// How long is waited after keyspaces could not be made ahead or taken away.
+const TIDY_AGAIN: Duration = Duration::from_secs(60);
 /// The fewest objects that are copied at a time.
 const STRETCH_OBJECTS_MIN: usize = 256;
 /// Where steps have a length of their own, what is copied at a time has so many of them.
@@ -24,13 +27,33 @@ const STEPS_OF_STRETCH: usize = 8;
 
 impl Shared {
     pub(super) fn run(&self, runtime: &tokio::runtime::Runtime) {
+        let mut quiet = Quiet::default();
         loop {
             // What panics has said so; what runs stands where it stood.
-            let work = || runtime.block_on(self.work_once());
+            let work = || {
+                let rest = runtime.block_on(self.work_once());
+                if rest == IDLE {
+                    self.tidy(&mut quiet);
+                }
+                rest
+            };
             let rest = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(AGAIN);
             if !self.rest(rest) {
                 return self.hold_all();
             }
+        }
+    }
+
+    /// While nobody has written since this was asked last, sees to it that the next shard need not be made before it is filled.
+    fn tidy(&self, quiet: &mut Quiet) {
+        let (revision, now) = (self.owner.views().position().revision, self.owner.clock().instant());
+        let writes = quiet.since.replace(revision) != Some(revision) || self.owner.waiting() > 0;
+        if writes || self.owner.has_failed() || quiet.not_before.is_some_and(|not_before| now < not_before) {
+            return;
+        }
+        if let Err(error) = self.owner.making().tidy(&self.owner.map()) {
+            tracing::warn!(%error, "no keyspaces are made ahead, and those that were emptied stay for now");
+            quiet.not_before = Some(now + TIDY_AGAIN);
         }
     }
 
@@ -204,12 +227,21 @@ impl Shared {
         let map = self.owner.map();
         for shard in migration.shards().filter(|shard| map.index_of(*shard).is_none()) {
             if let Err(error) = self.owner.making().remove(shard) {
-                tracing::warn!(%error, %shard, "the files of a shard that has no range stay until the next start");
+                tracing::warn!(%error, %shard, "files of shards that have no range any more stay until the next start");
             }
         }
         self.sweep_up(migration.shards().filter(|shard| map.index_of(*shard).is_some()));
         Ok(())
     }
+}
+
+/// What is known of whether somebody writes.
+#[derive(Default)]
+struct Quiet {
+    /// Where the log stood when it was looked at last.
+    since: Option<Revision>,
+    /// What has failed is not tried again before.
+    not_before: Option<Instant>,
 }
 
 /// How far one has been copied.

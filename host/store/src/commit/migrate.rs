@@ -124,7 +124,7 @@ impl<S: Sink> Thread<S> {
             Course::Move { shard, to, .. } => self.store.map.owned_by(*shard, *to)?,
             Course::Rekey { .. } => ShardMap::clone(&self.store.map),
         };
-        if let Some(NewShard { shard, table }) = new {
+        if let Some(NewShard { shard, table, .. }) = new {
             self.put_keyspaces(self.store.keyspaces.with(*shard, table.clone()));
         }
         self.keep(migration.clone(), map)

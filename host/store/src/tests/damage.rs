@@ -233,7 +233,7 @@ fn a_flipped_byte_in_a_journal_goes_unnoticed() {
 }
 
 /// A folder whose changes all stand in tables.
-fn flushed() -> (tempfile::TempDir, StoreConfig) {
+pub(super) fn flushed() -> (tempfile::TempDir, StoreConfig) {
     let folder = tempfile::tempdir().unwrap();
     let config = small(&folder);
     put(&config, &CHANGES);
@@ -241,7 +241,7 @@ fn flushed() -> (tempfile::TempDir, StoreConfig) {
 }
 
 /// The folders of the keyspaces, by name.
-fn keyspaces(config: &StoreConfig) -> Vec<(String, PathBuf)> {
+pub(super) fn keyspaces(config: &StoreConfig) -> Vec<(String, PathBuf)> {
     let text = std::fs::read_to_string(config.path.join("KEYSPACES")).unwrap();
     let lines = text.lines().skip(1).filter_map(|line| line.split_once(' ')).filter(|(word, _)| *word != "checksum");
     let of_engine = [("0", "engine")].into_iter();
@@ -257,15 +257,16 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// Holds that a damaged shard is set aside and the other is served, and that damage anywhere else refuses the start.
+/// Holds that a damaged shard is set aside and the other is served, that one nobody has yet is not missed, and that damage
+/// anywhere else refuses the start.
 fn check_damage(name: &str, config: &StoreConfig, what: &str) {
     let opened = Store::open(config.clone());
-    if !name.starts_with("shard-") {
+    let Some(damaged) = name.strip_prefix("spare-").unwrap_or(name).strip_prefix("shard-") else {
         let Err(OpenError::DamagedFile { file, .. }) = opened else { panic!("{what}: the start was not refused") };
         assert!(file.starts_with(config.path.join("store/keyspaces")), "{what}: {}", file.display());
         return;
-    }
-    let damaged: u32 = name["shard-".len()..].parse().unwrap();
+    };
+    let damaged: u32 = damaged.parse().unwrap();
     let (store, _) = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
     let view = store.views().latest();
     for name in ["a", "b", "c"] {

@@ -1,0 +1,135 @@
+//! Keyspaces that are made ahead, and those that wait to be taken away.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ostrakon_wire::ShardId;
+
+use super::damage::{flushed, keyspaces};
+use super::{config, put};
+use crate::disk::Disk;
+use crate::keyspaces::shard_name;
+use crate::survey::Roster;
+use crate::{Store, StoreConfig};
+
+/// What the roster names beside the shards of a new folder.
+fn spare(config: &StoreConfig) -> Vec<String> {
+    let named = keyspaces(config).into_iter().map(|(name, _)| name).filter(|name| name.starts_with("spare-"));
+    named.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn names(numbers: std::ops::Range<u32>) -> Vec<String> {
+    numbers.map(|number| format!("spare-shard-{number:010}")).collect()
+}
+
+/// What the roster calls a shard's keyspace.
+fn called(config: &StoreConfig, shard: u32) -> Option<String> {
+    let of_shard = format!("shard-{shard:010}");
+    keyspaces(config).into_iter().map(|(name, _)| name).find(|name| name.ends_with(&of_shard))
+}
+
+/// Whether the engine has it.
+fn exists(store: &Store, shard: u32) -> bool {
+    let Disk::Fjall(database) = &store.disk else { panic!("it is no real disk") };
+    database.keyspace_exists(&shard_name(ShardId::new(shard)))
+}
+
+#[test]
+fn a_shard_is_made_only_when_it_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { shards: 3, ..config(&folder) };
+    put(&config, &[("a", 1, Some("x"))]);
+    assert_eq!(spare(&config), names(3..7));
+    let (mut store, _) = Store::open(config.clone()).unwrap();
+    let making = store.shard_making();
+    let made = making.make(&store.map).unwrap();
+    assert_eq!((made.shard(), made.held(), spare(&config)), (ShardId::new(3), Duration::ZERO, names(4..7)));
+    assert_eq!(called(&config, 3).unwrap(), "shard-0000000003");
+    // One more than there are.
+    let more: Vec<_> = (0..4).map(|_| making.make(&store.map).unwrap().shard().get()).collect();
+    assert_eq!((more, spare(&config)), (vec![4, 5, 6, 7], Vec::new()));
+    // While nothing is written they are made again.
+    for number in 8..12 {
+        assert!(making.tidy(&store.map).unwrap());
+        assert_eq!(spare(&config), names(8..number + 1));
+    }
+    assert!(!making.tidy(&store.map).unwrap());
+    drop((made, making, store));
+    // None of them was written to, and no map names them: a few are enough.
+    drop(Store::open(config.clone()).unwrap());
+    assert_eq!(spare(&config), names(3..7));
+}
+
+#[test]
+fn what_was_emptied_is_taken_away_while_others_write_or_never() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { shards: 3, ..config(&folder) };
+    let (mut store, _) = Store::open(config.clone()).unwrap();
+    let making = store.shard_making();
+    let made: Vec<_> = (0..18).map(|_| making.make(&store.map).unwrap().shard()).collect();
+    for shard in &made[..16] {
+        making.remove(*shard).unwrap();
+        assert_eq!(called(&config, shard.get()).unwrap(), format!("emptied-{}", shard_name(*shard)));
+    }
+    assert!(made.iter().all(|shard| exists(&store, shard.get())));
+    // There are as many as may wait.
+    making.remove(made[16]).unwrap();
+    assert_eq!((exists(&store, 3), exists(&store, 4), called(&config, 3)), (false, true, None));
+    for number in 4..20 {
+        assert!(exists(&store, number) && making.tidy(&store.map).unwrap() && !exists(&store, number), "{number}");
+        assert_eq!(called(&config, number), None);
+    }
+    assert!(exists(&store, 20), "nobody asked for that");
+}
+
+#[test]
+fn what_was_emptied_stays_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { shards: 3, ..config(&folder) };
+    let (mut store, _) = Store::open(config.clone()).unwrap();
+    let making = store.shard_making();
+    let [emptied, forgotten] = [(); 2].map(|()| making.make(&store.map).unwrap());
+    for made in [&emptied, &forgotten] {
+        made.table.keyspace().insert("a", "row").unwrap();
+    }
+    making.remove(emptied.shard()).unwrap();
+    drop((emptied, forgotten, making, store));
+    let (store, _) = Store::open(config.clone()).unwrap();
+    // The map has given none of these numbers yet: the first is free again.
+    let Disk::Fjall(database) = &store.disk else { panic!("it is no real disk") };
+    assert!(database.keyspace(&shard_name(ShardId::new(3)), Default::default).unwrap().is_empty().unwrap());
+    assert_eq!(spare(&config), [&names(3..4)[..], &names(5..8)].concat());
+    // Rows that nobody knows of are left as they are.
+    assert_eq!(called(&config, 4).unwrap(), shard_name(ShardId::new(4)));
+    assert!(exists(&store, 4));
+}
+
+#[test]
+fn a_roster_that_says_other_than_is_there_stays_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { shards: 3, ..config(&folder) };
+    drop(Store::open(config.clone()).unwrap());
+    let right = keyspaces(&config);
+    let mut roster = Roster::read(&config.path).unwrap().unwrap().unwrap();
+    let number = roster.number("shard-0000000001").unwrap();
+    // One that was made ahead and is gone, and the name of a shard that is served from it.
+    roster.0.insert(77, "spare-shard-0000000077".into());
+    roster.0.insert(78, "emptied-shard-0000000078".into());
+    roster.0.insert(79, "shard-0000000079".into());
+    roster.0.insert(number, "spare-shard-0000000001".into());
+    roster.write(&config.path).unwrap();
+    drop(Store::open(config.clone()).unwrap());
+    assert_eq!(keyspaces(&config), right);
+}
+
+#[test]
+fn a_damaged_keyspace_that_nobody_has_yet_keeps_the_host_from_starting() {
+    let (_keep, config) = flushed();
+    let before = spare(&config);
+    let (_, folder) = keyspaces(&config).into_iter().find(|(name, _)| *name == before[1]).unwrap();
+    std::fs::write(folder.join("current"), "?").unwrap();
+    drop(Store::open(config.clone()).unwrap());
+    assert!(!folder.exists(), "it is set aside");
+    assert_eq!(spare(&config).len(), before.len());
+    drop(Store::open(config).unwrap());
+}
