@@ -43,10 +43,11 @@ const QUARTERS: [usize; 2] = [5, 6];
 const QUARTERS_HELD: u64 = 12;
 /// With so many journals above those at which the shards that pin them are flushed, the same.
 const JOURNALS_OVER: [usize; 2] = [4, 8];
-/// With so many runs in the first level of any keyspace, the same for merges. By degrees: of an even load all keyspaces come to
-/// any bound at about the same time, and what is merged in a hurry at once is a slow spell for all who write.
-const RUNS: [usize; 2] = [6, 14];
-/// At 30 runs the engine stops every shard, at 20 it slows them.
+/// With so many runs in the first level of any keyspace merges are nice, and like others where writers would have to wait. By
+/// degrees: of an even load all keyspaces come to any bound at about the same time, and what is merged in a hurry at once is a
+/// slow spell for all who write.
+const RUNS: [usize; 2] = [6, RUNS_HELD];
+/// With so many who writes there waits. At 30 runs the engine stops every shard, at 20 it slows them.
 const RUNS_HELD: usize = 18;
 /// How often it is looked whether what a stop waits for has come about.
 const STOP_POLL: Duration = Duration::from_millis(1);
