@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use super::manifest::Event;
 use crate::bounds::EVENTS_KEPT;
 
+/// Its name, in the policies' folder.
+pub(super) const FILE: &str = "history.jsonl";
+
 pub(super) struct History {
     path: PathBuf,
     file: File,

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::changes::clipped;
 use super::components::Components;
-use super::history::History;
+use super::history::{FILE as HISTORY, History};
 use super::keeper::Mail;
 use super::manifest::{Event, GenerationRecord, Manifest, ManifestFiles, Origin, SlotRecord, What};
 use super::{Given, Inner, OpenError, RegistryConfig, State, tell};
@@ -51,7 +51,7 @@ pub(super) fn open(engine: PolicyEngine, config: RegistryConfig) -> Result<Inner
     engine.keep_compiled_in(&config.path.join("cache"))?;
     let components = Components::open(&config.path).map_err(io)?;
     let (mut files, manifest) = ManifestFiles::open(&config.path)?;
-    let mut history = History::open(&config.path.join("history.jsonl"), manifest.last.as_ref()).map_err(io)?;
+    let mut history = History::open(&config.path.join(HISTORY), manifest.last.as_ref()).map_err(io)?;
     let recorded = config.recording.map(|recording| Arc::new(Sight::new(recording.share_ppm)));
     let mut opening = Opening {
         engine: &engine,
