@@ -5,11 +5,15 @@ use std::process::Command;
 
 use ostrakon_bench::crash::shim::{EXIT_CUT, Failing, Shim};
 use ostrakon_client::value::Value;
-use ostrakon_client::{Client, Code, Error, Expect, Payload};
+use ostrakon_client::{
+    Action, Client, Code, Error, Expect, Keep, ObjectId, OnConflict, Payload, Perform, ReadHistory, SetRetention, Step,
+    Transact, Version,
+};
+use serde_json::json;
 
 use crate::crash::can_cut;
 use crate::folders::refused_at;
-use crate::harness::{Folder, Host, object, run};
+use crate::harness::{Folder, Host, as_json, list_of, object, run, structured, target};
 
 /// Objects that are acknowledged before anything fails.
 const BEFORE: usize = 50;
@@ -26,11 +30,58 @@ async fn create(client: &Client, number: usize, bytes: usize) -> Result<(), Erro
     client.put(&object("disk", name(number)), payload(number, bytes), Expect::Absent).await.map(drop)
 }
 
+/// An object with a number in it, at version 2.
+fn sum() -> ObjectId {
+    object("disk", "sum")
+}
+
+async fn make_sum(client: &Client) {
+    client.put(&sum(), structured(&json!({ "n": 1 })), Expect::Absent).await.unwrap();
+    client.merge(&sum(), structured(&json!({ "a": 1 })), Expect::Any).await.unwrap();
+}
+
+/// Every kind of change, each with what became of it.
+async fn changes(client: &Client) -> Vec<(&'static str, Result<(), Error>)> {
+    let sum = &sum();
+    let one = || structured(&json!({ "/n": 1 }));
+    let perform = |known: u64, on_conflict| Perform {
+        target: target(sum),
+        action: Action::Add(one()),
+        known: Some(Version::new(known)),
+        action_id: Some(Client::new_action_id()),
+        on_conflict,
+    };
+    let transact = Transact {
+        conditions: Vec::new(),
+        actions: [sum, &object("disk", "new")]
+            .map(|object| Step { target: target(object), action: Action::Put(structured(&json!({}))) })
+            .into(),
+        action_id: Some(Client::new_action_id()),
+        on_conflict: OnConflict::Reject,
+    };
+    let retention = SetRetention { data_type: None, rule: Some(Keep { versions: 7, age_ms: 86_400_000 }) };
+    vec![
+        ("put", client.put(sum, structured(&json!({})), Expect::Any).await.map(drop)),
+        ("write", client.write(sum, Version::new(3), structured(&json!({}))).await.map(drop)),
+        ("merge", client.merge(sum, structured(&json!({ "b": 1 })), Expect::Any).await.map(drop)),
+        ("add", client.add(sum, one(), Expect::Any).await.map(drop)),
+        ("delete", client.delete(sum, Expect::Any).await.map(drop)),
+        ("reconciled", client.start(perform(1, OnConflict::Reconcile)).await.map(drop)),
+        ("detached", client.start(perform(1, OnConflict::Detach)).await.map(drop)),
+        ("transact", client.transact(transact).await.map(drop)),
+        ("retention", client.set_retention(retention).await.map(drop)),
+    ]
+}
+
 /// Holds a host whose disk has failed to what it still owes.
 async fn owes(mut host: Host, client: &Client, acknowledged: usize, bytes: usize) {
     for number in acknowledged..acknowledged + 5 {
         let error = create(client, number + 1_000, 1).await.unwrap_err();
         assert_eq!(error.code(), Some(Code::StoreFailed), "{error}");
+    }
+    for (what, done) in changes(client).await {
+        let error = done.expect_err(what);
+        assert_eq!(error.code(), Some(Code::StoreFailed), "{what}: {error}");
     }
     let facts = client.info().await.unwrap().facts;
     assert_eq!(facts.get("writable"), Some(&Value::Bool(false)));
@@ -45,6 +96,13 @@ async fn everything_is_there(client: &Client, acknowledged: usize, bytes: usize)
         assert_eq!(found.version.get(), 1);
         assert_eq!(found.payload, payload(number, bytes), "object {number}");
     }
+    let stands = client.read(&sum()).await.unwrap();
+    assert_eq!((stands.version.get(), as_json(&stands.payload)), (2, json!({ "n": 1, "a": 1 })));
+    let read = ReadHistory { target: target(&sum()), limit: 10, token: None, with_payloads: true };
+    assert_eq!(client.history(read).await.unwrap().items.len(), 2);
+    // What was under way when the disk failed may have been made.
+    let (listed, _) = client.list_all(list_of("disk")).await.unwrap();
+    assert!(listed.len() > acknowledged, "{} of {acknowledged}", listed.len());
 }
 
 /// A restart on a disk that works again.
@@ -69,6 +127,7 @@ async fn check(failing: Failing) {
     for number in 0..BEFORE {
         create(&client, number, 10).await.unwrap();
     }
+    make_sum(&client).await;
     shim.fail(failing).unwrap();
     owes(host, &client, BEFORE, 10).await;
     serves_again(&folder, BEFORE, 10).await;
@@ -96,6 +155,7 @@ async fn a_power_cut_after_a_sync_that_failed_loses_what_was_acknowledged() {
     for number in 0..BEFORE {
         create(&client, number, 10).await.unwrap();
     }
+    make_sum(&client).await;
     shim.fail(Failing::Sync).unwrap();
     let error = create(&client, BEFORE, 10).await.unwrap_err();
     assert_eq!(error.code(), Some(Code::StoreFailed), "{error}");
@@ -138,6 +198,7 @@ async fn a_full_disk_loses_what_was_acknowledged() {
     let folder = Folder::inside(at.path());
     let host = folder.serve();
     let client = host.client().await;
+    make_sum(&client).await;
     let mut acknowledged = 0;
     let error = loop {
         match create(&client, acknowledged, BYTES).await {

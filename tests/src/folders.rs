@@ -100,6 +100,21 @@ fn damage_to_the_whole_store_is_not_refused_by_name() {
 }
 
 #[test]
+fn a_hole_in_the_log_lets_the_host_start() {
+    let folder = two_shards();
+    {
+        let database = fjall::Database::builder(folder.data().join("store")).open().unwrap();
+        let log = database.keyspace("log", fjall::KeyspaceCreateOptions::default).unwrap();
+        log.remove(1_u64.to_be_bytes()).unwrap();
+        database.persist(fjall::PersistMode::SyncAll).unwrap();
+    }
+    let refused = folder.refused::<&str>(&[]).exits(1);
+    let words = "the log has a hole: revision 2 stands where 1 belongs";
+    assert!(refused.stderr.contains(words), "{refused:?}");
+    assert!(refused.stderr.contains(folder.data().to_str().unwrap()), "{refused:?}");
+}
+
+#[test]
 fn a_shard_whose_files_are_gone_keeps_the_others_from_being_served() {
     let (_folder, host) = serves_one(|keyspace| fs::remove_dir_all(keyspace).unwrap());
     host.stop();

@@ -28,7 +28,7 @@ async fn a_component_in_place_of_a_shipped_policy_does_not_decide() {
 }
 
 /// Words of the reason, for every component that must not load.
-pub(crate) fn words(name: &str) -> &'static str {
+pub(crate) fn words(kind: PolicyKind, name: &str) -> &'static str {
     match name {
         "empty" | "not-wasm" | "wasm-text" => "not WebAssembly",
         "core-module" => "core WebAssembly module",
@@ -38,7 +38,11 @@ pub(crate) fn words(name: &str) -> &'static str {
         "no-exports" => "does not export the interface",
         "missing-function" => "lacks the function",
         "extra-function" | "extra-export" => "no part of the contract",
-        "another-world" => "this is a prediction policy",
+        "another-world" => match kind {
+            PolicyKind::ShardKey => "this is a prediction policy",
+            PolicyKind::Prediction => "this is a reconciliation policy",
+            PolicyKind::Reconciliation => "this is a shard-key policy",
+        },
         "newer-contract" => "newer contract",
         "older-contract" => "older contract",
         "wrong-type" => "wrong type",
@@ -57,8 +61,8 @@ async fn a_component_that_must_not_load_lets_the_host_start() {
         let file = component_file(folder.beside("").as_path(), each.name, &each.bytes);
         let policy = format!("{}={}", each.kind.name(), file.display());
         let refused = folder.refused(&["--policy", &policy]).exits(6);
-        assert!(refused.stderr.contains(words(each.name)), "{}: {refused:?}", each.name);
-        assert!(refused.stderr.contains(file.to_str().unwrap()), "{}: {refused:?}", each.name);
+        assert!(refused.stderr.contains(words(each.kind, each.name)), "{policy}: {refused:?}");
+        assert!(refused.stderr.contains(file.to_str().unwrap()), "{policy}: {refused:?}");
     }
     assert!(!folder.data().exists(), "a start that is refused has made a folder");
     let host = folder.serve();

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ostrakon_client::{Client, Code, ObjectId, Operation, PolicyChange, PolicyKind, ReadPolicies, Reply, Slot, Stage};
+use ostrakon_client::{
+    Client, Code, Expect, ObjectId, Operation, PolicyChange, PolicyKind, ReadPolicies, Reply, Slot, Stage,
+};
 use ostrakon_policy::shipped;
 use ostrakon_policy::testing::{When, hostile};
 use ostrakon_wire::{Generation, Generations, UploadComponent};
@@ -144,10 +146,17 @@ async fn a_component_that_must_not_load_is_put_into_a_slot_of_a_host_that_serves
     // Where there is nothing nothing is sent.
     for each in hostile().into_iter().filter(|each| each.when == When::Load && !each.bytes.is_empty()) {
         let error = refused(pushes.try_push(&slot(each.kind), &each.bytes, None, Stage::Serve).await);
-        assert_eq!(error.code, Code::PolicyRefused, "{}: {error}", each.name);
-        assert!(error.message.contains(words(each.name)), "{}: {error}", each.name);
-        let decided = client.shard_key(&object("slots", each.name)).await.unwrap().decided;
-        assert_eq!(decided.generations.shard_key, Some(Generation::FIRST), "{}", each.name);
+        let name = format!("{}-{}", each.kind.name(), each.name);
+        assert_eq!(error.code, Code::PolicyRefused, "{name}: {error}");
+        assert!(error.message.contains(words(each.kind, each.name)), "{name}: {error}");
+        // The next request is decided by who decided before.
+        let made = client.put(&object("slots", &name), structured(&json!({})), Expect::Absent).await.unwrap();
+        let decided = made.decided.generations;
+        assert_eq!(
+            (decided.shard_key, decided.prediction),
+            (Some(Generation::FIRST), Some(Generation::FIRST)),
+            "{name}"
+        );
     }
     host.stop();
 }

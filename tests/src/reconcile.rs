@@ -8,7 +8,7 @@ use ostrakon_client::{
     Action, ActionId, Client, Code, Error, Expect, ListEscalations, ObjectId, OnConflict, Outcome, Perform, Revision,
     SettleEscalation, SettleHow, Version,
 };
-use ostrakon_policy::testing::{Recipe, snippets};
+use ostrakon_policy::testing::{Recipe, When, hostile, snippets};
 use ostrakon_wire::PolicyKind;
 use serde_json::{Value, json};
 
@@ -307,6 +307,53 @@ async fn a_policy_that_fails_holds_up_other_objects_or_is_asked_for_ever() {
     let shown = client.escalation(error.escalation.unwrap()).await.unwrap();
     assert_eq!(shown.tries, 3);
     host.stop();
+}
+
+/// Words of the last fault, for every verdict that is none.
+fn fault(name: &str) -> &'static str {
+    match name {
+        "verdict-traps" => "the policy trapped: wasm `unreachable`",
+        "verdict-recurses" => "the policy trapped: call stack exhausted",
+        "verdict-loops" => "the policy ran longer than its 100 ms",
+        "verdict-eats-memory" => "the policy wanted more than its 67108864 bytes of memory",
+        "verdict-talks-at-length" => "words of 4097 bytes; at most 4096 are allowed",
+        "verdict-waits-for-ever" => "a retry after 60001 ms; at most 60000 are allowed",
+        "verdict-replies-too-much" => "a reply of 1048577 bytes; at most 1048576 are allowed",
+        "verdict-writes-too-much" => "a body of 1048577 bytes; at most 1048576 are allowed",
+        _ => "the policy gave an impossible answer",
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_that_is_none_is_carried_out_or_ends_the_host() {
+    let hostile =
+        hostile().into_iter().filter(|each| (each.kind, each.when) == (PolicyKind::Reconciliation, When::Call));
+    let mut verdicts = 0;
+    for each in hostile {
+        let folder = Folder::new();
+        let component = component_file(folder.beside("").as_path(), each.name, &each.bytes);
+        let host = folder.serve_with(&[&flag(&component)[..], &["--tries".to_owned(), "2".to_owned()]].concat());
+        let client = host.client().await;
+        let bad = ObjectId::new("reconcile", "hostile", each.name).unwrap();
+        let good = object("reconcile", each.name);
+        for object in [&bad, &good] {
+            moved_on(&client, object, &json!({"n": 1}), &json!({"a": 2})).await;
+        }
+        let add = |object: &ObjectId| {
+            perform(object, Action::Add(structured(&json!({"/n": 1}))), Some(1), OnConflict::Reconcile)
+        };
+        let error = refused(client.start(add(&bad)).await);
+        assert_eq!(error.code, Code::Escalated, "{}: {error}", each.name);
+        let begins = error.message.starts_with("gave up after 2 tries: the policy ");
+        assert!(begins && error.message.contains(fault(each.name)), "{}: {}", each.name, error.message);
+        holds(&client, &bad, 2, json!({"n": 1, "a": 2})).await;
+        // The next one is judged, and done.
+        let done = client.start(add(&good)).await.unwrap();
+        assert!(matches!(done, Outcome::Committed(done) if done.version.get() == 3), "{}", each.name);
+        host.stop();
+        verdicts += 1;
+    }
+    assert!(verdicts >= 12, "{verdicts}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

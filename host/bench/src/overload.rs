@@ -34,7 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What one round came to.
 struct Outcome {
     peak_per_s: u64,
-    offered_per_s: u64,
+    /// Requests whose time came, and those of them that the host let come: QUIC holds the others back, and they are late.
+    due_per_s: u64,
+    sent_per_s: u64,
     committed_per_s: u64,
     overloaded_per_s: u64,
     retry_after_seen: bool,
@@ -47,7 +49,8 @@ struct Outcome {
 
 const COLUMNS: &[&str] = &[
     "peak_per_s",
-    "offered_per_s",
+    "due_per_s",
+    "sent_per_s",
     "committed_per_s",
     "of_peak",
     "overloaded_per_s",
@@ -72,7 +75,8 @@ fn row(rounds: &[Outcome]) -> Map<String, Value> {
     let recovered_ms = median(rounds, |round| round.recovered_ms.unwrap_or(u64::MAX));
     [
         ("peak_per_s", of(|round| round.peak_per_s)),
-        ("offered_per_s", of(|round| round.offered_per_s)),
+        ("due_per_s", of(|round| round.due_per_s)),
+        ("sent_per_s", of(|round| round.sent_per_s)),
         ("committed_per_s", of(|round| round.committed_per_s)),
         ("of_peak", (of_peak as f64 / 1_000.0).into()),
         ("overloaded_per_s", of(|round| round.overloaded_per_s)),
@@ -123,7 +127,8 @@ async fn measure(host: &Host, length: Duration) -> anyhow::Result<Outcome> {
     let before = p99(&seen, begin - PROBE, begin).context("the probe was not answered before the load")?;
     Ok(Outcome {
         peak_per_s,
-        offered_per_s: of_load(driven.sent),
+        due_per_s: (per_s * PEAK.connections as f64) as u64,
+        sent_per_s: of_load(driven.sent),
         committed_per_s: figures.committed_per_s,
         overloaded_per_s: of_load(driven.overloaded),
         retry_after_seen: driven.retry_after_seen,

@@ -1,4 +1,5 @@
-//! What is read of a data folder before it is trusted: journals, the roster of keyspaces, lists of tables.
+//! What is read of a data folder before it is trusted: journals, the roster of keyspaces, lists of tables, the mark of
+//! what was acknowledged.
 
 #![no_main]
 
@@ -9,4 +10,5 @@ fuzz_target!(|data: &[u8]| {
     fuzzed::journal(data);
     fuzzed::roster(data);
     fuzzed::tables(data);
+    fuzzed::mark(data);
 });

@@ -5,5 +5,5 @@
 mod hostile;
 mod recipe;
 
-pub use hostile::{Hostile, When, components, hostile};
+pub use hostile::{Hostile, When, hostile};
 pub use recipe::{Recipe, snippets};

@@ -29,16 +29,13 @@ pub struct Hostile {
     pub bytes: Vec<u8>,
 }
 
-/// All of them, as file names without an extension and their bytes.
-pub fn components() -> Vec<(String, Vec<u8>)> {
-    hostile().into_iter().map(|each| (each.name.to_owned(), each.bytes)).collect()
-}
-
-/// All of them.
+/// All of them. What can be wrong with any kind of policy is there for each, under the same name.
 pub fn hostile() -> Vec<Hostile> {
     let mut all = misshapen();
-    all.extend(wrong_worlds());
-    all.extend(bad_starts());
+    for kind in PolicyKind::ALL {
+        all.extend(wrong_worlds(kind));
+        all.extend(bad_starts(kind));
+    }
     all.extend(bad_shard_keys());
     all.extend(bad_forecasts());
     all.extend(bad_verdicts());
@@ -61,10 +58,6 @@ fn of(kind: PolicyKind, when: When, name: &'static str, bytes: Vec<u8>) -> Hosti
     Hostile { name, kind, when, bytes }
 }
 
-fn at_load(name: &'static str, recipe: Recipe) -> Hostile {
-    of(PolicyKind::ShardKey, When::Load, name, recipe.build())
-}
-
 fn misshapen() -> Vec<Hostile> {
     let good = shard_key().build();
     let mut flipped = good.clone();
@@ -79,50 +72,73 @@ fn misshapen() -> Vec<Hostile> {
         load("cut-off", good[..good.len() / 2].to_vec()),
         load("damaged", flipped),
         load("too-large", [good, vec![0; 33 << 20]].concat()),
-        at_load("two-memories", shard_key().fields("(memory 1)")),
+        load("two-memories", shard_key().fields("(memory 1)").build()),
     ]
 }
 
-fn wrong_worlds() -> Vec<Hostile> {
-    let extra_function = "get-shard-key: func";
+fn wrong_worlds(kind: PolicyKind) -> Vec<Hostile> {
+    let own = kind.name();
+    let good = || Recipe::new(kind);
+    let load = |name, recipe: Recipe| of(kind, When::Load, name, recipe.build());
+    // The function that decides, the next kind, and a type that the contract has and one that it has not.
+    let (deciding, another, type_of, other_type) = match kind {
+        PolicyKind::ShardKey => {
+            ("get-shard-key: func", PolicyKind::Prediction, "key: u64, bits: u8", "key: u64, bits: u16")
+        }
+        PolicyKind::Prediction => {
+            ("predict: func", PolicyKind::Reconciliation, "confidence-ppm: u32, route", "confidence-ppm: s32, route")
+        }
+        PolicyKind::Reconciliation => {
+            ("judge: func", PolicyKind::ShardKey, "retry-after-ms(u32)", "retry-after-ms(s32)")
+        }
+    };
+    let function = |name: &str, shape: &str| format!("(func (export \"ostrakon:policy/{own}@0.1.0#{name}\") {shape})");
     vec![
-        at_load(
+        load(
             "imports",
-            shard_key()
-                .world("import now: func() -> u64; export shard-key;")
+            good()
+                .world(&format!("import now: func() -> u64; export {own};"))
                 .imports("(import \"$root\" \"now\" (func (result i64)))"),
         ),
-        of(PolicyKind::ShardKey, When::Load, "no-exports", wat::parse_str("(component)").expect("an empty component")),
-        at_load("missing-function", shard_key().wit("  configure: func", "  reconfigure: func").fields(
-            "(func (export \"ostrakon:policy/shard-key@0.1.0#reconfigure\") (param i32 i32 i32 i32) (result i32) (i32.const 0))",
-        )),
-        at_load(
+        of(kind, When::Load, "no-exports", wat::parse_str("(component)").expect("an empty component")),
+        load(
+            "missing-function",
+            good()
+                .wit("  configure: func", "  reconfigure: func")
+                .fields(&function("reconfigure", "(param i32 i32 i32 i32) (result i32) (i32.const 0)")),
+        ),
+        load(
             "extra-function",
-            shard_key()
-                .wit(extra_function, &format!("extra: func();\n  {extra_function}"))
-                .fields("(func (export \"ostrakon:policy/shard-key@0.1.0#extra\"))"),
+            good().wit(deciding, &format!("extra: func();\n  {deciding}")).fields(&function("extra", "")),
         ),
-        at_load(
+        load(
             "extra-export",
-            shard_key().world("export shard-key; export hello: func();").fields("(func (export \"hello\"))"),
+            good().world(&format!("export {own}; export hello: func();")).fields("(func (export \"hello\"))"),
         ),
-        at_load("another-world", prediction()),
-        at_load("newer-contract", shard_key().version("0.2.0")),
-        at_load("older-contract", shard_key().version("0.0.9")),
-        at_load("wrong-type", shard_key().wit("key: u64, bits: u8", "key: u64, bits: u16")),
+        load("another-world", Recipe::new(another)),
+        load("newer-contract", good().version("0.2.0")),
+        load("older-contract", good().version("0.0.9")),
+        load("wrong-type", good().wit(type_of, other_type)),
     ]
 }
 
-fn bad_starts() -> Vec<Hostile> {
-    let describe = |name, body: String| at_load(name, shard_key().describe(body));
-    let configure = |name, body: String| at_load(name, shard_key().configure(body));
-    let start = |name, body| at_load(name, shard_key().fields(&format!("(func $start {body}) (start $start)")));
+fn bad_starts(kind: PolicyKind) -> Vec<Hostile> {
+    let good = || Recipe::new(kind);
+    let load = |name, recipe: Recipe| of(kind, When::Load, name, recipe.build());
+    let describe = |name, body: String| load(name, good().describe(body));
+    let configure = |name, body: String| load(name, good().configure(body));
+    let start = |name, body| load(name, good().fields(&format!("(func $start {body}) (start $start)")));
     let about = snippets::about((16, 11), (32, 5));
     let accept = snippets::accept();
+    let nonsense = match kind {
+        PolicyKind::ShardKey => snippets::placement(0, 53),
+        PolicyKind::Prediction => snippets::forecast(1_000_001, 0),
+        PolicyKind::Reconciliation => snippets::verdict(9, [0; 4]),
+    };
     vec![
         start("start-traps", TRAP),
         start("start-loops", FOREVER),
-        at_load("much-memory", shard_key().pages(1024)),
+        load("much-memory", good().pages(2048)),
         describe("describe-traps", TRAP.into()),
         describe("describe-loops", format!("{FOREVER} {about}")),
         describe("describe-recurses", format!("{RECURSE} {about}")),
@@ -145,9 +161,9 @@ fn bad_starts() -> Vec<Hostile> {
         configure("configure-answers-nonsense", {
             "(i32.store8 (i32.const 1088) (i32.const 7)) (i32.const 1088)".into()
         }),
-        at_load("always-traps", shard_key().decide(TRAP)),
-        at_load("always-loops", shard_key().decide(format!("{FOREVER} (i32.const 1152)"))),
-        at_load("always-too-many-bits", shard_key().decide(snippets::placement(0, 53))),
+        load("always-traps", good().decide(TRAP)),
+        load("always-loops", good().decide(format!("{FOREVER} (i32.const 1152)"))),
+        load("always-answers-nonsense", good().decide(nonsense)),
     ]
 }
 

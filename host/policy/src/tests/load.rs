@@ -18,45 +18,60 @@ fn impossible(stage: Stage, words: &str) -> LoadError {
 
 const UNREACHABLE: &str = "wasm `unreachable` instruction executed";
 const STACK: &str = "call stack exhausted";
-const KEY: &str = "ostrakon:policy/shard-key@0.1.0";
-const CALL: Stage = Stage::Call("get-shard-key");
+
+/// The interface of a kind, in a version of the contract.
+fn interface(kind: PolicyKind, version: &str) -> String {
+    format!("ostrakon:policy/{}@{version}", kind.name())
+}
+
+/// The function that is called first in a trial.
+fn deciding(kind: PolicyKind) -> &'static str {
+    match kind {
+        PolicyKind::ShardKey => "get-shard-key",
+        PolicyKind::Prediction => "predict",
+        PolicyKind::Reconciliation => "judge",
+    }
+}
 
 /// The exact error of every component that must not load; `None` where the words come from the parser.
-fn expected(name: &str) -> Option<LoadError> {
+fn expected(kind: PolicyKind, name: &str) -> Option<LoadError> {
+    let (bytes_max, call_ms) = match kind {
+        PolicyKind::Reconciliation => (64 << 20, 100),
+        PolicyKind::ShardKey | PolicyKind::Prediction => (16 << 20, 20),
+    };
     let overran = |stage, deadline_ms| LoadError::Fault { stage, fault: PolicyFault::Overran { deadline_ms } };
-    let memory = |stage| LoadError::Fault { stage, fault: PolicyFault::OutOfMemory { bytes_max: 16 << 20 } };
+    let memory = |stage| LoadError::Fault { stage, fault: PolicyFault::OutOfMemory { bytes_max } };
+    let key = interface(kind, "0.1.0");
+    let call = Stage::Call(deciding(kind));
     let signature = |name| {
-        let functions = crate::contract::required(PolicyKind::ShardKey).functions;
+        let functions = crate::contract::required(kind).functions;
         functions.iter().find(|function| function.name == name).unwrap().signature.to_owned()
+    };
+    let (another, type_of, other_type) = match kind {
+        PolicyKind::ShardKey => (PolicyKind::Prediction, "bits: u8", "bits: u16"),
+        PolicyKind::Prediction => (PolicyKind::Reconciliation, "confidence-ppm: u32", "confidence-ppm: s32"),
+        PolicyKind::Reconciliation => (PolicyKind::ShardKey, "retry-after-ms(u32)", "retry-after-ms(s32)"),
     };
     Some(match name {
         "empty" | "not-wasm" | "wasm-text" => LoadError::NotWasm,
         "core-module" => LoadError::CoreModule,
         "cut-off" | "damaged" | "two-memories" | "too-large" => return None,
         "imports" => LoadError::Imports(vec!["now".into()]),
-        "no-exports" => LoadError::MissingInterface { interface: KEY.into() },
+        "no-exports" => LoadError::MissingInterface { interface: key },
         "missing-function" => LoadError::MissingFunction {
-            interface: KEY.into(),
+            interface: key,
             function: "configure".into(),
             expected: signature("configure"),
         },
-        "extra-function" => LoadError::ExtraExport { export: format!("{KEY}#extra") },
+        "extra-function" => LoadError::ExtraExport { export: format!("{key}#extra") },
         "extra-export" => LoadError::ExtraExport { export: "hello".into() },
-        "another-world" => LoadError::OtherWorld {
-            found: PolicyKind::Prediction,
-            wanted: PolicyKind::ShardKey,
-            export: "ostrakon:policy/prediction@0.1.0".into(),
-        },
-        "newer-contract" => {
-            LoadError::NewerContract { export: "ostrakon:policy/shard-key@0.2.0".into(), supported: "0.1.0" }
-        }
-        "older-contract" => {
-            LoadError::OlderContract { export: "ostrakon:policy/shard-key@0.0.9".into(), supported: "0.1.0" }
-        }
+        "another-world" => LoadError::OtherWorld { found: another, wanted: kind, export: interface(another, "0.1.0") },
+        "newer-contract" => LoadError::NewerContract { export: interface(kind, "0.2.0"), supported: "0.1.0" },
+        "older-contract" => LoadError::OlderContract { export: interface(kind, "0.0.9"), supported: "0.1.0" },
         "wrong-type" => LoadError::WrongType {
-            function: format!("{KEY}#get-shard-key"),
-            expected: signature("get-shard-key"),
-            found: signature("get-shard-key").replace("bits: u8", "bits: u16"),
+            function: format!("{key}#{}", deciding(kind)),
+            expected: signature(deciding(kind)),
+            found: signature(deciding(kind)).replace(type_of, other_type),
         },
         "start-traps" => trapped(Stage::Instantiate, UNREACHABLE),
         "start-loops" => overran(Stage::Instantiate, 50),
@@ -76,9 +91,13 @@ fn expected(name: &str) -> Option<LoadError> {
         "configure-refuses-at-length" => {
             impossible(Stage::Configure, "a message of 8000 bytes; at most 4096 are allowed")
         }
-        "always-traps" => trapped(CALL, UNREACHABLE),
-        "always-loops" => overran(CALL, 20),
-        "always-too-many-bits" => impossible(CALL, "53 meaningful bits; at most 52 are allowed"),
+        "always-traps" => trapped(call, UNREACHABLE),
+        "always-loops" => overran(call, call_ms),
+        "always-answers-nonsense" => match kind {
+            PolicyKind::ShardKey => impossible(call, "53 meaningful bits; at most 52 are allowed"),
+            PolicyKind::Prediction => impossible(call, "a confidence of 1000001 ppm; at most 1000000 is allowed"),
+            PolicyKind::Reconciliation => return None,
+        },
         // The words of the runtime, which says what could not be read.
         "describe-says-a-flood" | "describe-is-not-text" | "describe-points-outside" | "describe-answers-outside" => {
             return None;
@@ -96,6 +115,7 @@ fn is_expected(name: &str, error: &LoadError) -> bool {
         "too-large" => matches!(error, LoadError::TooLarge { bytes, bytes_max } if bytes > bytes_max),
         "cut-off" | "damaged" | "two-memories" => matches!(error, LoadError::Malformed(_)),
         "configure-answers-nonsense" => impossible(Stage::Configure),
+        "always-answers-nonsense" => impossible(Stage::Call(deciding(PolicyKind::Reconciliation))),
         _ => impossible(Stage::Describe),
     }
 }
@@ -106,10 +126,10 @@ fn what_must_not_load_is_refused_by_name_and_the_engine_goes_on() {
     let good = Recipe::new(PolicyKind::ShardKey).build();
     for Hostile { name, kind, bytes, .. } in hostile().into_iter().filter(|each| each.when == When::Load) {
         let error = engine.load(kind, &bytes, "{}").unwrap_err();
-        println!("{name}: {error}");
-        match expected(name) {
-            Some(expected) => assert_eq!(error, expected, "{name}"),
-            None => assert!(is_expected(name, &error), "{name}: {error:?}"),
+        println!("{kind:?} {name}: {error}");
+        match expected(kind, name) {
+            Some(expected) => assert_eq!(error, expected, "{kind:?} {name}"),
+            None => assert!(is_expected(name, &error), "{kind:?} {name}: {error:?}"),
         }
         let slot = ShardKeySlots::new(engine.load(PolicyKind::ShardKey, &good, "{}").unwrap()).unwrap();
         assert_eq!(slot.place(&placing("volume")).result.unwrap().key, 0xabcd << 48, "after {name}");

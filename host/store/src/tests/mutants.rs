@@ -1,16 +1,21 @@
 //! What stands on disk, changed at random from seeds: bits flipped, pieces cut off, put in and doubled.
 
 use ostrakon_core::Moving;
-use ostrakon_wire::{ShardId, ShardKey, TimestampMs};
+use ostrakon_wire::answer::Settlement;
+use ostrakon_wire::{
+    Action, ActionId, ObjectId, OnConflict, Payload, Perform, Revision, SettleHow, ShardId, ShardKey, Target,
+    TimestampMs, Version,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::damage::killed;
-use crate::Store;
+use crate::record::case::{Escalation, Ticket};
 use crate::record::migration::{Course, Migration, RUNNING_PREFIX, key_of};
 use crate::record::{locator, log, meta, row};
 use crate::survey::fuzzed;
+use crate::{Store, acknowledged};
 
 #[derive(Debug, Clone)]
 enum Mutation {
@@ -127,6 +132,52 @@ fn a_mutant_of_a_record_is_read_as_something_that_it_is_not() {
             assert_eq!(migration.encode(), bytes);
         }
     });
+}
+
+#[test]
+fn a_mutant_of_a_case_is_read_as_something_that_does_not_stay() {
+    let object = ObjectId::new("acme", "volume", "vol-1").unwrap();
+    let some = |text: &str| Some(Payload::bytes(text.as_bytes().to_vec()).unwrap());
+    let now = TimestampMs::new(1);
+    let perform = Perform {
+        target: Target { object, shard_key: None },
+        action: Action::Custom { kind: "attach".into(), body: some("body").unwrap() },
+        known: Some(Version::new(3)),
+        action_id: Some(ActionId::from_bits(77)),
+        on_conflict: OnConflict::Detach,
+    };
+    let by = |by: Option<&str>| Ticket { intent: 9, timestamp: now, by: by.map(Into::into), perform: perform.clone() };
+    let tickets = [by(None), by(Some("somebody"))].map(|ticket| ticket.encode());
+    on_mutants(&tickets, 10_000, |bytes| {
+        if let Ok(ticket) = Ticket::decode(bytes) {
+            assert_eq!(Ticket::decode(&ticket.encode()), Ok(ticket));
+        }
+    });
+    let open = Escalation {
+        opened: now,
+        timestamp: now,
+        perform,
+        base: some("base"),
+        latest: Version::new(7),
+        latest_payload: some("latest"),
+        tries: 8,
+        words: "gave up".into(),
+        settled: None,
+    };
+    let (how, by, reason) = (SettleHow::Resolve, "somebody".into(), "because".into());
+    let settlement = Settlement { how, by, reason, at: now, version: Some(Version::new(8)) };
+    let settled = Escalation { base: None, settled: Some(settlement), ..open.clone() };
+    on_mutants(&[open.encode(), settled.encode()], 10_000, |bytes| {
+        if let Ok(escalation) = Escalation::decode(bytes) {
+            assert_eq!(Escalation::decode(&escalation.encode()), Ok(escalation));
+        }
+    });
+}
+
+#[test]
+fn a_mutant_of_the_mark_says_something() {
+    let marks = [0, 7, u64::MAX].map(|number| acknowledged::encode(Revision::new(number)).to_vec());
+    on_mutants(&marks, 10_000, fuzzed::mark);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
-use crate::strategies::{answer, request, server_hello, structured};
+use crate::strategies::{answer, client_hello, request, server_hello, structured};
 use crate::{config, written};
 
 /// SplitMix64: small, and the same everywhere.
@@ -136,6 +136,12 @@ fn a_mutated_hello_is_refused_or_read_as_something_stable() {
             if let Ok(hello) = ServerHello::read(bytes) {
                 assert_eq!(ServerHello::read(&written(|out| hello.write(out))), Ok(hello));
             }
+        },
+    );
+    on_mutants(
+        client_hello(),
+        |hello, out| hello.write(out),
+        |bytes| {
             if let Ok(hello) = ClientHello::read(bytes) {
                 assert_eq!(ClientHello::read(&written(|out| hello.write(out))), Ok(hello));
             }

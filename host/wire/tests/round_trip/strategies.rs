@@ -8,11 +8,12 @@ use ostrakon_wire::answer::{
 };
 use ostrakon_wire::value::{Map, Value};
 use ostrakon_wire::{
-    Action, ActionId, ActionKind, Answer, AskTicket, ChangePolicy, Code, Condition, ConditionalWrite, Decided,
-    FailedCondition, Generation, Generations, Keep, List, ListEscalations, LogId, MapEpoch, Must, ObjectId, OnConflict,
-    Operation, Past, Payload, Perform, PolicyChange, PolicyKind, Position, ReadHistory, ReadPast, ReadPolicies, Reply,
-    Request, Revision, ServerHello, SetRetention, SettleEscalation, SettleHow, ShardId, ShardKey, Slot, Stage, Step,
-    Target, TimestampMs, TraceParent, Transact, UploadComponent, Version, Watch, Winner, WireError, bounds,
+    Action, ActionId, ActionKind, Answer, AskTicket, ChangePolicy, ClientHello, Code, Condition, ConditionalWrite,
+    Decided, FailedCondition, Generation, Generations, Keep, List, ListEscalations, LogId, MapEpoch, Must, ObjectId,
+    OnConflict, Operation, Past, Payload, Perform, PolicyChange, PolicyKind, Position, ReadHistory, ReadPast,
+    ReadPolicies, Reply, Request, Revision, ServerHello, SetRetention, SettleEscalation, SettleHow, ShardId, ShardKey,
+    Slot, Stage, Step, Target, TimestampMs, TraceParent, Transact, UploadComponent, Version, Watch, Winner, WireError,
+    bounds,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -541,6 +542,10 @@ fn failed() -> impl Strategy<Value = FailedCondition> {
 pub(crate) fn answer() -> BoxedStrategy<Answer> {
     let outcome = prop_oneof![2 => reply().prop_map(Ok), 1 => wire_error().prop_map(Err)];
     (number(), outcome).prop_map(|(id, outcome)| Answer { id, outcome }).boxed()
+}
+
+pub(crate) fn client_hello() -> impl Strategy<Value = ClientHello> {
+    (number(), ".{0,20}").prop_map(|(protocol, agent)| ClientHello { protocol, agent })
 }
 
 pub(crate) fn server_hello() -> impl Strategy<Value = ServerHello> {
