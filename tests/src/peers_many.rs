@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use ostrakon_client::{Code, Operation};
-use ostrakon_wire::bounds::{HELLO_DEADLINE_MS, STREAMS_PER_CONNECTION_MAX, UNGREETED_CONNECTIONS_MAX};
+use ostrakon_wire::bounds::{
+    CONNECTIONS_MAX, HELLO_DEADLINE_MS, KEEP_ALIVE_MS, STREAMS_PER_CONNECTION_MAX, UNGREETED_CONNECTIONS_MAX,
+};
 use quinn::{ConnectionError, TransportConfig, TransportErrorCode, VarInt};
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
@@ -215,6 +217,50 @@ async fn ten_thousand_silent_connections_keep_newcomers_out() {
     println!("meanwhile {answered} newcomers were served");
     assert!(answered > 0);
     serves(&host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_more_than_there_may_be_gets_in_or_costs_another_its_place() {
+    const AT_A_TIME: usize = 32;
+    const SOCKETS: usize = 16;
+    let folder = Folder::new();
+    let host = folder.serve();
+    let clients: Vec<_> = (0..SOCKETS).map(|_| endpoint()).collect();
+    let mut transport = TransportConfig::default();
+    transport.keep_alive_interval(Some(Duration::from_millis(KEEP_ALIVE_MS)));
+    let mut config = Tls::of(&host).quic();
+    config.transport_config(Arc::new(transport));
+    let mut here = Vec::new();
+    while here.len() < CONNECTIONS_MAX {
+        let some = AT_A_TIME.min(CONNECTIONS_MAX - here.len());
+        let greet = |number: usize| {
+            let (host, config) = (&host, config.clone());
+            let client = &clients[number % SOCKETS];
+            async move { Raw::dial_from(client, host, config).await.unwrap().hello().await }
+        };
+        here.extend(join_all((0..some).map(greet)).await);
+    }
+    match Raw::dial(&host, Tls::of(&host)).await.map(drop) {
+        Err(ConnectionError::ConnectionClosed(close)) => {
+            assert_eq!(close.error_code, TransportErrorCode::CONNECTION_REFUSED, "{close}");
+        }
+        other => panic!("{other:?}"),
+    }
+    for (_, stream) in here.iter_mut().step_by(16) {
+        works(stream).await;
+    }
+    // Who leaves makes room, once the host has heard of it.
+    drop(here.pop());
+    let mut tries = 0;
+    let raw = loop {
+        match Raw::dial(&host, Tls::of(&host)).await {
+            Ok(raw) => break raw,
+            Err(error) => assert!(tries < 100, "{error}"),
+        }
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    works(&mut raw.hello().await.1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
