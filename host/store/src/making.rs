@@ -86,12 +86,7 @@ impl ShardMaking {
                     Some(ready) => ready,
                     None => {
                         let began = Instant::now();
-                        if !has_room(database, &self.folder)?
-                            && let Some(keyspace) = stock.emptied.pop_front()
-                        {
-                            self.take_away(database, keyspace)?;
-                        }
-                        let made = make_keyspace(database, &self.folder, map.next_shard())?;
+                        let made = self.make_anew(database, &mut stock, map)?;
                         held = began.elapsed();
                         made
                     }
@@ -139,11 +134,29 @@ impl ShardMaking {
             stock.emptied.pop_front();
             return Ok(true);
         }
-        if stock.spare.len() >= SPARE || !has_room(database, &self.folder)? {
+        if stock.spare.len() >= SPARE {
             return Ok(false);
         }
-        stock.add(database, &self.folder, map)?;
-        Ok(true)
+        let made = make_ahead(database, &self.folder, &mut roster(&self.folder)?, map, 1)?;
+        let any = !made.is_empty();
+        stock.spare.extend(made);
+        Ok(any)
+    }
+
+    /// Makes a keyspace while commits wait; where there are as many as there may be, in place of one that was emptied.
+    fn make_anew(
+        &self,
+        database: &Database,
+        stock: &mut Stock,
+        map: &ShardMap,
+    ) -> Result<(ShardId, Keyspace), MakingError> {
+        match make_keyspace(database, &self.folder, &roster(&self.folder)?, map) {
+            Err(MakingError::TooMany) if let Some(keyspace) = stock.emptied.pop_front() => {
+                self.take_away(database, keyspace)?;
+                make_keyspace(database, &self.folder, &roster(&self.folder)?, map)
+            }
+            made => made,
+        }
     }
 
     fn take_away(&self, database: &Database, keyspace: Keyspace) -> Result<(), MakingError> {
@@ -153,22 +166,14 @@ impl ShardMaking {
 }
 
 impl Stock {
-    /// Makes one ahead.
-    fn add(&mut self, database: &Database, folder: &Path, map: &ShardMap) -> Result<(), MakingError> {
-        let (shard, keyspace) = make_keyspace(database, folder, map.next_shard())?;
-        enter(folder, |roster| drop(roster.0.insert(keyspace.id(), spare_name(shard))))?;
-        self.spare.insert(shard, keyspace);
-        Ok(())
-    }
-
-    /// Brings the roster to what is there, and to the shards of the map that are not.
-    fn enter_all(
+    /// What the roster is to say: what the engine has but for `gone`, and the shards of the map that it has not, as before.
+    fn roster(
         &self,
         database: &Database,
-        folder: &Path,
         known: &BTreeSet<ShardId>,
+        gone: &[Keyspace],
         before: &Roster,
-    ) -> Result<(), MakingError> {
+    ) -> Result<Roster, MakingError> {
         let is_missed = |(_, name): &(&u64, &String)| {
             !database.keyspace_exists(name) && shard_of_name(name).is_some_and(|shard| known.contains(&shard))
         };
@@ -176,33 +181,58 @@ impl Stock {
         let mut roster = Roster(missed.collect());
         for name in database.list_keyspace_names() {
             let number = database.keyspace(&name, options)?.id();
-            let spare = shard_of_name(&name).filter(|shard| self.spare.contains_key(shard));
-            roster.0.insert(number, spare.map_or_else(|| name.to_string(), spare_name));
+            if gone.iter().all(|keyspace| keyspace.id() != number) {
+                let spare = shard_of_name(&name).filter(|shard| self.spare.contains_key(shard));
+                roster.0.insert(number, spare.map_or_else(|| name.to_string(), spare_name));
+            }
         }
-        if roster != *before {
-            roster.write(folder)?;
-        }
-        Ok(())
+        Ok(roster)
     }
 }
 
-/// Whether there can be one keyspace more: in the engine, and in the roster, which also names shards that are set aside.
-fn has_room(database: &Database, folder: &Path) -> std::io::Result<bool> {
+/// Makes a keyspace for a shard of the first free number that the map has not given, where there is room: in the engine, and in
+/// the roster, which also names shards that are set aside.
+fn make_keyspace(
+    database: &Database,
+    folder: &Path,
+    roster: &Roster,
+    map: &ShardMap,
+) -> Result<(ShardId, Keyspace), MakingError> {
     let there = database.list_keyspace_names().iter().filter(|name| is_shard_name(name)).count();
-    let named = roster(folder)?.0.values().filter(|name| is_shard_name(name) || is_nobodys(name)).count();
-    Ok(there.max(named) < SHARDS_MAX as usize)
-}
-
-/// Makes a keyspace for a shard of the first free number from `next` on.
-fn make_keyspace(database: &Database, folder: &Path, next: ShardId) -> Result<(ShardId, Keyspace), MakingError> {
-    if !has_room(database, folder)? {
+    let named = roster.0.values().filter(|name| is_shard_name(name) || is_nobodys(name)).count();
+    if there.max(named) >= SHARDS_MAX as usize {
         return Err(MakingError::TooMany);
     }
     let free = |shard: &ShardId| !database.keyspace_exists(&shard_name(*shard));
-    let shard = (next.get()..).map(ShardId::new).find(free).ok_or(MakingError::TooMany)?;
+    let shard = (map.next_shard().get()..).map(ShardId::new).find(free).ok_or(MakingError::TooMany)?;
     let keyspace = database.keyspace(&shard_name(shard), options)?;
     files::sync(&folder.join(crate::open::folder::DATABASE_FOLDER).join("keyspaces"))?;
     Ok((shard, keyspace))
+}
+
+/// Makes so many ahead, or as many as there is room for, and enters them all at once.
+fn make_ahead(
+    database: &Database,
+    folder: &Path,
+    roster: &mut Roster,
+    map: &ShardMap,
+    wanted: usize,
+) -> Result<Vec<(ShardId, Keyspace)>, MakingError> {
+    let mut made = Vec::new();
+    while made.len() < wanted {
+        match make_keyspace(database, folder, roster, map) {
+            Ok((shard, keyspace)) => {
+                roster.0.insert(keyspace.id(), spare_name(shard));
+                made.push((shard, keyspace));
+            }
+            Err(MakingError::TooMany) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    if !made.is_empty() {
+        roster.write(folder)?;
+    }
+    Ok(made)
 }
 
 fn roster(folder: &Path) -> std::io::Result<Roster> {
@@ -234,7 +264,7 @@ pub(crate) fn settle(
     let given_away: BTreeSet<_> = migrated.filter_map(|migration| migration.gave()).collect();
     let before = roster(folder)?;
     let emptied: BTreeSet<_> = before.0.values().filter_map(|name| of_emptied(name)).collect();
-    let mut stock = Stock::default();
+    let (mut stock, mut gone) = (Stock::default(), Vec::new());
     for name in database.list_keyspace_names() {
         let Some(shard) = shard_of_name(&name).filter(|shard| !known.contains(shard)) else { continue };
         let keyspace = database.keyspace(&name, options)?;
@@ -242,21 +272,25 @@ pub(crate) fn settle(
             // The migration that it was for may not have begun.
             stock.spare.insert(shard, keyspace);
         } else if emptied.contains(&*name) || given_away.contains(&shard) || keyspace.is_empty()? {
-            remove(database, folder, keyspace)?;
+            gone.push(keyspace);
         } else {
             tracing::warn!(%shard, "a shard that no map names holds rows: it is left as it is, and not served");
         }
     }
-    while stock.spare.len() > SPARE
-        && let Some((_, keyspace)) = stock.spare.pop_last()
-    {
-        remove(database, folder, keyspace)?;
+    while stock.spare.len() > SPARE {
+        gone.extend(stock.spare.pop_last().map(|(_, keyspace)| keyspace));
     }
-    stock.enter_all(database, folder, &known, &before)?;
-    while stock.spare.len() < SPARE && has_room(database, folder)? {
-        if let Err(error) = stock.add(database, folder, map) {
+    let mut roster = stock.roster(database, &known, &gone, &before)?;
+    if roster != before {
+        roster.write(folder)?;
+    }
+    for keyspace in gone {
+        database.delete_keyspace(keyspace)?;
+    }
+    match make_ahead(database, folder, &mut roster, map, SPARE - stock.spare.len()) {
+        Ok(made) => stock.spare.extend(made),
+        Err(error) => {
             tracing::warn!(%error, "no keyspaces are made ahead: commits wait while the next shard is made");
-            break;
         }
     }
     Ok(stock)

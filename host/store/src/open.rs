@@ -193,9 +193,8 @@ impl Store {
         let recovered = store.recover(&path, mark)?;
         let view = store.views.latest();
         let migrated = view.migrated().filter_map(Result::ok);
-        let stock =
+        store.stock =
             making::settle(&database, &path, &store.map, migrated).map_err(|error| making_error(&path, error))?;
-        store.stock = stock;
         if format < FORMAT {
             write_format(&path).map_err(io)?;
         }

@@ -28,10 +28,17 @@ fn called(config: &StoreConfig, shard: u32) -> Option<String> {
     keyspaces(config).into_iter().map(|(name, _)| name).find(|name| name.ends_with(&of_shard))
 }
 
+fn database(store: &Store) -> &fjall::Database {
+    match &store.disk {
+        Disk::Fjall(database) => database,
+        #[cfg(feature = "simulation")]
+        Disk::Simulated(_) => panic!("it is no real disk"),
+    }
+}
+
 /// Whether the engine has it.
 fn exists(store: &Store, shard: u32) -> bool {
-    let Disk::Fjall(database) = &store.disk else { panic!("it is no real disk") };
-    database.keyspace_exists(&shard_name(ShardId::new(shard)))
+    database(store).keyspace_exists(&shard_name(ShardId::new(shard)))
 }
 
 #[test]
@@ -96,8 +103,7 @@ fn what_was_emptied_stays_at_the_next_start() {
     drop((emptied, forgotten, making, store));
     let (store, _) = Store::open(config.clone()).unwrap();
     // The map has given none of these numbers yet: the first is free again.
-    let Disk::Fjall(database) = &store.disk else { panic!("it is no real disk") };
-    assert!(database.keyspace(&shard_name(ShardId::new(3)), Default::default).unwrap().is_empty().unwrap());
+    assert!(database(&store).keyspace(&shard_name(ShardId::new(3)), Default::default).unwrap().is_empty().unwrap());
     assert_eq!(spare(&config), [&names(3..4)[..], &names(5..8)].concat());
     // Rows that nobody knows of are left as they are.
     assert_eq!(called(&config, 4).unwrap(), shard_name(ShardId::new(4)));
