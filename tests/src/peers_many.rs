@@ -163,21 +163,29 @@ enum End {
     Unheard,
 }
 
+/// Handshakes of a crowd that are under way at a time.
+const AT_A_TIME: usize = 32;
+const SOCKETS: usize = 16;
+
+/// A few sockets and one configuration for all clients of a crowd: files and ports are no bound, and sessions are resumed.
+fn crowd(host: &Host, change: impl FnOnce(&mut TransportConfig)) -> (Vec<Endpoint>, ClientConfig) {
+    let mut transport = TransportConfig::default();
+    change(&mut transport);
+    let mut config = Tls::of(host).quic();
+    config.transport_config(Arc::new(transport));
+    ((0..SOCKETS).map(|_| endpoint()).collect(), config)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_silent_connections_keep_newcomers_out() {
-    const AT_A_TIME: usize = 32;
-    const SOCKETS: usize = 16;
     let folder = Arc::new(Folder::new());
     let host = Arc::new(folder.serve());
     let (_raw, before) = Raw::greet(&host).await;
     let end = Arc::new(AtomicBool::new(false));
     let others = tokio::spawn(goes_on(Arc::clone(&folder), Arc::clone(&host), before, Arc::clone(&end)));
-    // A few sockets and one configuration for all of them: files and ports are no bound, and sessions are resumed.
-    let clients: Vec<_> = (0..SOCKETS).map(|_| endpoint()).collect();
-    let mut transport = TransportConfig::default();
-    transport.max_idle_timeout(Some(VarInt::from_u32(2 * HELLO_DEADLINE_MS as u32).into()));
-    let mut config = Tls::of(&host).quic();
-    config.transport_config(Arc::new(transport));
+    let (clients, config) = crowd(&host, |transport| {
+        transport.max_idle_timeout(Some(VarInt::from_u32(2 * HELLO_DEADLINE_MS as u32).into()));
+    });
     let turn = Arc::new(Semaphore::new(AT_A_TIME));
     let mut silent = Vec::new();
     let begun = std::time::Instant::now();
@@ -235,15 +243,11 @@ async fn greeted(client: &Endpoint, host: &Host, config: &ClientConfig) -> (Raw,
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_more_than_there_may_be_gets_in_or_costs_another_its_place() {
-    const AT_A_TIME: usize = 32;
-    const SOCKETS: usize = 16;
     let folder = Folder::new();
     let host = folder.serve();
-    let clients: Vec<_> = (0..SOCKETS).map(|_| endpoint()).collect();
-    let mut transport = TransportConfig::default();
-    transport.keep_alive_interval(Some(Duration::from_millis(KEEP_ALIVE_MS)));
-    let mut config = Tls::of(&host).quic();
-    config.transport_config(Arc::new(transport));
+    let (clients, config) = crowd(&host, |transport| {
+        transport.keep_alive_interval(Some(Duration::from_millis(KEEP_ALIVE_MS)));
+    });
     let mut here = Vec::new();
     while here.len() < CONNECTIONS_MAX {
         let some = AT_A_TIME.min(CONNECTIONS_MAX - here.len());
