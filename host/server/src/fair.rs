@@ -3,9 +3,11 @@
 //! A connection that is active alone may have as much in work as a connection ever may. While several are active each may
 //! have an equal part of a fixed budget, so that one which asks for much cannot queue it up before the others' requests. While
 //! some of them ask for little, the part of those who ask for much is smaller, and smallest where it is a single one: one
-//! such connection is a flood, many are the load. Active is who has asked for something in this turn or the one before. There is no clock here: its owner says when a tick has gone by, and some ticks make a turn.
+//! such connection is a flood, many are the load. A flood rests as well, each time something of it was written. Active is who
+//! has asked for something in this turn or the one before. There is no clock here: its owner says when a tick has gone by,
+//! and some ticks make a turn.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use ostrakon_wire::bounds::{
     ACTIVE_MS, IN_FLIGHT_PER_CONNECTION_MAX, IN_WORK_BESIDE_MODEST, IN_WORK_SHARE_MIN, IN_WORK_SHARED, MODEST_MAX,
@@ -27,6 +29,8 @@ pub(crate) struct Fair {
     in_work_of_modest: AtomicUsize,
     in_work_of_greedy: AtomicUsize,
     waiting: AtomicUsize,
+    /// Who asks for much is a flood.
+    has_flood: AtomicBool,
 }
 
 /// How many connections there were of a kind, in this turn and the one before.
@@ -80,6 +84,7 @@ impl Fair {
             in_work_of_modest: AtomicUsize::new(0),
             in_work_of_greedy: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            has_flood: AtomicBool::new(false),
         };
         fair.deal();
         fair
@@ -108,9 +113,17 @@ impl Fair {
 
     /// What the connection of this seat may have in work, in shares.
     pub(crate) fn in_work(&self, seat: &Seat) -> usize {
-        let since = self.turn.load(Ordering::Relaxed).wrapping_sub(seat.greedy.load(Ordering::Relaxed));
-        let part = if since <= 1 { &self.in_work_of_greedy } else { &self.in_work_of_modest };
+        let part = if self.is_greedy(seat) { &self.in_work_of_greedy } else { &self.in_work_of_modest };
         part.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection of this seat is the only one that asks for much, beside some that ask for little.
+    pub(crate) fn is_flood(&self, seat: &Seat) -> bool {
+        self.has_flood.load(Ordering::Relaxed) && self.is_greedy(seat)
+    }
+
+    fn is_greedy(&self, seat: &Seat) -> bool {
+        self.turn.load(Ordering::Relaxed).wrapping_sub(seat.greedy.load(Ordering::Relaxed)) <= 1
     }
 
     /// What may wait for a connection's turn, in shares.
@@ -134,12 +147,13 @@ impl Fair {
             1 => IN_FLIGHT_PER_CONNECTION_MAX,
             several => (IN_WORK_SHARED / several).max(IN_WORK_SHARE_MIN),
         };
-        let beside_modest =
-            if greedy >= active { equal } else { (IN_WORK_BESIDE_MODEST * greedy).max(IN_WORK_SHARE_MIN) };
+        let has_modest = greedy < active;
+        let of_greedy = if has_modest { (IN_WORK_BESIDE_MODEST * greedy).max(MODEST_MAX) } else { equal };
         let waiting = (WAITING_SHARED / active).clamp(WAITING_SHARE_MIN, WAITING_PER_CONNECTION_MAX);
         self.in_work_of_modest.store(equal, Ordering::Relaxed);
-        self.in_work_of_greedy.store(equal.min(beside_modest), Ordering::Relaxed);
+        self.in_work_of_greedy.store(equal.min(of_greedy), Ordering::Relaxed);
         self.waiting.store(waiting, Ordering::Relaxed);
+        self.has_flood.store(has_modest && greedy == 1, Ordering::Relaxed);
     }
 }
 
@@ -187,14 +201,16 @@ mod tests {
         (0..TICKS_OF_TURN).for_each(|_| {
             fair.tick();
             fair.asks(&busy, 1_000);
-            assert_eq!(fair.in_work(&busy), IN_WORK_BESIDE_MODEST);
+            assert_eq!((fair.in_work(&busy), fair.is_flood(&busy)), (MODEST_MAX, true));
+            assert!(!fair.is_flood(&quiet));
             assert!(fair.in_work(&quiet) >= MODEST_MAX, "who asks for little has it");
         });
         turn(&fair);
         fair.asks(&busy, 1_000);
         assert_eq!(fair.in_work(&busy), IN_FLIGHT_PER_CONNECTION_MAX, "the other has left");
+        assert!(!fair.is_flood(&busy), "it is alone");
         fair.asks(&quiet, 0);
-        assert_eq!(fair.in_work(&busy), IN_WORK_BESIDE_MODEST, "it is back at once");
+        assert_eq!((fair.in_work(&busy), fair.is_flood(&busy)), (MODEST_MAX, true), "it is back at once");
     }
 
     #[test]
@@ -210,12 +226,14 @@ mod tests {
             turn(&fair);
         }
         fair.asks(&modest, 0);
-        assert_eq!(all_ask(2), 2 * IN_WORK_BESIDE_MODEST);
+        assert_eq!(all_ask(3), 3 * IN_WORK_BESIDE_MODEST);
         assert_eq!(all_ask(8), 8 * IN_WORK_BESIDE_MODEST, "many are the load, and not a flood");
+        assert!(!fair.is_flood(&greedy[0]));
         turn(&fair);
         turn(&fair);
         fair.asks(&modest, 0);
-        assert_eq!(all_ask(1), IN_WORK_BESIDE_MODEST, "the others have left");
+        assert_eq!(all_ask(1), MODEST_MAX, "the others have left");
+        assert!(fair.is_flood(&greedy[0]));
     }
 
     #[test]

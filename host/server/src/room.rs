@@ -3,12 +3,18 @@
 //! Room is counted in shares, one a request and more for a large frame. Two limits hold: what a connection may ever have, to
 //! the share; and its part among the active connections, which a frame that is let in may overrun by itself, so that a large
 //! one is not kept out for good.
+//!
+//! A flood also rests after each group of its writes. A group cannot be left once it is begun, and who comes meanwhile waits
+//! for its end and then for the end of the next: beside a flood that always has one on its way everybody waits twice.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::time::Duration;
 
-use ostrakon_wire::bounds::{IN_FLIGHT_BYTES_PER_CONNECTION_MAX, IN_FLIGHT_PER_CONNECTION_MAX};
+use ostrakon_wire::bounds::{FLOOD_REST_MS, IN_FLIGHT_BYTES_PER_CONNECTION_MAX, IN_FLIGHT_PER_CONNECTION_MAX};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep_until};
 
 use crate::fair::{Fair, Seat};
 
@@ -19,8 +25,12 @@ pub(crate) struct Room {
     fair: Arc<Fair>,
     seat: Seat,
     in_work: Semaphore,
-    /// Streams that wait for [`Room::enter`], and what wakes them.
-    blocked: AtomicUsize,
+    /// Until when it begins nothing, should it be a flood.
+    rests_until: Mutex<Option<Instant>>,
+    /// Streams whose frame waits for room go in one after the other; the first of them waits to be told.
+    first: tokio::sync::Mutex<()>,
+    /// Whether it does, and what tells it.
+    blocked: AtomicBool,
     freed: Notify,
     /// Shares of the frames that wait in the streams.
     pub(crate) waiting: AtomicUsize,
@@ -30,7 +40,25 @@ pub(crate) struct Room {
 pub(crate) struct Permit<'a> {
     // Given back before others are told.
     _shares: SemaphorePermit<'a>,
-    _freed: Freed<'a>,
+    freed: Freed<'a>,
+}
+
+/// Why a frame is not let in now.
+enum Closed {
+    /// As much is in work as may be.
+    Full,
+    /// It rests until then.
+    Resting(Instant),
+}
+
+impl Permit<'_> {
+    /// The request has written something.
+    pub(crate) fn has_written(&self) {
+        let Freed(room) = self.freed;
+        if room.fair.is_flood(&room.seat) {
+            *room.rests_until.lock() = Some(Instant::now() + Duration::from_millis(FLOOD_REST_MS));
+        }
+    }
 }
 
 struct Freed<'a>(&'a Room);
@@ -52,7 +80,9 @@ impl Room {
             fair,
             seat: Seat::new(),
             in_work: Semaphore::new(IN_FLIGHT_PER_CONNECTION_MAX),
-            blocked: AtomicUsize::new(0),
+            rests_until: Mutex::new(None),
+            first: tokio::sync::Mutex::new(()),
+            blocked: AtomicBool::new(false),
             freed: Notify::new(),
             waiting: AtomicUsize::new(0),
         }
@@ -65,24 +95,25 @@ impl Room {
     /// Room for a frame, if there is some now.
     pub(crate) fn try_enter(&self, shares: u32) -> Option<Permit<'_>> {
         self.fair.asks(&self.seat, self.held() + self.waiting.load(Ordering::Relaxed));
-        if self.is_full() {
+        if self.closed().is_some() {
             return None;
         }
         let shares = self.in_work.try_acquire_many(shares).ok()?;
-        Some(Permit { _shares: shares, _freed: Freed(self) })
+        Some(Permit { _shares: shares, freed: Freed(self) })
     }
 
     /// Room for a frame, once there is some.
     pub(crate) async fn enter(&self, shares: u32) -> Permit<'_> {
-        let blocked = Blocked::count(self);
-        while self.is_full() {
-            self.freed.notified().await;
+        let _first = self.first.lock().await;
+        let _blocked = Blocked::tell(self);
+        while let Some(closed) = self.closed() {
+            match closed {
+                Closed::Full => self.freed.notified().await,
+                Closed::Resting(until) => sleep_until(until).await,
+            }
         }
         let shares = self.in_work.acquire_many(shares).await.expect("it is never closed");
-        drop(blocked);
-        // More may have been freed than this frame takes.
-        self.wake_one();
-        Permit { _shares: shares, _freed: Freed(self) }
+        Permit { _shares: shares, freed: Freed(self) }
     }
 
     /// Shares of the requests in work.
@@ -90,14 +121,21 @@ impl Room {
         IN_FLIGHT_PER_CONNECTION_MAX - self.in_work.available_permits()
     }
 
-    fn is_full(&self) -> bool {
-        self.held() >= self.fair.in_work(&self.seat)
+    fn closed(&self) -> Option<Closed> {
+        if self.held() >= self.fair.in_work(&self.seat) {
+            return Some(Closed::Full);
+        }
+        if !self.fair.is_flood(&self.seat) {
+            return None;
+        }
+        let until = (*self.rests_until.lock())?;
+        (until > Instant::now()).then_some(Closed::Resting(until))
     }
 
-    /// Who frees room looks for those who wait, and who waits looks for room, each after having told: one sees the other.
+    /// Who frees room looks for one that waits, and who waits looks for room, each after having told: one sees the other.
     fn wake_one(&self) {
         fence(Ordering::SeqCst);
-        if self.blocked.load(Ordering::Relaxed) > 0 {
+        if self.blocked.load(Ordering::Relaxed) {
             self.freed.notify_one();
         }
     }
@@ -106,8 +144,8 @@ impl Room {
 struct Blocked<'a>(&'a Room);
 
 impl<'a> Blocked<'a> {
-    fn count(room: &'a Room) -> Self {
-        room.blocked.fetch_add(1, Ordering::Relaxed);
+    fn tell(room: &'a Room) -> Self {
+        room.blocked.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         Self(room)
     }
@@ -115,7 +153,7 @@ impl<'a> Blocked<'a> {
 
 impl Drop for Blocked<'_> {
     fn drop(&mut self) {
-        self.0.blocked.fetch_sub(1, Ordering::Relaxed);
+        self.0.blocked.store(false, Ordering::Relaxed);
     }
 }
 
@@ -124,7 +162,7 @@ mod tests {
     use std::pin::pin;
 
     use futures_util::FutureExt as _;
-    use ostrakon_wire::bounds::{FRAME_BYTES_MAX, IN_WORK_BESIDE_MODEST, MODEST_MAX};
+    use ostrakon_wire::bounds::{FRAME_BYTES_MAX, MODEST_MAX};
 
     use super::*;
 
@@ -149,7 +187,7 @@ mod tests {
         let at_first: Vec<_> = std::iter::from_fn(|| flood.try_enter(1)).collect();
         assert_eq!(at_first.len(), MODEST_MAX, "from then on it counts as a flood");
         drop(at_first);
-        assert_eq!(fill(&flood).len(), IN_WORK_BESIDE_MODEST);
+        assert_eq!(fill(&flood).len(), MODEST_MAX);
         assert!(other.try_enter(1).is_some());
     }
 
@@ -190,5 +228,19 @@ mod tests {
             taken.pop();
         }
         assert!(patient.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_flood_goes_on_at_once_after_a_write() {
+        let (flood, other) = two();
+        let mut taken = fill(&flood);
+        drop(taken.pop());
+        assert!(flood.try_enter(1).is_some(), "what only read lets the next one in");
+        let began = Instant::now();
+        taken.pop().expect("some are left").has_written();
+        drop(flood.enter(1).await);
+        assert!(began.elapsed() >= Duration::from_millis(FLOOD_REST_MS));
+        other.try_enter(1).expect("there is room for who asks for little").has_written();
+        assert!(other.try_enter(1).is_some(), "it does not rest");
     }
 }

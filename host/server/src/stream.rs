@@ -228,7 +228,7 @@ pub(crate) async fn due(at: Option<Instant>) {
 }
 
 /// Works one frame out. `Err`: nothing in it says which request to answer.
-async fn work(frame: Bytes, _room: Permit<'_>, shared: &ConnectionShared) -> Result<Worked, Code> {
+async fn work(frame: Bytes, room: Permit<'_>, shared: &ConnectionShared) -> Result<Worked, Code> {
     let request = match Request::read(&frame) {
         Ok(request) => request,
         Err((Some(id), error)) => {
@@ -250,6 +250,9 @@ async fn work(frame: Bytes, _room: Permit<'_>, shared: &ConnectionShared) -> Res
         None => handled.await,
         Some(parent) => handled.instrument(tracing::debug_span!("request", traceparent = %parent)).await,
     };
+    if outcome.is_ok() && !request.operation.is_read() {
+        room.has_written();
+    }
     Ok(Worked::Answer(Answer { id: request.id, outcome }))
 }
 

@@ -56,9 +56,12 @@ pub const IN_FLIGHT_BYTES_PER_CONNECTION_MAX: usize = 8 << 20;
 pub const IN_WORK_SHARED: usize = 384;
 /// The most that a connection asks for, in work and waiting, while it counts as modest.
 pub const MODEST_MAX: usize = 8;
-/// What one that asks for more may have in work beside modest ones, times the number of those that do: who asks for little
-/// beside a single flood waits for a group of so many, not of half the budget.
+/// What one that asks for more may have in work beside modest ones, times the number of those that do, and at least as many
+/// as a modest one: who asks for little beside a single flood waits for a group of so many, not of half the budget.
 pub const IN_WORK_BESIDE_MODEST: usize = 4;
+/// For how long a flood begins nothing after something of it was written: some times what a group takes to commit, so that
+/// who asks for little seldom comes while one of the flood's is on its way.
+pub const FLOOD_REST_MS: u64 = 5;
 /// The least that a connection may have in work, however many are active.
 pub const IN_WORK_SHARE_MIN: usize = 4;
 /// Requests that have arrived and wait for their connection's turn, shared out in the same way; more are refused.
@@ -386,7 +389,7 @@ const _: () = assert!(IN_FLIGHT_BYTES_PER_CONNECTION_MAX >= 2 * FRAME_BYTES_MAX)
 const _: () = assert!(IN_FLIGHT_PER_STREAM_MAX <= IN_FLIGHT_PER_CONNECTION_MAX);
 const _: () = assert!(UNGREETED_CONNECTIONS_MAX <= CONNECTIONS_MAX / 2);
 const _: () = assert!(IN_WORK_SHARED <= IN_FLIGHT_PER_CONNECTION_MAX && MODEST_MAX <= IN_WORK_SHARED / 2);
-const _: () = assert!(IN_WORK_SHARE_MIN <= IN_WORK_BESIDE_MODEST && IN_WORK_BESIDE_MODEST <= MODEST_MAX);
+const _: () = assert!(IN_WORK_SHARE_MIN <= MODEST_MAX && IN_WORK_BESIDE_MODEST <= MODEST_MAX);
 const _: () = assert!(IN_WORK_SHARE_MIN * CONNECTIONS_MAX <= COMMIT_QUEUE_CHANGES_MAX);
 const _: () = assert!(WAITING_SHARE_MIN <= WAITING_PER_CONNECTION_MAX && WAITING_PER_CONNECTION_MAX <= WAITING_SHARED);
 const _: () = assert!(IN_FLIGHT_PER_STREAM_MAX < WAITING_PER_CONNECTION_MAX);
