@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ostrakon_client::{
     Action, ActionId, Code, ConditionalWrite, Expect, ObjectId, OnConflict, Operation, Perform, Reply, ShardKey, Target,
 };
-use ostrakon_wire::bounds::IN_FLIGHT_PER_STREAM_MAX;
+use ostrakon_wire::bounds::{ACTIVE_MS, FLOOD_REST_MS, IN_FLIGHT_PER_STREAM_MAX, MODEST_MAX};
 use ostrakon_wire::{Answer, AskMap};
 use serde_json::json;
 
@@ -85,6 +85,41 @@ async fn a_request_waits_behind_all_that_another_connection_has_sent() {
     meanwhile.sort_unstable();
     let median = meanwhile[meanwhile.len() / 2];
     assert!(median < STREAMS * UNDER_WAY / 2, "writes of the flood that went before one of another: {meanwhile:?}");
+}
+
+/// However fast the host is, the flood writes at most a group of eight in the time that it rests.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_takes_the_disk_from_who_asks_for_little() {
+    const PUTS: u32 = 100;
+    // Who asks for nothing for longer no longer counts.
+    const STALLED: Duration = Duration::from_millis(ACTIVE_MS / 2);
+    let folder = Folder::new();
+    let host = folder.serve();
+    let client = host.client().await;
+    let (_raw, stream) = Raw::greet(&host).await;
+    let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let flooding = tokio::spawn(flood(stream, "stream".into(), 500, Arc::clone(&done), Arc::clone(&stop)));
+    let mut steady = None;
+    for _ in 0..20 {
+        let (began, before, mut longest) = (Instant::now(), done.load(Ordering::Relaxed), Duration::ZERO);
+        for n in 0..PUTS {
+            let asked = Instant::now();
+            client.put(&object("regular", format!("{n}")), structured(&json!({})), Expect::Any).await.unwrap();
+            longest = longest.max(asked.elapsed());
+        }
+        let (took, written) = (began.elapsed(), done.load(Ordering::Relaxed) - before);
+        // The first time it may have begun before the flood.
+        if before > 0 && longest < STALLED {
+            steady = Some((took, written));
+            break;
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    flooding.await.unwrap();
+    let (took, written) = steady.expect("the machine stalls all the time");
+    let rests = took.as_millis() as u64 / FLOOD_REST_MS;
+    assert!(written > 0, "the flood got nothing done");
+    assert!(written <= (rests + 4) * MODEST_MAX as u64, "{written} in {took:?}");
 }
 
 fn action_id(n: u64) -> ActionId {

@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let rows = REGULAR.iter().map(|shape| case(*shape, options)).collect::<anyhow::Result<Vec<_>>>()?;
     let ratio = |row: &&Map<String, Value>| row["ratio"].as_f64().unwrap_or(f64::INFINITY);
     let worst = rows.iter().max_by(|one, other| ratio(one).total_cmp(&ratio(other))).context("there are two shapes")?;
-    let summary = ["p99_us_alone", "p99_us_beside", "ratio"];
+    let summary = ["connections", "in_flight", "p99_us_alone", "p99_us_beside", "ratio"];
     let summary = summary.map(|name| (name.to_owned(), worst[name].clone())).into_iter().collect();
     Ok(Report { summary, columns: COLUMNS, rows })
 }

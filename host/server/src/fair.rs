@@ -101,7 +101,7 @@ impl Fair {
         }
     }
 
-    /// The connection of this seat asks for something, beside so many shares that it has in work and waiting.
+    /// The connection of this seat asks for something, beside so many shares of others that it has in work and waiting.
     pub(crate) fn asks(&self, seat: &Seat, beside: usize) {
         let turn = self.turn.load(Ordering::Relaxed);
         let new = self.active.add(&seat.active, turn);

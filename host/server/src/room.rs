@@ -29,7 +29,7 @@ pub(crate) struct Room {
     rests_until: Mutex<Option<Instant>>,
     /// Streams whose frame waits for room go in one after the other; the first of them waits to be told.
     first: tokio::sync::Mutex<()>,
-    /// Whether it does, and what tells it.
+    /// Whether one does: then nobody goes past it. And what tells it.
     blocked: AtomicBool,
     freed: Notify,
     /// Shares of the frames that wait in the streams.
@@ -92,10 +92,20 @@ impl Room {
         &self.fair
     }
 
-    /// Room for a frame, if there is some now.
+    /// Room for a frame that has just come, if there is some now and nobody waits for it.
     pub(crate) fn try_enter(&self, shares: u32) -> Option<Permit<'_>> {
-        self.fair.asks(&self.seat, self.held() + self.waiting.load(Ordering::Relaxed));
-        if self.closed().is_some() {
+        self.enter_beside(shares, self.held() + self.waiting.load(Ordering::Relaxed))
+    }
+
+    /// The same for one that has waited.
+    pub(crate) fn try_enter_waited(&self, shares: u32) -> Option<Permit<'_>> {
+        let others = self.waiting.load(Ordering::Relaxed).saturating_sub(shares as usize);
+        self.enter_beside(shares, self.held() + others)
+    }
+
+    fn enter_beside(&self, shares: u32, others: usize) -> Option<Permit<'_>> {
+        self.fair.asks(&self.seat, others);
+        if self.blocked.load(Ordering::Relaxed) || self.closed().is_some() {
             return None;
         }
         let shares = self.in_work.try_acquire_many(shares).ok()?;
@@ -217,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_gives_up_takes_the_word_of_free_room_along() {
+    fn a_stream_that_gives_up_keeps_those_behind_it_out() {
         let (room, _other) = two();
         let mut taken = fill(&room);
         let mut patient = pin!(room.enter(1));
@@ -228,6 +238,57 @@ mod tests {
             taken.pop();
         }
         assert!(patient.now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_frame_that_has_just_come_goes_past_one_that_waits() {
+        let (room, _other) = two();
+        let mut taken = fill(&room);
+        let mut first = pin!(room.enter(1));
+        assert!(first.as_mut().now_or_never().is_none());
+        taken.pop();
+        assert!(room.try_enter(1).is_none());
+        assert!(first.now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_frame_that_waits_counts_as_one_more_when_it_is_tried_again() {
+        let (room, _other) = two();
+        let _held: Vec<_> = (0..MODEST_MAX - 1).map(|_| room.try_enter(1)).collect();
+        room.waiting.fetch_add(1, Ordering::Relaxed);
+        drop(room.try_enter_waited(1));
+        assert!(!room.fair().is_flood(&room.seat), "it asks for as much as who asks for little may");
+        drop(room.try_enter(1));
+        assert!(room.fair().is_flood(&room.seat));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn streams_that_give_up_and_come_again_are_forgotten() {
+        let fair = Arc::new(Fair::new());
+        let rooms = Arc::new((Room::new(Arc::clone(&fair)), Room::new(fair)));
+        // Both ask, one of them for much.
+        drop(rooms.1.try_enter(1));
+        drop(fill(&rooms.0));
+        assert!(rooms.0.fair().is_flood(&rooms.0.seat));
+        let streams = (0..3 * MODEST_MAX).map(|stream| {
+            let rooms = Arc::clone(&rooms);
+            tokio::spawn(async move {
+                for turn in 0..200 {
+                    let permit = loop {
+                        tokio::select! {
+                            biased;
+                            permit = rooms.0.enter(1) => break permit,
+                            () = tokio::task::yield_now(), if (turn + stream) % 3 == 0 => {}
+                        }
+                    };
+                    tokio::task::yield_now().await;
+                    drop(permit);
+                }
+            })
+        });
+        let all = futures_util::future::join_all(streams);
+        let ended = tokio::time::timeout(Duration::from_secs(60), all).await.expect("somebody waits for ever");
+        assert!(ended.into_iter().all(|ended| ended.is_ok()));
     }
 
     #[tokio::test]

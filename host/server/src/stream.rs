@@ -131,7 +131,7 @@ async fn run(
     loop {
         let taking = unsent.is_empty();
         while taking && working.len() < IN_FLIGHT_PER_STREAM_MAX && !line.is_empty() {
-            let Some(permit) = shared.room.try_enter(line.first_shares()) else { break };
+            let Some(permit) = shared.room.try_enter_waited(line.first_shares()) else { break };
             working.extend(line.pop().map(|frame| work(frame, permit, shared)));
         }
         let mut held_up = is_held_up(credit, &line);
@@ -250,6 +250,7 @@ async fn work(frame: Bytes, room: Permit<'_>, shared: &ConnectionShared) -> Resu
         None => handled.await,
         Some(parent) => handled.instrument(tracing::debug_span!("request", traceparent = %parent)).await,
     };
+    // Uploads and retention, which also count as reads, come seldom.
     if outcome.is_ok() && !request.operation.is_read() {
         room.has_written();
     }
