@@ -13,6 +13,7 @@ mod line;
 mod otlp;
 mod peer;
 mod room;
+mod socket;
 mod stream;
 mod tls;
 mod traced;
@@ -27,7 +28,7 @@ use ostrakon_wire::bounds::{
     CONNECTION_WINDOW_BYTES, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX, WAIT_TICK_MS,
     WATCHING_THREADS,
 };
-use quinn::{Endpoint, Incoming, VarInt};
+use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime, VarInt};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -105,7 +106,9 @@ impl Server {
         let mut quic = quinn::ServerConfig::with_crypto(Arc::new(config.identity.server_crypto()?));
         quic.transport_config(Arc::new(transport(&config.deadlines)));
         let listen = |source| BindError::Listen { address: config.listen, source };
-        let endpoint = Endpoint::server(quic, config.listen).map_err(listen)?;
+        let socket = socket::bind(config.listen).map_err(listen)?;
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(quic), socket, Arc::new(TokioRuntime));
+        let endpoint = endpoint.map_err(listen)?;
         let address = endpoint.local_addr().map_err(listen)?;
         let (deadlines, places, fair) = (config.deadlines, Arc::default(), Arc::new(Fair::new()));
         let watching = tokio::runtime::Builder::new_multi_thread()

@@ -85,6 +85,9 @@ pub const ACTIVE_MS: u64 = 400;
 pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 /// The same for one connection.
 pub const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Bytes of datagrams that the system keeps for the host until it takes them, where the system allows so many; as many again
+/// that it is yet to send. A burst of some thousand handshakes.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Bytes of answers that wait for a client to read them, a connection.
 pub const SEND_WINDOW_BYTES: u64 = 4 << 20;
 /// Answers gathered before they are written to a stream, in bytes.
