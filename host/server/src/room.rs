@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
-use ostrakon_wire::bounds::{FLOOD_REST_MS, IN_FLIGHT_BYTES_PER_CONNECTION_MAX, IN_FLIGHT_PER_CONNECTION_MAX};
+use ostrakon_wire::bounds::{
+    FLOOD_MIN, FLOOD_REST_MS, IN_FLIGHT_BYTES_PER_CONNECTION_MAX, IN_FLIGHT_PER_CONNECTION_MAX,
+};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
@@ -55,7 +57,8 @@ impl Permit<'_> {
     /// The request has written something.
     pub(crate) fn has_written(&self) {
         let Freed(room) = self.freed;
-        if room.fair.is_flood(&room.seat) {
+        let asked = room.held() + room.waiting.load(Ordering::Relaxed);
+        if asked >= FLOOD_MIN && room.fair.is_flood(&room.seat) {
             *room.rests_until.lock() = Some(Instant::now() + Duration::from_millis(FLOOD_REST_MS));
         }
     }
@@ -297,6 +300,9 @@ mod tests {
         let mut taken = fill(&flood);
         drop(taken.pop());
         assert!(flood.try_enter(1).is_some(), "what only read lets the next one in");
+        taken.pop().expect("some are left").has_written();
+        assert!(flood.try_enter(1).is_some(), "it has little waiting");
+        flood.waiting.fetch_add(FLOOD_MIN, Ordering::Relaxed);
         let began = Instant::now();
         taken.pop().expect("some are left").has_written();
         drop(flood.enter(1).await);

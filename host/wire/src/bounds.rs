@@ -59,6 +59,9 @@ pub const MODEST_MAX: usize = 8;
 /// What one that asks for more may have in work beside modest ones, times the number of those that do, and at least as many
 /// as a modest one: who asks for little beside a single flood waits for a group of so many, not of half the budget.
 pub const IN_WORK_BESIDE_MODEST: usize = 4;
+/// From so many on, in work and waiting, a single one that asks for much is a flood and rests: more than a client comes to
+/// have that asks at a pace of its own, fewer than a stream's line holds when it is full.
+pub const FLOOD_MIN: usize = 384;
 /// For how long a flood begins nothing after something of it was written: some times what a group takes to commit, so that
 /// who asks for little seldom comes while one of the flood's is on its way.
 pub const FLOOD_REST_MS: u64 = 5;
@@ -392,6 +395,7 @@ const _: () = assert!(IN_FLIGHT_BYTES_PER_CONNECTION_MAX >= 2 * FRAME_BYTES_MAX)
 const _: () = assert!(IN_FLIGHT_PER_STREAM_MAX <= IN_FLIGHT_PER_CONNECTION_MAX);
 const _: () = assert!(UNGREETED_CONNECTIONS_MAX <= CONNECTIONS_MAX / 2);
 const _: () = assert!(IN_WORK_SHARED <= IN_FLIGHT_PER_CONNECTION_MAX && MODEST_MAX <= IN_WORK_SHARED / 2);
+const _: () = assert!(MODEST_MAX < FLOOD_MIN && FLOOD_MIN < IN_FLIGHT_PER_STREAM_MAX);
 const _: () = assert!(IN_WORK_SHARE_MIN <= MODEST_MAX && IN_WORK_BESIDE_MODEST <= MODEST_MAX);
 const _: () = assert!(IN_WORK_SHARE_MIN * CONNECTIONS_MAX <= COMMIT_QUEUE_CHANGES_MAX);
 const _: () = assert!(WAITING_SHARE_MIN <= WAITING_PER_CONNECTION_MAX && WAITING_PER_CONNECTION_MAX <= WAITING_SHARED);
