@@ -2,10 +2,9 @@
 //!
 //! A connection that is active alone may have as much in work as a connection ever may. While several are active each may
 //! have an equal part of a fixed budget, so that one which asks for much cannot queue it up before the others' requests. While
-//! some of them ask for little, the part of those who ask for much is smaller, and smallest where it is a single one: one
-//! such connection is a flood, many are the load. A flood rests as well, each time something of it was written. Active is who
-//! has asked for something in this turn or the one before. There is no clock here: its owner says when a tick has gone by,
-//! and some ticks make a turn.
+//! some of them ask for little, the part of those who ask for much is smaller, and smallest where it is a single one: many
+//! are the load, one is a flood when it has much waiting. Active is who has asked for something in this turn or the one
+//! before. There is no clock here: its owner says when a tick has gone by, and some ticks make a turn.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
@@ -29,8 +28,8 @@ pub(crate) struct Fair {
     in_work_of_modest: AtomicUsize,
     in_work_of_greedy: AtomicUsize,
     waiting: AtomicUsize,
-    /// Who asks for much is a flood.
-    has_flood: AtomicBool,
+    /// A single one asks for much, beside some that ask for little.
+    has_only_greedy: AtomicBool,
 }
 
 /// How many connections there were of a kind, in this turn and the one before.
@@ -84,7 +83,7 @@ impl Fair {
             in_work_of_modest: AtomicUsize::new(0),
             in_work_of_greedy: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            has_flood: AtomicBool::new(false),
+            has_only_greedy: AtomicBool::new(false),
         };
         fair.deal();
         fair
@@ -118,8 +117,8 @@ impl Fair {
     }
 
     /// Whether the connection of this seat is the only one that asks for much, beside some that ask for little.
-    pub(crate) fn is_flood(&self, seat: &Seat) -> bool {
-        self.has_flood.load(Ordering::Relaxed) && self.is_greedy(seat)
+    pub(crate) fn is_only_greedy(&self, seat: &Seat) -> bool {
+        self.has_only_greedy.load(Ordering::Relaxed) && self.is_greedy(seat)
     }
 
     fn is_greedy(&self, seat: &Seat) -> bool {
@@ -153,7 +152,7 @@ impl Fair {
         self.in_work_of_modest.store(equal, Ordering::Relaxed);
         self.in_work_of_greedy.store(equal.min(of_greedy), Ordering::Relaxed);
         self.waiting.store(waiting, Ordering::Relaxed);
-        self.has_flood.store(has_modest && greedy == 1, Ordering::Relaxed);
+        self.has_only_greedy.store(has_modest && greedy == 1, Ordering::Relaxed);
     }
 }
 
@@ -201,16 +200,16 @@ mod tests {
         (0..TICKS_OF_TURN).for_each(|_| {
             fair.tick();
             fair.asks(&busy, 1_000);
-            assert_eq!((fair.in_work(&busy), fair.is_flood(&busy)), (MODEST_MAX, true));
-            assert!(!fair.is_flood(&quiet));
+            assert_eq!((fair.in_work(&busy), fair.is_only_greedy(&busy)), (MODEST_MAX, true));
+            assert!(!fair.is_only_greedy(&quiet));
             assert!(fair.in_work(&quiet) >= MODEST_MAX, "who asks for little has it");
         });
         turn(&fair);
         fair.asks(&busy, 1_000);
         assert_eq!(fair.in_work(&busy), IN_FLIGHT_PER_CONNECTION_MAX, "the other has left");
-        assert!(!fair.is_flood(&busy), "it is alone");
+        assert!(!fair.is_only_greedy(&busy), "it is alone");
         fair.asks(&quiet, 0);
-        assert_eq!((fair.in_work(&busy), fair.is_flood(&busy)), (MODEST_MAX, true), "it is back at once");
+        assert_eq!((fair.in_work(&busy), fair.is_only_greedy(&busy)), (MODEST_MAX, true), "it is back at once");
     }
 
     #[test]
@@ -228,12 +227,12 @@ mod tests {
         fair.asks(&modest, 0);
         assert_eq!(all_ask(3), 3 * IN_WORK_BESIDE_MODEST);
         assert_eq!(all_ask(8), 8 * IN_WORK_BESIDE_MODEST, "many are the load, and not a flood");
-        assert!(!fair.is_flood(&greedy[0]));
+        assert!(!fair.is_only_greedy(&greedy[0]));
         turn(&fair);
         turn(&fair);
         fair.asks(&modest, 0);
         assert_eq!(all_ask(1), MODEST_MAX, "the others have left");
-        assert!(fair.is_flood(&greedy[0]));
+        assert!(fair.is_only_greedy(&greedy[0]));
     }
 
     #[test]

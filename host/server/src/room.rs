@@ -4,7 +4,7 @@
 //! the share; and its part among the active connections, which a frame that is let in may overrun by itself, so that a large
 //! one is not kept out for good.
 //!
-//! A flood also rests after each group of its writes. A group cannot be left once it is begun, and who comes meanwhile waits
+//! A flood, which is the only one that asks for much and has many waiting, also rests after each group of its writes. A group cannot be left once it is begun, and who comes meanwhile waits
 //! for its end and then for the end of the next: beside a flood that always has one on its way everybody waits twice.
 
 use std::sync::Arc;
@@ -57,8 +57,7 @@ impl Permit<'_> {
     /// The request has written something.
     pub(crate) fn has_written(&self) {
         let Freed(room) = self.freed;
-        let asked = room.held() + room.waiting.load(Ordering::Relaxed);
-        if asked >= FLOOD_MIN && room.fair.is_flood(&room.seat) {
+        if room.asked() >= FLOOD_MIN && room.fair.is_only_greedy(&room.seat) {
             *room.rests_until.lock() = Some(Instant::now() + Duration::from_millis(FLOOD_REST_MS));
         }
     }
@@ -97,13 +96,12 @@ impl Room {
 
     /// Room for a frame that has just come, if there is some now and nobody waits for it.
     pub(crate) fn try_enter(&self, shares: u32) -> Option<Permit<'_>> {
-        self.enter_beside(shares, self.held() + self.waiting.load(Ordering::Relaxed))
+        self.enter_beside(shares, self.asked())
     }
 
     /// The same for one that has waited.
     pub(crate) fn try_enter_waited(&self, shares: u32) -> Option<Permit<'_>> {
-        let others = self.waiting.load(Ordering::Relaxed).saturating_sub(shares as usize);
-        self.enter_beside(shares, self.held() + others)
+        self.enter_beside(shares, self.asked().saturating_sub(shares as usize))
     }
 
     fn enter_beside(&self, shares: u32, others: usize) -> Option<Permit<'_>> {
@@ -134,11 +132,16 @@ impl Room {
         IN_FLIGHT_PER_CONNECTION_MAX - self.in_work.available_permits()
     }
 
+    /// Shares of all that it asks for, in work and waiting.
+    fn asked(&self) -> usize {
+        self.held() + self.waiting.load(Ordering::Relaxed)
+    }
+
     fn closed(&self) -> Option<Closed> {
         if self.held() >= self.fair.in_work(&self.seat) {
             return Some(Closed::Full);
         }
-        if !self.fair.is_flood(&self.seat) {
+        if !self.fair.is_only_greedy(&self.seat) {
             return None;
         }
         let until = (*self.rests_until.lock())?;
@@ -260,9 +263,9 @@ mod tests {
         let _held: Vec<_> = (0..MODEST_MAX - 1).map(|_| room.try_enter(1)).collect();
         room.waiting.fetch_add(1, Ordering::Relaxed);
         drop(room.try_enter_waited(1));
-        assert!(!room.fair().is_flood(&room.seat), "it asks for as much as who asks for little may");
+        assert!(!room.fair().is_only_greedy(&room.seat), "it asks for as much as who asks for little may");
         drop(room.try_enter(1));
-        assert!(room.fair().is_flood(&room.seat));
+        assert!(room.fair().is_only_greedy(&room.seat));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -272,7 +275,7 @@ mod tests {
         // Both ask, one of them for much.
         drop(rooms.1.try_enter(1));
         drop(fill(&rooms.0));
-        assert!(rooms.0.fair().is_flood(&rooms.0.seat));
+        assert!(rooms.0.fair().is_only_greedy(&rooms.0.seat));
         let streams = (0..3 * MODEST_MAX).map(|stream| {
             let rooms = Arc::clone(&rooms);
             tokio::spawn(async move {
