@@ -32,6 +32,7 @@ pub(crate) fn bind(listen: SocketAddr) -> Result<UdpSocket> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
