@@ -7,7 +7,7 @@ use ostrakon_wire::{ActionKind, PolicyKind};
 use wasmtime::component::TypedFunc;
 
 use crate::abi;
-use crate::bounds::{BODY_BYTES_MAX, Limits, RETRY_AFTER_MS_MAX, TEXT_BYTES_MAX};
+use crate::bounds::{BODY_BYTES_MAX, Limits, PAYLOAD_BYTES_ON_KEPT_MAX, RETRY_AFTER_MS_MAX, TEXT_BYTES_MAX};
 use crate::instance::Instance;
 use crate::prepared::{Policy, Prepared, Ready};
 
@@ -69,10 +69,13 @@ impl Policy for Reconciliation {
         }
     }
 
-    /// Small patches are judged on kept instances: making one takes ten times as long as the judgement. Whole payloads are
-    /// not: what an instance once needed for a large one it would keep.
+    /// What is small is judged on kept instances: making one takes ten times as long as the judgement, and giving it memory
+    /// interrupts every thread of the process. Large payloads are not: what an instance once needed for them it would keep.
     fn keeps_instance(question: &Looking<'_>) -> bool {
-        matches!(question.look, Look::Patches { .. })
+        match question.look {
+            Look::Patches { .. } => true,
+            Look::Payloads { body, base, latest } => payload_bytes(body, base, latest) <= PAYLOAD_BYTES_ON_KEPT_MAX,
+        }
     }
 
     fn kept(question: &Looking<'_>) -> Question {
@@ -128,8 +131,7 @@ impl Reconciliation {
         base: Option<&[u8]>,
         latest: Option<&[u8]>,
     ) -> Result<Verdict, PolicyFault> {
-        let payload_bytes = body.len() + base.map_or(0, <[u8]>::len) + latest.map_or(0, <[u8]>::len);
-        let deadline_ms = limits.verdict_deadline_ms(payload_bytes);
+        let deadline_ms = limits.verdict_deadline_ms(payload_bytes(body, base, latest));
         let reconcile: Reconcile<'_> = ready.functions.reconcile;
         let parameters = (brief.into(), body, base, latest);
         let (verdict,) = ready.instance.call(deadline_ms, |store| reconcile.call(store, parameters))?;
@@ -138,6 +140,10 @@ impl Reconciliation {
         }
         check(verdict.into(), brief)
     }
+}
+
+fn payload_bytes(body: &[u8], base: Option<&[u8]>, latest: Option<&[u8]>) -> usize {
+    body.len() + base.map_or(0, <[u8]>::len) + latest.map_or(0, <[u8]>::len)
 }
 
 /// Hands a verdict on if its parts are within their bounds.

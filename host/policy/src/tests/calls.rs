@@ -6,6 +6,7 @@ use ostrakon_core::policy::{
 };
 use ostrakon_wire::{ActionKind, ObjectId, OnConflict, PolicyKind};
 
+use crate::bounds::PAYLOAD_BYTES_ON_KEPT_MAX;
 use crate::reconciliation::Looking;
 use crate::slots::{PredictionSlots, ReconciliationSlots, ShardKeySlots};
 
@@ -171,7 +172,7 @@ fn an_answer_that_depends_on_earlier_calls_is_found_and_its_instance_replaced() 
 }
 
 #[test]
-fn verdicts_on_patches_that_depend_on_earlier_calls_are_found() {
+fn verdicts_that_depend_on_earlier_calls_are_found() {
     let engine = PolicyEngine::new(Limits { purity_every: 8, lanes: 1, ..limits() }).unwrap();
     let counting = "(global.set $count (i64.add (global.get $count) (i64.const 1)))
         (i32.store8 (i32.const 1152) (i32.const 7)) (i32.store (i32.const 1156) (i32.wrap_i64 (global.get $count)))
@@ -182,8 +183,11 @@ fn verdicts_on_patches_that_depend_on_earlier_calls_are_found() {
     let judged: Vec<_> = (0..2).map(|_| judge(&slot, brief("volume"), b"o", Some(b"t")).result).collect();
     // The first instance has been asked twice, when the policy was loaded.
     assert_eq!(judged, [Ok(Verdict::RetryAfterMs(3)), Err(PolicyFault::Impure)]);
-    let whole = || reconcile(&slot, brief("volume"), b"b", None, Some(b"l")).result;
-    assert_eq!((whole(), whole()), (Ok(Verdict::RetryAfterMs(1)), Ok(Verdict::RetryAfterMs(1))), "always a fresh one");
+    let whole = |body: &[u8]| reconcile(&slot, brief("volume"), body, None, Some(b"l")).result;
+    assert_eq!((whole(b"b"), whole(b"b")), (Ok(Verdict::RetryAfterMs(1)), Err(PolicyFault::Impure)));
+    let large = [0; PAYLOAD_BYTES_ON_KEPT_MAX];
+    let first = Ok(Verdict::RetryAfterMs(1));
+    assert_eq!((whole(&large), whole(&large)), (first.clone(), first), "always a fresh one");
 }
 
 #[test]
