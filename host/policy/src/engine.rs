@@ -12,7 +12,7 @@ use crate::bounds::{
 };
 use crate::cache::Cache;
 use crate::error::{EngineError, LoadError};
-use crate::load::{self, Loaded};
+use crate::load::{self, Loaded, Whole};
 use crate::ticker::Ticker;
 
 /// Compiles policies and bounds them. A clone is another handle to the same engine; loaded policies keep it alive.
@@ -77,7 +77,12 @@ impl PolicyEngine {
     /// # Errors
     /// [`LoadError`] names what is wrong with the component or its settings.
     pub fn load(&self, kind: PolicyKind, component: &[u8], settings: &str) -> Result<Loaded, LoadError> {
-        load::load(self, &self.inner.cache, kind, component, settings)
+        load::load(self, &self.inner.cache, kind, component, None, settings)
+    }
+
+    /// The same for a component that was held against its digest already.
+    pub(crate) fn load_whole(&self, kind: PolicyKind, whole: &Whole, settings: &str) -> Result<Loaded, LoadError> {
+        load::load(self, &self.inner.cache, kind, &whole.bytes, Some(&whole.digest), settings)
     }
 
     /// Whether somebody is on trial, so that deadlines are kept closely.

@@ -1,5 +1,6 @@
 //! From bytes to a policy that may decide: size, form, world, name, settings, one trial call, in that order.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ostrakon_core::policy::{PolicyFault, PredictionPolicy, ReconciliationPolicy, ShardKeyPolicy};
@@ -23,6 +24,12 @@ use crate::solo::Solo;
 pub struct Loaded {
     pub(crate) prepared: Arc<Prepared>,
     identity: Arc<Identity>,
+}
+
+/// A component, and the digest that it was held against.
+pub(crate) struct Whole {
+    pub(crate) digest: String,
+    pub(crate) bytes: Cow<'static, [u8]>,
 }
 
 /// Who a loaded policy is.
@@ -123,6 +130,7 @@ pub(crate) fn load(
     cache: &Cache,
     kind: PolicyKind,
     bytes: &[u8],
+    digest: Option<&str>,
     settings: &str,
 ) -> Result<Loaded, LoadError> {
     let bytes_max = engine.limits().component_bytes_max;
@@ -131,7 +139,7 @@ pub(crate) fn load(
     }
     check::header(bytes)?;
     check_settings(settings, engine.limits().settings_bytes_max)?;
-    let digest = digest_of(bytes);
+    let digest = digest.map_or_else(|| digest_of(bytes), str::to_owned);
     let (component, _) = cache.component(engine.wasm(), &digest, bytes)?;
     let exports = check::world(engine.wasm(), &component, kind)?;
     let prepared = Prepared::new(engine, &component, kind, settings, &[])?;

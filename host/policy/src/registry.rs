@@ -30,7 +30,7 @@ use crate::compare::ShardOf;
 use crate::decisions::Recording;
 use crate::engine::PolicyEngine;
 use crate::error::{EngineError, LoadError};
-use crate::load::Loaded;
+use crate::load::{Loaded, Whole};
 use crate::sight::Sight;
 use crate::slots::{PredictionSlots, ReconciliationSlots, ShardKeySlots, Trouble};
 use components::Components;
@@ -114,8 +114,8 @@ pub enum ChangeError {
     /// It cannot be kept on disk.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// A component cannot be read.
-    #[error("a component cannot be read: {0}")]
+    /// A component cannot be read, or there is no thread to load it on.
+    #[error("a component cannot be read and loaded: {0}")]
     Io(#[from] std::io::Error),
 }
 
@@ -242,12 +242,17 @@ impl Inner {
         (self.config.now_ms)()
     }
 
-    /// Loads a component off the requests: one at a time, on a thread that gives way.
-    fn load(&self, kind: PolicyKind, component: &[u8], settings: &str) -> Result<Loaded, LoadError> {
+    /// Reads a component and loads it, off the requests: one at a time, on a thread that gives way.
+    fn load(&self, kind: PolicyKind, digest: &str, settings: &str) -> Result<(Whole, Loaded), ChangeError> {
         let _loading = self.loading.lock();
-        let loaded =
-            ostrakon_background::idly("policy-load", LOAD_PATIENCE, || self.engine.load(kind, component, settings));
-        loaded.unwrap_or_else(|error| Err(LoadError::Malformed(format!("no thread to compile it on: {error}"))))
+        let load = || {
+            let component = self.components.read(digest)?;
+            let component =
+                component.ok_or_else(|| ChangeError::Unknown(format!("the host has no component {digest}")))?;
+            let loaded = self.engine.load_whole(kind, &component, settings).map_err(ChangeError::Refused)?;
+            Ok((component, loaded))
+        };
+        ostrakon_background::idly("policy-load", LOAD_PATIENCE, load).map_err(ChangeError::Io).flatten()
     }
 }
 

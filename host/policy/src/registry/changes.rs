@@ -11,7 +11,6 @@ use super::{ChangeError, Inner, Registry, State, check_slot};
 use crate::bounds::{SLOTS_MAX, WHY_BYTES_MAX};
 use crate::error::LoadError;
 use crate::hex::hex;
-use crate::load::Loaded;
 use crate::watch::slow_us_default;
 
 /// A component that is to be pushed.
@@ -64,19 +63,15 @@ impl Inner {
     /// Puts a new generation in, or on trial; answers its number.
     pub(super) fn push(&self, slot: &Slot, push: &Push<'_>, by: Option<&str>) -> Result<u64, ChangeError> {
         let (digest, settings) = self.wanted(slot, push)?;
-        let bytes = self.components.read(&digest)?;
-        let bytes = bytes.ok_or_else(|| ChangeError::Unknown(format!("the host has no component {digest}")))?;
-        let policy = match self.load(slot.kind, &bytes, &settings) {
-            Ok(policy) => policy,
-            Err(error) => {
-                self.refuse(slot, &digest, &error, by);
-                return Err(ChangeError::Refused(error));
-            }
-        };
+        let loaded = self.load(slot.kind, &digest, &settings);
+        if let Err(ChangeError::Refused(error)) = &loaded {
+            self.refuse(slot, &digest, error, by);
+        }
+        let (component, policy) = loaded?;
         let slow_us = push.slow_us.unwrap_or_else(|| slow_us_default(slot.kind));
         let mut state = self.state.lock();
         // What nobody named yet may have been tidied up meanwhile.
-        self.components.keep_as(&digest, &bytes)?;
+        self.components.keep_as(&digest, &component.bytes)?;
         let good = self.slots(slot.kind).last_good(slot);
         let mut next = state.manifest.clone();
         let number = next.take_number(slot.kind);
@@ -132,7 +127,7 @@ impl Inner {
 
     fn activate(&self, slot: &Slot, number: u64, by: Option<&str>) -> Result<(), ChangeError> {
         let record = self.remembered(slot, number)?;
-        let policy = self.load_again(&record)?;
+        let (_, policy) = self.load(slot.kind, &record.digest, &record.settings)?;
         let mut state = self.state.lock();
         if state.manifest.generation(slot.kind, number).is_none() {
             return Err(ChangeError::Unknown(format!("generation {number} was forgotten meanwhile")));
@@ -164,12 +159,6 @@ impl Inner {
         manifest.generation(slot.kind, number).cloned().ok_or_else(unknown)
     }
 
-    fn load_again(&self, record: &GenerationRecord) -> Result<Loaded, ChangeError> {
-        let bytes = self.components.read(&record.digest)?;
-        let bytes = bytes.ok_or_else(|| ChangeError::Unknown(format!("component {} is gone", record.digest)))?;
-        self.load(record.slot.kind, &bytes, &record.settings).map_err(ChangeError::Refused)
-    }
-
     /// Ends what is tried; where nothing is, the generation before decides again.
     fn roll_back(&self, slot: &Slot, by: Option<&str>) -> Result<(), ChangeError> {
         let no_slot = || ChangeError::Unknown(format!("there is no slot {slot}"));
@@ -190,7 +179,7 @@ impl Inner {
         let nothing = || ChangeError::Unknown(format!("nothing decided in {slot} before"));
         let to = *now.before.last().ok_or_else(nothing)?;
         let record = self.remembered(slot, to)?;
-        let policy = self.load_again(&record)?;
+        let (_, policy) = self.load(slot.kind, &record.digest, &record.settings)?;
         let mut state = self.state.lock();
         let mut next = state.manifest.clone();
         if next.slot(slot) != Some(&now) || next.generation(slot.kind, to).is_none() {

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use ostrakon_wire::UploadComponent;
 use parking_lot::Mutex;
 
-use crate::bounds::{UNNAMED_KEPT_S, UPLOADS_MAX};
+use crate::bounds::{LOAD_PATIENCE, UNNAMED_KEPT_S, UPLOADS_MAX};
 use crate::cache::digest_of;
 use crate::hex::hex;
-use crate::shipped::shipped;
-use ostrakon_wire::PolicyKind;
+use crate::load::Whole;
+use crate::shipped::shipped_as;
 
 /// Why a part of a component is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -67,10 +67,9 @@ impl Components {
     }
 
     /// The component of this digest, if it is here, and is what it was.
-    pub(crate) fn read(&self, digest: &str) -> std::io::Result<Option<Vec<u8>>> {
-        let brought = PolicyKind::ALL.map(shipped).into_iter().find(|shipped| digest_of(shipped.bytes) == digest);
-        if let Some(shipped) = brought {
-            return Ok(Some(shipped.bytes.to_vec()));
+    pub(crate) fn read(&self, digest: &str) -> std::io::Result<Option<Whole>> {
+        if let Some(shipped) = shipped_as(digest) {
+            return Ok(Some(Whole { digest: digest.to_owned(), bytes: shipped.bytes.into() }));
         }
         let bytes = match fs::read(self.file(digest)) {
             Ok(bytes) => bytes,
@@ -78,7 +77,7 @@ impl Components {
             Err(error) => return Err(error),
         };
         if digest_of(&bytes) == digest {
-            return Ok(Some(bytes));
+            return Ok(Some(Whole { digest: digest.to_owned(), bytes: bytes.into() }));
         }
         tracing::error!(digest, "a component's file is damaged, and removed: it can be sent again");
         fs::remove_file(self.file(digest))?;
@@ -137,7 +136,8 @@ impl Components {
         out.write_all(part)?;
         let here = here + part.len() as u64;
         if here == *size {
-            if digest_of(&fs::read(&draft)?) != digest {
+            let told = || fs::read(&draft).map(|bytes| digest_of(&bytes));
+            if ostrakon_background::idly("policy-digest", LOAD_PATIENCE, told).flatten()? != digest {
                 fs::remove_file(&draft)?;
                 return Err(UploadError::OtherDigest);
             }

@@ -261,8 +261,8 @@ impl Opening<'_> {
 
     fn load(&self, kind: PolicyKind, number: u64) -> Result<Loaded, String> {
         let record = self.manifest.generation(kind, number).ok_or("nothing is known of it")?;
-        let bytes = self.components.read(&record.digest).map_err(|error| error.to_string())?;
-        let bytes = bytes.ok_or("its component is gone")?;
-        self.engine.load(kind, &bytes, &record.settings).map_err(|error| error.to_string())
+        let component = self.components.read(&record.digest).map_err(|error| error.to_string())?;
+        let component = component.ok_or("its component is gone")?;
+        self.engine.load_whole(kind, &component, &record.settings).map_err(|error| error.to_string())
     }
 }
