@@ -108,7 +108,7 @@ struct Built {
 
 fn build(config: &HostConfig) -> Result<Built, Failure> {
     allow_open_files();
-    let named = config.policies.clone().read(config.owners)?;
+    let named = config.policies.clone().read()?;
     let store = StoreConfig {
         path: config.data_dir.clone(),
         shards: config.shards,

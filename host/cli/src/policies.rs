@@ -67,15 +67,14 @@ impl PolicyFiles {
         Ok((named.is_some() || settings.is_some()).then_some(Given { kind, component, settings }))
     }
 
-    /// Reads and loads what was named, so that a start can be refused before anything is written. So many owners will ask.
-    pub(crate) fn read(self, owners: u32) -> Result<NamedPolicies, Failure> {
+    /// Reads and loads what was named, so that a start can be refused before anything is written.
+    pub(crate) fn read(self) -> Result<NamedPolicies, Failure> {
         let given = PolicyKind::ALL.into_iter().filter_map(|kind| self.given(kind).transpose());
         let given: Vec<_> = given.collect::<Result<_, _>>()?;
         if let Some(watched) = self.watched.as_ref().filter(|watched| !watched.is_dir()) {
             return Err(Failure::usage(format!("--policy-dir: {} is no folder", watched.display())));
         }
-        let engine =
-            PolicyEngine::new(Limits::default().with_lanes_for(owners as usize)).map_err(|error| cannot_run(&error))?;
+        let engine = PolicyEngine::new(Limits::default()).map_err(|error| cannot_run(&error))?;
         Registry::check(&engine, &given).map_err(open_failure)?;
         Ok(NamedPolicies { engine, given, watched: self.watched, recording: self.recording })
     }

@@ -90,9 +90,8 @@ pub fn bench(component: &[u8], kind: PolicyKind, settings: &str, each: Duration)
         let Some(function) = questions.first().map(|question| question.function()) else { continue };
         let failed = |fault| BenchError::Fault { function, fault };
         let mut solo = loaded.solo().map_err(failed)?;
-        // A host gives every call on whole payloads an instance of its own.
-        for fresh in if *name == "reconcile" { &[true][..] } else { &[false, true] } {
-            functions.push(measure(&mut solo, function, &questions, *fresh, each).map_err(failed)?);
+        for fresh in [false, true] {
+            functions.push(measure(&mut solo, function, &questions, fresh, each).map_err(failed)?);
         }
     }
     let (name, version, digest) = (loaded.name().into(), loaded.version().into(), loaded.digest().into());

@@ -20,7 +20,8 @@ pub(crate) const CONFIDENCE_PPM_MAX: u32 = 1_000_000;
 
 /// What the host copies out of a policy for one answer that holds numbers or short texts, in bytes.
 pub(crate) const ANSWER_BYTES_SMALL: usize = 64 << 10;
-/// Payloads of one reconciliation, all together, that a kept instance is asked about; more go to one of their own. In bytes.
+/// Payloads of one reconciliation, all together, that a kept instance is asked about; a question on more has a fresh one. In
+/// bytes.
 pub(crate) const PAYLOAD_BYTES_ON_KEPT_MAX: usize = 16 << 10;
 /// Longest state that the host keeps for a policy, in bytes.
 pub(crate) const STATE_BYTES_MAX: usize = 32 << 10;
@@ -124,7 +125,7 @@ pub struct Limits {
     pub reconciliation_bytes_per_ms: usize,
     /// Every how many calls of a reused instance one is repeated on a fresh instance and compared; 0 for never.
     pub purity_every: u32,
-    /// Instances that one generation of a hot policy keeps for reuse. Threads beyond that share them.
+    /// Instances that one generation keeps for reuse. Of a hot policy threads beyond that share them.
     pub lanes: usize,
     /// Instances that live at the same time in the whole process.
     pub instances_max: u32,
@@ -152,12 +153,6 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same with an instance at least for each of so many threads: who has none of its own waits for others' calls.
-    #[must_use]
-    pub fn with_lanes_for(self, threads: usize) -> Self {
-        Self { lanes: self.lanes.max(threads), ..self }
-    }
-
     /// The bounds of a policy on trial.
     pub(crate) fn on_trial(&self) -> Self {
         Self { hot_deadline_ms: self.trial_deadline_ms.min(self.hot_deadline_ms), ..self.clone() }

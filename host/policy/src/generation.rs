@@ -7,7 +7,8 @@ use ostrakon_core::policy::{Decision, PolicyFault};
 use ostrakon_wire::Generation;
 
 use crate::bounds::Limits;
-use crate::lanes::{Kept, Lanes};
+use crate::instance::is_no_instance;
+use crate::lanes::{Kept, Lanes, Place};
 use crate::load::Loaded;
 use crate::prepared::{Policy, Prepared};
 use crate::tally::Tally;
@@ -85,9 +86,10 @@ impl<P: Policy> Active<P> {
     #[inline]
     pub(crate) fn ask(&self, question: P::Question<'_>) -> Decision<P::Answer> {
         self.tally.call();
-        let result = match P::keeps_instance(&question) {
-            true => self.ask_kept(question),
-            false => self.ask_fresh(question),
+        let lane = if P::keeps_instance(&question) { self.lanes.enter() } else { None };
+        let result = match lane {
+            Some(lane) => self.ask_kept(lane, question),
+            None => self.ask_fresh(question),
         };
         if let Err(fault) = &result {
             self.tally.fault(fault);
@@ -96,10 +98,9 @@ impl<P: Policy> Active<P> {
     }
 
     #[inline]
-    fn ask_kept(&self, question: P::Question<'_>) -> Result<P::Answer, PolicyFault> {
+    fn ask_kept(&self, mut lane: Place<'_, P>, question: P::Question<'_>) -> Result<P::Answer, PolicyFault> {
         let prepared = &*self.policy.prepared;
         let limits = self.trial.as_ref().unwrap_or_else(|| prepared.limits());
-        let mut lane = self.lanes.enter();
         let kept = match &mut *lane {
             Some(kept) => kept,
             empty => {
@@ -107,8 +108,10 @@ impl<P: Policy> Active<P> {
                 empty.insert(Kept::new(ready))
             }
         };
-        kept.calls = kept.calls.wrapping_add(1);
-        let mut result = if kept.calls.is_multiple_of(TIMED_EVERY) {
+        let calls = &mut kept.calls[P::function(&question)];
+        *calls = calls.wrapping_add(1);
+        let calls = *calls;
+        let mut result = if calls.is_multiple_of(TIMED_EVERY) {
             let asked = Instant::now();
             let result = P::ask(&mut kept.ready, question, limits);
             self.tally.took(asked.elapsed());
@@ -116,7 +119,7 @@ impl<P: Policy> Active<P> {
         } else {
             P::ask(&mut kept.ready, question, limits)
         };
-        if is_checked(kept.calls, limits.purity_every) {
+        if is_checked(calls, limits.purity_every) {
             result = result.and_then(|answer| self.repeat(prepared, question, answer));
         }
         if result.is_err() || kept.is_spent(self.policy.prepared.memory_bytes_max()) {
@@ -146,14 +149,15 @@ impl<P: Policy> Active<P> {
         let repeated = fresh::<P>(prepared).and_then(|mut kept| P::ask(&mut kept.ready, question, prepared.limits()));
         match repeated {
             Ok(repeated) if repeated == answer => Ok(answer),
-            // A busy machine can make any call overrun: that says nothing of the answer.
+            // A busy machine can make any call overrun, and have no room for one more: that says nothing of the answer.
             Err(PolicyFault::Overran { .. }) => Ok(answer),
+            Err(fault) if is_no_instance(&fault) => Ok(answer),
             _ => Err(PolicyFault::Impure),
         }
     }
 }
 
-/// Which calls of an instance are repeated: of the first ones more (2, 8, 32, 128, 512), since a generation that is new is
+/// Which calls of a function of an instance are repeated: of the first ones more (2, 8, 32, 128, 512), since a generation that is new is
 /// the one in doubt.
 #[inline]
 pub(crate) fn is_checked(calls: u32, every: u32) -> bool {

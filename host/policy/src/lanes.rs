@@ -5,11 +5,14 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::prepared::{Policy, Ready};
 use crate::tally::thread_index;
 
+/// Functions of a kind that answer.
+pub(crate) const FUNCTIONS_MAX: usize = 2;
+
 /// A kept instance.
 pub(crate) struct Kept<P: Policy> {
     pub(crate) ready: Ready<P>,
-    /// Calls that it answered.
-    pub(crate) calls: u32,
+    /// Calls that it answered, of each function.
+    pub(crate) calls: [u32; FUNCTIONS_MAX],
     /// What its memories held at first, in bytes.
     began_bytes: usize,
 }
@@ -17,7 +20,7 @@ pub(crate) struct Kept<P: Policy> {
 impl<P: Policy> Kept<P> {
     pub(crate) fn new(ready: Ready<P>) -> Self {
         let began_bytes = ready.instance.memory_bytes();
-        Self { ready, calls: 0, began_bytes }
+        Self { ready, calls: [0; FUNCTIONS_MAX], began_bytes }
     }
 
     /// Whether it has grown so near to its bound that the next call may not fit. Some languages' run-times leave a little
@@ -31,6 +34,9 @@ impl<P: Policy> Kept<P> {
 
 #[repr(align(128))]
 struct Lane<P: Policy>(Mutex<Option<Kept<P>>>);
+
+/// A place for a kept instance, while a call has it.
+pub(crate) type Place<'a, P> = MutexGuard<'a, Option<Kept<P>>>;
 
 /// The kept instances of one generation.
 pub(crate) struct Lanes<P: Policy>(Box<[Lane<P>]>);
@@ -46,7 +52,7 @@ impl<P: Policy> Lanes<P> {
     }
 
     /// The calls of each instance, up to the last that there is.
-    pub(crate) fn calls(&self) -> Vec<u32> {
+    pub(crate) fn calls(&self) -> Vec<[u32; FUNCTIONS_MAX]> {
         let mut calls: Vec<_> = self.all().map(|place| place.lock().as_ref().map(|kept| kept.calls)).collect();
         while calls.len() > 1 && calls.pop_if(|last| last.is_none()).is_some() {}
         calls.into_iter().map(Option::unwrap_or_default).collect()
@@ -59,18 +65,18 @@ impl<P: Policy> Lanes<P> {
         self.all().filter_map(bytes).sum()
     }
 
-    /// A place for one call: this thread's own, else any free one, else its own when that becomes free. So there are
-    /// never more instances than places, however many threads call.
+    /// A place for one call: this thread's own, else any free one. Where there is none the call waits for its own, or goes
+    /// without: so there are never more kept instances than places, however many threads call.
     #[inline]
-    pub(crate) fn enter(&self) -> MutexGuard<'_, Option<Kept<P>>> {
+    pub(crate) fn enter(&self) -> Option<Place<'_, P>> {
         let own = thread_index() % self.0.len();
-        self.0[own].0.try_lock().unwrap_or_else(|| self.enter_contended(own))
+        self.0[own].0.try_lock().or_else(|| self.enter_contended(own))
     }
 
     #[cold]
-    fn enter_contended(&self, own: usize) -> MutexGuard<'_, Option<Kept<P>>> {
+    fn enter_contended(&self, own: usize) -> Option<Place<'_, P>> {
         let (before, from) = self.0.split_at(own);
         let free = from.iter().chain(before).find_map(|lane| lane.0.try_lock());
-        free.unwrap_or_else(|| self.0[own].0.lock())
+        free.or_else(|| P::WAITS.then(|| self.0[own].0.lock()))
     }
 }

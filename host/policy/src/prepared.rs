@@ -33,9 +33,17 @@ pub(crate) trait Policy: Sized + 'static {
     fn ask(ready: &mut Ready<Self>, question: Self::Question<'_>, limits: &Limits)
     -> Result<Self::Answer, PolicyFault>;
 
+    /// Whether a call waits for an instance that another one uses. Where calls may take long it has a fresh one instead.
+    const WAITS: bool = true;
+
     /// Whether an instance that has answered it may answer the next one.
     fn keeps_instance(_question: &Self::Question<'_>) -> bool {
         true
+    }
+
+    /// Which of the kind's functions it goes to, from 0 on.
+    fn function(_question: &Self::Question<'_>) -> usize {
+        0
     }
 
     /// The question as a value.

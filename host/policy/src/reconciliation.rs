@@ -31,6 +31,7 @@ pub(crate) struct Functions {
 
 impl Policy for Reconciliation {
     const KIND: PolicyKind = PolicyKind::Reconciliation;
+    const WAITS: bool = false;
     type Functions = Functions;
     type Question<'a> = Looking<'a>;
     type Answer = Verdict;
@@ -76,6 +77,10 @@ impl Policy for Reconciliation {
             Look::Patches { .. } => true,
             Look::Payloads { body, base, latest } => payload_bytes(body, base, latest) <= PAYLOAD_BYTES_ON_KEPT_MAX,
         }
+    }
+
+    fn function(question: &Looking<'_>) -> usize {
+        usize::from(matches!(question.look, Look::Payloads { .. }))
     }
 
     fn kept(question: &Looking<'_>) -> Question {

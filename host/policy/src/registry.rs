@@ -114,8 +114,8 @@ pub enum ChangeError {
     /// It cannot be kept on disk.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// A component cannot be read, or there is no thread to load it on.
-    #[error("a component cannot be read and loaded: {0}")]
+    /// A component cannot be kept, or read.
+    #[error("a component cannot be kept or read: {0}")]
     Io(#[from] std::io::Error),
 }
 
@@ -135,7 +135,7 @@ pub(crate) struct Inner {
     reconciliation: Arc<ReconciliationSlots>,
     /// What stands on disk. Held while something is changed, but not while a component is compiled.
     state: Mutex<State>,
-    /// Held while components are compiled, one at a time.
+    /// Held while components are read and compiled, one at a time.
     loading: Mutex<()>,
     mail: Arc<Mail>,
     shard_of: OnceLock<ShardOf>,
@@ -244,15 +244,21 @@ impl Inner {
 
     /// Reads a component and loads it, off the requests: one at a time, on a thread that gives way.
     fn load(&self, kind: PolicyKind, digest: &str, settings: &str) -> Result<(Whole, Loaded), ChangeError> {
+        let unknown = || ChangeError::Unknown(format!("the host has no component {digest}"));
+        // Told at once, not behind a component that is compiled.
+        if !self.components.has(digest) {
+            return Err(unknown());
+        }
         let _loading = self.loading.lock();
         let load = || {
-            let component = self.components.read(digest)?;
-            let component =
-                component.ok_or_else(|| ChangeError::Unknown(format!("the host has no component {digest}")))?;
+            let component = self.components.read(digest)?.ok_or_else(unknown)?;
             let loaded = self.engine.load_whole(kind, &component, settings).map_err(ChangeError::Refused)?;
             Ok((component, loaded))
         };
-        ostrakon_background::idly("policy-load", LOAD_PATIENCE, load).map_err(ChangeError::Io).flatten()
+        ostrakon_background::idly("policy-load", LOAD_PATIENCE, load).unwrap_or_else(|error| {
+            let words = format!("no thread to load it on: {error}");
+            Err(ChangeError::Refused(LoadError::Malformed(words)))
+        })
     }
 }
 

@@ -65,12 +65,15 @@ impl<P: Policy> Asked for Of<P> {
     fn ask(&mut self, question: &Question) -> Result<Answer, PolicyFault> {
         let question = of_kind::<P>(question)?;
         let prepared = &*self.policy.prepared;
+        if !P::keeps_instance(&question) {
+            return P::ask(&mut fresh::<P>(prepared)?.ready, question, prepared.limits()).map(P::answer);
+        }
         let kept = match &mut self.kept {
             Some(kept) => kept,
             empty => empty.insert(fresh(prepared)?),
         };
         let result = P::ask(&mut kept.ready, question, prepared.limits());
-        if result.is_err() || !P::keeps_instance(&question) || kept.is_spent(prepared.memory_bytes_max()) {
+        if result.is_err() || kept.is_spent(prepared.memory_bytes_max()) {
             self.kept = None;
         }
         result.map(P::answer)

@@ -45,8 +45,8 @@ Examples:
   ostrakon policy bench my-keys --json
 
 Each function of the policy is called on one thread, in the host's engine, with questions drawn from
-a seed: on an instance that is reused, as a host calls the functions on its request path, and on a
-fresh one each time, as it calls `reconcile`. Compare figures of the same machine only.";
+a seed: on an instance that is reused, as a host calls it, and on a fresh one each time, as it calls
+`reconcile` on more than 16 KiB of payloads. Compare figures of the same machine only.";
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let component = Component::read(&args.component)?;

@@ -1,5 +1,7 @@
 //! Calls that go wrong, and the next one that does not.
 
+use std::time::Duration;
+
 use ostrakon_core::policy::{
     Brief, Case, Decision, Heat, Look, Outlook, Payloads, Placing, PolicyFault, PredictionPolicy as _,
     ReconciliationPolicy as _, ShardKeyPolicy as _, Verdict,
@@ -9,7 +11,6 @@ use ostrakon_wire::{ActionKind, ObjectId, OnConflict, PolicyKind};
 use crate::bounds::PAYLOAD_BYTES_ON_KEPT_MAX;
 use crate::reconciliation::Looking;
 use crate::slots::{PredictionSlots, ReconciliationSlots, ShardKeySlots};
-
 use crate::testing::{Hostile, Recipe, When, hostile, snippets};
 use crate::{FaultCounts, Limits, PolicyEngine};
 
@@ -188,6 +189,36 @@ fn verdicts_that_depend_on_earlier_calls_are_found() {
     let large = [0; PAYLOAD_BYTES_ON_KEPT_MAX];
     let first = Ok(Verdict::RetryAfterMs(1));
     assert_eq!((whole(&large), whole(&large)), (first.clone(), first), "always a fresh one");
+}
+
+#[test]
+fn a_policy_that_wants_payloads_after_patches_is_checked_on_one_of_them_alone() {
+    let engine = PolicyEngine::new(Limits { purity_every: 8, lanes: 1, ..limits() }).unwrap();
+    let recipe = Recipe::new(PolicyKind::Reconciliation);
+    let slot =
+        ReconciliationSlots::new(engine.load(PolicyKind::Reconciliation, &recipe.build(), "{}").unwrap()).unwrap();
+    for _ in 0..8 {
+        judge(&slot, brief("volume"), b"o", Some(b"t")).result.unwrap();
+        reconcile(&slot, brief("volume"), b"b", None, Some(b"l")).result.unwrap();
+    }
+    assert_eq!(slot.info().active.purity_checks, 4, "the second and the eighth of each");
+}
+
+#[test]
+fn a_slow_verdict_holds_up_the_next_one() {
+    let engine = PolicyEngine::new(Limits { lanes: 1, reconciliation_deadline_ms: 2_000, ..limits() }).unwrap();
+    let recipe = Recipe::new(PolicyKind::Reconciliation).triggered(snippets::FOREVER);
+    let slot =
+        ReconciliationSlots::new(engine.load(PolicyKind::Reconciliation, &recipe.build(), "{}").unwrap()).unwrap();
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| judge(&slot, brief("hostile"), b"o", None).result);
+        while slot.info().active.calls == 0 {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(judge(&slot, brief("volume"), b"o", Some(b"t")).result, Ok(Verdict::Rerun));
+        assert!(!slow.is_finished(), "it has waited for the only kept instance");
+    });
 }
 
 #[test]

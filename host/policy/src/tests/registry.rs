@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use ostrakon_core::policy::Placing;
 use ostrakon_wire::value::Value;
-use ostrakon_wire::{ChangePolicy, Generation, PolicyChange, PolicyKind, ReadPolicies, Slot, Stage};
+use ostrakon_wire::{ChangePolicy, Generation, PolicyChange, PolicyKind, ReadPolicies, Slot, Stage, UploadComponent};
 
 use super::calls::{limits, placing};
+use crate::hex::hex;
 use crate::testing::{Recipe, snippets};
-use crate::{ChangeError, PolicyEngine, Registry, RegistryConfig};
+use crate::{ChangeError, PolicyEngine, Registry, RegistryConfig, UploadError};
 
 const KIND: PolicyKind = PolicyKind::ShardKey;
 
@@ -133,6 +134,28 @@ fn a_component_that_was_damaged_cannot_be_sent_again() {
     assert!(again > first);
     drop(registry);
     assert_eq!(asks(&open(folder.path()), "acme", "volume"), again.get());
+}
+
+#[test]
+fn a_host_that_ended_before_an_upload_was_whole_believes_that_it_is() {
+    use sha2::Digest as _;
+    let folder = tempfile::tempdir().unwrap();
+    let registry = open(folder.path());
+    let component = works();
+    let digest: [u8; 32] = sha2::Sha256::digest(&component).into();
+    let size = component.len() as u64;
+    let part = folder.path().join("uploads").join(format!("{}.part", hex(&digest)));
+    let ask = || registry.upload(&UploadComponent { digest, size, offset: 0, part: Vec::new().into() });
+    let mut damaged = component.clone();
+    damaged[0] ^= 1;
+    std::fs::write(&part, damaged).unwrap();
+    assert!(matches!(ask(), Err(UploadError::OtherDigest)));
+    assert_eq!(ask().unwrap(), 0, "it is to be sent again");
+    std::fs::write(&part, &component).unwrap();
+    assert_eq!(ask().unwrap(), size);
+    let push = PolicyChange::Push { digest: Some(digest), settings: None, stage: Stage::Serve, slow_us: None };
+    change(&registry, slot(), push).unwrap();
+    assert_eq!(asks(&registry, "acme", "volume"), 2);
 }
 
 #[test]
