@@ -122,7 +122,7 @@ fn a_shipped_component_is_not_what_policies_must_be() {
 
 #[test]
 fn a_function_has_no_figures() {
-    for (policy, functions) in [("weighted-shard-key", 2), ("frequency-prediction", 2), ("attach-volume", 3)] {
+    for (policy, functions) in [("weighted-shard-key", 2), ("frequency-prediction", 2), ("attach-volume", 4)] {
         let ran = run(None, ["policy", "bench", &prebuilt(policy), "--each-ms", "20", "--json"]).exits(0).json();
         assert_eq!((&ran["name"], ran["functions"].as_array().unwrap().len()), (&json!(policy), functions), "{ran}");
         for function in ran["functions"].as_array().unwrap() {
