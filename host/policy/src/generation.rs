@@ -157,8 +157,8 @@ impl<P: Policy> Active<P> {
     }
 }
 
-/// Which calls of a function of an instance are repeated: of the first ones more (2, 8, 32, 128, 512), since a generation that is new is
-/// the one in doubt.
+/// Which calls of an instance's function are repeated: of the first ones more (2, 8, 32, 128, 512), since a generation that
+/// is new is the one in doubt.
 #[inline]
 pub(crate) fn is_checked(calls: u32, every: u32) -> bool {
     let is_early = || calls < every && calls.is_power_of_two() && calls.trailing_zeros() % 2 == 1;

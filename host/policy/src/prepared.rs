@@ -22,6 +22,8 @@ use crate::meter::Meter;
 pub(crate) trait Policy: Sized + 'static {
     /// The kind.
     const KIND: PolicyKind;
+    /// Whether a call waits for an instance that another one uses. Where calls may take long it has a fresh one instead.
+    const WAITS: bool = true;
     /// The functions that answer.
     type Functions: Send;
     /// What is asked.
@@ -32,9 +34,6 @@ pub(crate) trait Policy: Sized + 'static {
     /// Asks one question and checks the answer's bounds.
     fn ask(ready: &mut Ready<Self>, question: Self::Question<'_>, limits: &Limits)
     -> Result<Self::Answer, PolicyFault>;
-
-    /// Whether a call waits for an instance that another one uses. Where calls may take long it has a fresh one instead.
-    const WAITS: bool = true;
 
     /// Whether an instance that has answered it may answer the next one.
     fn keeps_instance(_question: &Self::Question<'_>) -> bool {
