@@ -61,13 +61,20 @@ fn of_kind<P: Policy>(question: &Question) -> Result<P::Question<'_>, PolicyFaul
     P::of(question).ok_or_else(other)
 }
 
+impl<P: Policy> Of<P> {
+    fn answer_of_fresh(&self, question: P::Question<'_>) -> Result<Answer, PolicyFault> {
+        let prepared = &*self.policy.prepared;
+        P::ask(&mut fresh::<P>(prepared)?.ready, question, prepared.limits()).map(P::answer)
+    }
+}
+
 impl<P: Policy> Asked for Of<P> {
     fn ask(&mut self, question: &Question) -> Result<Answer, PolicyFault> {
         let question = of_kind::<P>(question)?;
-        let prepared = &*self.policy.prepared;
         if !P::keeps_instance(&question) {
-            return P::ask(&mut fresh::<P>(prepared)?.ready, question, prepared.limits()).map(P::answer);
+            return self.answer_of_fresh(question);
         }
+        let prepared = &*self.policy.prepared;
         let kept = match &mut self.kept {
             Some(kept) => kept,
             empty => empty.insert(fresh(prepared)?),
@@ -80,8 +87,6 @@ impl<P: Policy> Asked for Of<P> {
     }
 
     fn ask_fresh(&self, question: &Question) -> Result<Answer, PolicyFault> {
-        let question = of_kind::<P>(question)?;
-        let prepared = &*self.policy.prepared;
-        P::ask(&mut fresh::<P>(prepared)?.ready, question, prepared.limits()).map(P::answer)
+        self.answer_of_fresh(of_kind::<P>(question)?)
     }
 }

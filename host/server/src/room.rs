@@ -4,8 +4,9 @@
 //! the share; and its part among the active connections, which a frame that is let in may overrun by itself, so that a large
 //! one is not kept out for good.
 //!
-//! A flood, which is the only one that asks for much and has many waiting, also rests after each group of its writes. A group cannot be left once it is begun, and who comes meanwhile waits
-//! for its end and then for the end of the next: beside a flood that always has one on its way everybody waits twice.
+//! A flood, which is the only one that asks for much and has many waiting, also rests after each group of its writes. A group
+//! cannot be left once it is begun, and who comes meanwhile waits for its end and then for the end of the next: beside a flood
+//! that always has one on its way everybody waits twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};

@@ -130,22 +130,21 @@ impl Components {
             return Ok(*size);
         }
         let draft = self.uploads.join(format!("{digest}.part"));
-        let here = fs::metadata(&draft).map_or(0, |it| it.len());
+        let mut here = fs::metadata(&draft).map_or(0, |it| it.len());
         // All of it may be here and not held against its digest: the host was ended then.
-        let is_all_here = here >= *size;
+        let is_all_here = here == *size;
         // A part that was sent twice, or out of turn: the answer says where to go on.
         if !is_all_here && (part.is_empty() || *offset != here) {
             return Ok(here);
         }
         self.make_room(&draft)?;
         let mut out = OpenOptions::new().create(true).truncate(false).write(true).open(&draft)?;
-        let mut here = here;
         if !is_all_here {
             out.seek(SeekFrom::Start(here))?;
             out.write_all(part)?;
             here += part.len() as u64;
         }
-        if here >= *size {
+        if here == *size {
             if digest_of(&fs::read(&draft)?) != digest {
                 fs::remove_file(&draft)?;
                 return Err(UploadError::OtherDigest);
