@@ -187,9 +187,12 @@ impl Telling<'_> {
         let (Some(last), mut state) = (self.last, self.told.state.lock()) else { return };
         state.arrived = state.arrived.max(last);
         state.hand_over(self.units, last);
-        let watched = state.watching > 0;
+        let (watched, waits) = (state.watching > 0, !state.groups.is_empty());
         drop(state);
-        self.told.filled.notify_one();
+        // While nobody watches nothing waits: the feed's thread sleeps on.
+        if waits {
+            self.told.filled.notify_one();
+        }
         if watched {
             self.told.credit.earn(self.changes, self.told.clock.instant());
         }
