@@ -112,6 +112,7 @@ fn build(config: &HostConfig) -> Result<Built, Failure> {
     let store = StoreConfig {
         path: config.data_dir.clone(),
         shards: config.shards,
+        spare_shards: ostrakon_wire::bounds::SPARE_SHARDS_DEFAULT,
         owners: config.owners,
         history_versions: config.history_versions,
         action_ids: config.action_ids,

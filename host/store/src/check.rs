@@ -118,7 +118,8 @@ impl Folder {
         let database = folder::open_database(path)?;
         let Some((facts, map)) = folder::find_facts(&database, path)? else { return Ok(None) };
         folder::hold_keyspaces(&database, path)?;
-        let keyspaces = Keyspaces::open(&database, map.shards(), entered.lock).map_err(engine)?;
+        let roster = folder::roster(path)?;
+        let keyspaces = Keyspaces::open(&database, &roster, map.shards(), entered.lock).map_err(engine)?;
         let snapshot = Snapshot::Fjall(database.snapshot());
         let fact = |key| snapshot.get(&keyspaces.meta, key).map_err(engine);
         let start = fact(meta::FLOORS_KEY)?.map(|value| LogStart::decode(&value).map_err(damaged)).transpose()?;

@@ -280,7 +280,7 @@ impl<S: Sink> Thread<S> {
             return;
         }
         let (going, alone) = self.flusher.as_ref().map(|flusher| flusher.tables().held().begin_round()).unzip();
-        let alone = alone.unwrap_or_default();
+        let alone = self.shards_of(&alone.unwrap_or_default());
         self.pick(backlog, group, &alone);
         if group.is_empty() {
             drop(going);
@@ -307,6 +307,15 @@ impl<S: Sink> Thread<S> {
         let outcome = self.commit(group);
         self.measure(started, group);
         self.settle(group, started, outcome);
+    }
+
+    /// The shards that have these keyspaces.
+    fn shards_of(&self, keyspaces: &[u64]) -> Vec<ShardId> {
+        if keyspaces.is_empty() {
+            return Vec::new();
+        }
+        let has = |(_, table): &(&ShardId, &Table)| keyspaces.contains(&table.keyspace().id());
+        self.store.keyspaces.shards.iter().filter(has).map(|(shard, _)| *shard).collect()
     }
 
     /// Where rows of a place belong by the map in force, whichever was when the unit was queued.

@@ -22,8 +22,8 @@ pub(crate) struct Held {
     count: Arc<AtomicUsize>,
     /// What every group writes to cannot keep up: all shards are held back.
     all: Arc<AtomicBool>,
-    /// Shards that somebody else than the committing thread has for itself.
-    alone: Arc<Mutex<Vec<ShardId>>>,
+    /// The numbers of shards' keyspaces that somebody else than the committing thread has for itself.
+    alone: Arc<Mutex<Vec<u64>>>,
     /// Counted up when the committing thread begins a round, and when it ends it.
     rounds: Arc<AtomicU64>,
     /// One has them at a time.
@@ -52,12 +52,12 @@ impl Drop for Round {
 }
 
 impl Held {
-    /// Has shards for itself, once the group that is being committed is done. The committing thread never waits for who has a
+    /// Has shards for itself, by the numbers of their keyspaces, once the group that is being committed is done. The committing thread never waits for who has a
     /// shard: either its next round sees that, or this waits for the round's end; not for ever, since the round may wait for a
     /// flush. Who has them then all the same keeps others waiting, and loses nothing.
-    pub(crate) fn alone(&self, shards: Vec<ShardId>) -> Alone {
+    pub(crate) fn alone(&self, keyspaces: Vec<u64>) -> Alone {
         let alone = Alone { held: self.clone(), _having: self.having.lock_arc() };
-        *self.alone.lock() = shards;
+        *self.alone.lock() = keyspaces;
         let (round, until) = (self.rounds.load(Ordering::SeqCst), Instant::now() + ROUND_PATIENCE);
         while round % 2 == 1 && Instant::now() < until && self.rounds.load(Ordering::SeqCst) == round {
             std::thread::sleep(ROUND_POLL);
@@ -70,8 +70,8 @@ impl Held {
         self.having.lock_arc()
     }
 
-    /// Begins a round of the committing thread; answers the shards whose changes it has to let alone.
-    pub(crate) fn begin_round(&self) -> (Round, Vec<ShardId>) {
+    /// Begins a round of the committing thread; answers the keyspaces of the shards whose changes it has to let alone.
+    pub(crate) fn begin_round(&self) -> (Round, Vec<u64>) {
         self.rounds.fetch_add(1, Ordering::SeqCst);
         (Round(Arc::clone(&self.rounds)), self.alone.lock().clone())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 
-use fjall::{Database, KeyspaceCreateOptions};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use ostrakon_wire::ShardId;
 use ostrakon_wire::bounds::SHARD_MEMTABLE_BYTES_MAX;
 
@@ -63,6 +63,18 @@ pub(crate) fn of_emptied(name: &str) -> Option<&str> {
     name.strip_prefix(EMPTIED_PREFIX)
 }
 
+/// The number by which the roster calls a keyspace that no shard of the map has.
+pub(crate) fn shard_of_nobodys(name: &str) -> Option<ShardId> {
+    shard_of_name(name.strip_prefix(SPARE_PREFIX).or(of_emptied(name))?)
+}
+
+/// Every keyspace that the engine has, by its number.
+pub(crate) fn by_number(database: &Database) -> BTreeMap<u64, Keyspace> {
+    let keyspaces = database.supervisor.keyspaces.read();
+    let keyspaces = keyspaces.iter().flat_map(|keyspaces| keyspaces.values());
+    keyspaces.map(|keyspace| (keyspace.id(), keyspace.clone())).collect()
+}
+
 /// Whether the roster says of a keyspace that no shard of the map has it: nobody misses what stands in it.
 pub(crate) fn is_nobodys(name: &str) -> bool {
     name.starts_with(SPARE_PREFIX) || name.starts_with(EMPTIED_PREFIX)
@@ -93,9 +105,30 @@ impl Keyspaces {
         })
     }
 
-    /// Opens them. A shard whose keyspace is not there is set aside: everybody who wants it is told so.
-    pub(crate) fn open(database: &Database, shards: impl Iterator<Item = ShardId>, lock: File) -> fjall::Result<Self> {
-        let opened = Self::create(database, shards.filter(|shard| database.keyspace_exists(&shard_name(*shard))))?;
+    /// Opens them: a shard's is the one that the roster calls so. One whose keyspace is not there is set aside: everybody who wants
+    /// it is told so.
+    pub(crate) fn open(
+        database: &Database,
+        roster: &Roster,
+        shards: impl Iterator<Item = ShardId>,
+        lock: File,
+    ) -> fjall::Result<Self> {
+        let there = by_number(database);
+        let numbers: BTreeMap<_, _> = roster.0.iter().map(|(number, name)| (name.as_str(), number)).collect();
+        // Before there were rosters, and where one says nothing, the engine's own name tells.
+        let unnamed = |name: &str| {
+            let others = |number| roster.0.get(number).is_some_and(|name| is_shard_name(name));
+            there.iter().find(|(number, keyspace)| &**keyspace.name() == name && !others(number))
+        };
+        let mut opened = Self::create(database, std::iter::empty())?;
+        for shard in shards {
+            let name = shard_name(shard);
+            let keyspace = match numbers.get(name.as_str()) {
+                Some(number) => there.get(number),
+                None => unnamed(&name).map(|(_, keyspace)| keyspace),
+            };
+            opened.shards.extend(keyspace.map(|keyspace| (shard, Table::Fjall(keyspace.clone()))));
+        }
         Ok(Self { lock: Some(Arc::new(lock)), ..opened })
     }
 

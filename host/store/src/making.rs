@@ -3,9 +3,10 @@
 //! A keyspace stands in the roster before any row is put into it, and leaves the roster before it leaves the store, so that
 //! what is looked at before the store is opened is never more than is there.
 //!
-//! The engine makes keyspaces and takes them away under a lock that all commits want, with a handful of syncs. So a few are
-//! made ahead, under the next shards' numbers, when the folder is opened and while nothing is written; and those that were
-//! emptied wait until nothing is written, until there are too many of them, or until the next start.
+//! The engine makes keyspaces and takes them away under a lock that all commits want, with a handful of syncs. So some are
+//! made ahead, under the next shards' numbers, when the folder is opened and while nothing is written. Those that were
+//! emptied give back what stands in them, which keeps nobody waiting, and stand ready for other shards then. So the engine
+//! keeps calling some keyspaces by the first shard that they had: which shard has one now, only the roster tells.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
@@ -23,16 +24,17 @@ use crate::disk::{Disk, Table};
 use crate::doomed::Doomed;
 use crate::files;
 use crate::keyspaces::{
-    emptied_name, is_nobodys, is_shard_name, of_emptied, options, shard_name, shard_of_name, spare_name,
+    Keyspaces, by_number, emptied_name, is_nobodys, is_shard_name, of_emptied, options, shard_name, shard_of_name,
+    shard_of_nobodys, spare_name,
 };
 use crate::migrate::NewShard;
+use crate::open::StoreConfig;
+use crate::open::folder::DATABASE_FOLDER;
 use crate::record::migration::Migration;
 use crate::survey::Roster;
 
-/// So many keyspaces are made ahead.
-pub(crate) const SPARE: usize = 4;
-/// So many that were emptied wait to be taken away.
-const EMPTIED_MAX: usize = 16;
+/// So many that were emptied wait to stand ready or to be taken away.
+pub(crate) const EMPTIED_MAX: usize = 64;
 
 /// Why a shard is not made or taken away.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,8 @@ pub enum MakingError {
 pub struct ShardMaking {
     /// Who makes one or takes one away does so alone.
     stock: Mutex<Stock>,
+    /// So many are to stand ready.
+    wanted: usize,
     disk: Disk,
     folder: PathBuf,
     doomed: Doomed,
@@ -62,15 +66,54 @@ pub struct ShardMaking {
 /// Keyspaces that no shard of the map has.
 #[derive(Default)]
 pub(crate) struct Stock {
-    /// Made ahead, for the shards of these numbers. Nothing was ever written to them.
+    /// They stand ready, for the shards of these numbers: there is nothing in them, and no journal tells of anything.
     spare: BTreeMap<ShardId, Keyspace>,
     /// Their shards have given all away, or were not needed; the oldest first.
-    emptied: VecDeque<Keyspace>,
+    emptied: VecDeque<Emptied>,
+}
+
+/// A keyspace of rows that are nobody's.
+struct Emptied {
+    keyspace: Keyspace,
+    /// The newest journal when none of its rows was in memory alone any more.
+    told_by: Option<u64>,
+}
+
+impl From<Keyspace> for Emptied {
+    fn from(keyspace: Keyspace) -> Self {
+        Self { keyspace, told_by: None }
+    }
+}
+
+impl Emptied {
+    /// Gives back what stands in it, once no journal tells of it any more: before that a crash would bring it back, and the engine
+    /// would keep the journals for ever, since nothing says any more that it has flushed what they tell.
+    fn clean(&mut self, (oldest, newest): (u64, u64), doomed: &Doomed) -> fjall::Result<bool> {
+        let tree = &self.keyspace.tree;
+        if !tree.active_memtable().is_empty() || tree.sealed_memtable_count() > 0 {
+            return Ok(false);
+        }
+        if oldest <= *self.told_by.get_or_insert(newest) {
+            return Ok(false);
+        }
+        if tree.table_count() > 0 {
+            doomed.add_all(&self.keyspace);
+            tree.drop_range::<&[u8], _>(..)?;
+        }
+        Ok(is_unused(&self.keyspace))
+    }
 }
 
 impl ShardMaking {
-    pub(crate) fn new(disk: &Disk, folder: &Path, lock: Option<Arc<File>>, doomed: Doomed, stock: Stock) -> Self {
-        Self { stock: Mutex::new(stock), disk: disk.clone(), folder: folder.into(), doomed, _lock: lock }
+    pub(crate) fn new(
+        disk: &Disk,
+        config: &StoreConfig,
+        lock: Option<Arc<File>>,
+        doomed: Doomed,
+        stock: Stock,
+    ) -> Self {
+        let (stock, wanted, folder) = (Mutex::new(stock), config.spare_shards, config.path.clone());
+        Self { stock, wanted, disk: disk.clone(), folder, doomed, _lock: lock }
     }
 
     /// Makes a shard of a number that none has had, where there is room for it. Where no keyspace was made ahead, commits
@@ -105,18 +148,50 @@ impl ShardMaking {
 
     /// A shard that no map names any more is to be taken away. Its files go after that, when the last view of it does.
     pub fn remove(&self, shard: ShardId) -> Result<(), MakingError> {
+        #[cfg_attr(not(feature = "simulation"), allow(irrefutable_let_patterns))]
+        let Disk::Fjall(database) = &self.disk else { return Ok(()) };
         let mut stock = self.stock.lock();
-        match &self.disk {
-            Disk::Fjall(database) if database.keyspace_exists(&shard_name(shard)) => {
-                let keyspace = database.keyspace(&shard_name(shard), options)?;
-                enter(&self.folder, |roster| drop(roster.0.insert(keyspace.id(), emptied_name(keyspace.name()))))?;
-                stock.emptied.push_back(keyspace);
-                let too_many = stock.emptied.len() > EMPTIED_MAX;
-                let oldest = if too_many { stock.emptied.pop_front() } else { None };
-                oldest.map_or(Ok(()), |keyspace| self.take_away(database, keyspace))
-            }
-            _ => Ok(()),
+        let mut roster = roster(&self.folder)?;
+        let number = roster.number(&shard_name(shard));
+        let Some(keyspace) = number.and_then(|number| by_number(database).remove(&number)) else { return Ok(()) };
+        roster.0.insert(keyspace.id(), emptied_name(&shard_name(shard)));
+        roster.write(&self.folder)?;
+        stock.emptied.push_back(keyspace.into());
+        let too_many = stock.emptied.len() > EMPTIED_MAX;
+        let oldest = if too_many { stock.emptied.pop_front() } else { None };
+        oldest.map_or(Ok(()), |oldest| self.take_away(database, oldest.keyspace))
+    }
+
+    /// Has those that were emptied give back what stands in them, as far as that can be, and stand ready for the next shards, as
+    /// many as are wanted. Nobody waits for it. Answers how many do so now.
+    pub fn clean(&self, map: &ShardMap) -> Result<usize, MakingError> {
+        #[cfg_attr(not(feature = "simulation"), allow(irrefutable_let_patterns))]
+        let Disk::Fjall(database) = &self.disk else { return Ok(0) };
+        let mut stock = self.stock.lock();
+        let Stock { spare, emptied } = &mut *stock;
+        if emptied.is_empty() {
+            return Ok(0);
         }
+        let (journals, mut ready) = (journals(&self.folder.join(DATABASE_FOLDER))?, Vec::new());
+        for one in emptied.iter_mut() {
+            if one.clean(journals, &self.doomed)? && spare.len() + ready.len() < self.wanted {
+                ready.push(one.keyspace.clone());
+            }
+        }
+        if ready.is_empty() {
+            return Ok(0);
+        }
+        let (mut roster, mut named) = (roster(&self.folder)?, Vec::new());
+        for keyspace in ready {
+            let shard = free_number(database, &roster, map).ok_or(MakingError::TooMany)?;
+            roster.0.insert(keyspace.id(), spare_name(shard));
+            named.push((shard, keyspace));
+        }
+        roster.write(&self.folder)?;
+        emptied.retain(|one| named.iter().all(|(_, keyspace)| keyspace.id() != one.keyspace.id()));
+        let count = named.len();
+        spare.extend(named);
+        Ok(count)
     }
 
     /// Takes one away that was emptied, or makes one ahead that is missing; answers whether there was one. Commits that come
@@ -128,13 +203,13 @@ impl ShardMaking {
         // The map's next number has gone past them.
         let ahead = stock.spare.split_off(&map.next_shard());
         let passed = std::mem::replace(&mut stock.spare, ahead);
-        stock.emptied.extend(passed.into_values());
-        if let Some(keyspace) = stock.emptied.front().cloned() {
-            self.take_away(database, keyspace)?;
+        stock.emptied.extend(passed.into_values().map(Emptied::from));
+        if let Some(oldest) = stock.emptied.front() {
+            self.take_away(database, oldest.keyspace.clone())?;
             stock.emptied.pop_front();
             return Ok(true);
         }
-        if stock.spare.len() >= SPARE {
+        if stock.spare.len() >= self.wanted {
             return Ok(false);
         }
         let made = make_ahead(database, &self.folder, &mut roster(&self.folder)?, map, 1)?;
@@ -151,8 +226,8 @@ impl ShardMaking {
         map: &ShardMap,
     ) -> Result<(ShardId, Keyspace), MakingError> {
         match make_keyspace(database, &self.folder, &roster(&self.folder)?, map) {
-            Err(MakingError::TooMany) if let Some(keyspace) = stock.emptied.pop_front() => {
-                self.take_away(database, keyspace)?;
+            Err(MakingError::TooMany) if let Some(oldest) = stock.emptied.pop_front() => {
+                self.take_away(database, oldest.keyspace)?;
                 make_keyspace(database, &self.folder, &roster(&self.folder)?, map)
             }
             made => made,
@@ -169,25 +244,29 @@ impl Stock {
     /// What the roster is to say: what the engine has but for `gone`, and the shards of the map that it has not, as before.
     fn roster(
         &self,
-        database: &Database,
-        known: &BTreeSet<ShardId>,
-        gone: &[Keyspace],
+        there: &BTreeMap<u64, Keyspace>,
+        serving: &BTreeMap<u64, ShardId>,
+        missed: impl Fn(ShardId) -> bool,
         before: &Roster,
-    ) -> Result<Roster, MakingError> {
-        let is_missed = |(_, name): &(&u64, &String)| {
-            !database.keyspace_exists(name) && shard_of_name(name).is_some_and(|shard| known.contains(&shard))
-        };
+    ) -> Roster {
+        let is_missed =
+            |(number, name): &(&u64, &String)| !there.contains_key(number) && shard_of_name(name).is_some_and(&missed);
         let missed = before.0.iter().filter(is_missed).map(|(number, name)| (*number, name.clone()));
         let mut roster = Roster(missed.collect());
-        for name in database.list_keyspace_names() {
-            let number = database.keyspace(&name, options)?.id();
-            if gone.iter().all(|keyspace| keyspace.id() != number) {
-                let spare = shard_of_name(&name).filter(|shard| self.spare.contains_key(shard));
-                roster.0.insert(number, spare.map_or_else(|| name.to_string(), spare_name));
-            }
+        for (number, keyspace) in there {
+            let spare = self.spare.iter().find(|(_, spare)| spare.id() == *number).map(|(shard, _)| spare_name(*shard));
+            let serves = serving.get(number).map(|shard| shard_name(*shard));
+            let name = serves.or(spare).unwrap_or_else(|| called(before, keyspace).to_owned());
+            roster.0.insert(*number, name);
         }
-        Ok(roster)
+        roster
     }
+}
+
+/// What the roster calls a keyspace; where it does not, or calls one so that is no shard's, what the engine does.
+fn called<'a>(roster: &'a Roster, keyspace: &'a Keyspace) -> &'a str {
+    let own: &str = keyspace.name();
+    roster.0.get(&keyspace.id()).filter(|_| is_shard_name(own)).map_or(own, String::as_str)
 }
 
 /// Makes a keyspace for a shard of the first free number that the map has not given, where there is room: in the engine, and in
@@ -203,11 +282,29 @@ fn make_keyspace(
     if there.max(named) >= SHARDS_MAX as usize {
         return Err(MakingError::TooMany);
     }
-    let free = |shard: &ShardId| !database.keyspace_exists(&shard_name(*shard));
-    let shard = (map.next_shard().get()..).map(ShardId::new).find(free).ok_or(MakingError::TooMany)?;
+    let shard = free_number(database, roster, map).ok_or(MakingError::TooMany)?;
     let keyspace = database.keyspace(&shard_name(shard), options)?;
-    files::sync(&folder.join(crate::open::folder::DATABASE_FOLDER).join("keyspaces"))?;
+    files::sync(&folder.join(DATABASE_FOLDER).join("keyspaces"))?;
     Ok((shard, keyspace))
+}
+
+/// The first number that no shard of the map has had, none is to have, and no keyspace is called by.
+fn free_number(database: &Database, roster: &Roster, map: &ShardMap) -> Option<ShardId> {
+    let taken: BTreeSet<_> =
+        roster.0.values().filter_map(|name| shard_of_name(name).or(shard_of_nobodys(name))).collect();
+    let free = |shard: &ShardId| !taken.contains(shard) && !database.keyspace_exists(&shard_name(*shard));
+    (map.next_shard().get()..).map(ShardId::new).find(free)
+}
+
+/// The numbers of the oldest journal and of the newest one.
+fn journals(folder: &Path) -> std::io::Result<(u64, u64)> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".jnl")?.parse::<u64>().ok()));
+    }
+    let both = numbers.iter().min().copied().zip(numbers.iter().max().copied());
+    both.ok_or_else(|| std::io::Error::other("there is no journal"))
 }
 
 /// Makes so many ahead, or as many as there is room for, and enters them all at once.
@@ -253,41 +350,46 @@ fn remove(database: &Database, folder: &Path, keyspace: Keyspace) -> Result<(), 
 }
 
 /// Takes away what the last run or a crash has left: keyspaces that were made and not used, or emptied. Brings the roster to what is
-/// there, and answers the keyspaces that are made ahead.
+/// there, and answers the keyspaces that stand ready.
 pub(crate) fn settle(
     database: &Database,
     folder: &Path,
+    keyspaces: &Keyspaces,
     map: &ShardMap,
+    wanted: usize,
     migrated: impl Iterator<Item = Migration>,
 ) -> Result<Stock, MakingError> {
-    let known: BTreeSet<_> = map.shards().collect();
+    let serving: BTreeMap<_, _> =
+        keyspaces.shards.iter().map(|(shard, table)| (table.keyspace().id(), *shard)).collect();
     let given_away: BTreeSet<_> = migrated.filter_map(|migration| migration.gave()).collect();
     let before = roster(folder)?;
-    let emptied: BTreeSet<_> = before.0.values().filter_map(|name| of_emptied(name)).collect();
-    let (mut stock, mut gone) = (Stock::default(), Vec::new());
-    for name in database.list_keyspace_names() {
-        let Some(shard) = shard_of_name(&name).filter(|shard| !known.contains(shard)) else { continue };
-        let keyspace = database.keyspace(&name, options)?;
-        if shard >= map.next_shard() && is_unused(&keyspace) {
+    let (mut there, mut stock, mut gone) = (by_number(database), Stock::default(), Vec::new());
+    for (number, keyspace) in &there {
+        let name = called(&before, keyspace);
+        let shard = shard_of_name(name).or(shard_of_nobodys(name)).filter(|_| !serving.contains_key(number));
+        let Some(shard) = shard else { continue };
+        if shard >= map.next_shard() && is_unused(keyspace) && !stock.spare.contains_key(&shard) {
             // The migration that it was for may not have begun.
-            stock.spare.insert(shard, keyspace);
-        } else if emptied.contains(&*name) || given_away.contains(&shard) || keyspace.is_empty()? {
-            gone.push(keyspace);
+            stock.spare.insert(shard, keyspace.clone());
+        } else if of_emptied(name).is_some() || given_away.contains(&shard) || keyspace.is_empty()? {
+            gone.push(*number);
         } else {
             tracing::warn!(%shard, "a shard that no map names holds rows: it is left as it is, and not served");
         }
     }
-    while stock.spare.len() > SPARE {
-        gone.extend(stock.spare.pop_last().map(|(_, keyspace)| keyspace));
+    while stock.spare.len() > wanted {
+        gone.extend(stock.spare.pop_last().map(|(_, keyspace)| keyspace.id()));
     }
-    let mut roster = stock.roster(database, &known, &gone, &before)?;
+    let gone: Vec<_> = gone.iter().filter_map(|number| there.remove(number)).collect();
+    let missed = |shard| map.shards().any(|known| known == shard) && !keyspaces.shards.contains_key(&shard);
+    let mut roster = stock.roster(&there, &serving, missed, &before);
     if roster != before {
         roster.write(folder)?;
     }
     for keyspace in gone {
         database.delete_keyspace(keyspace)?;
     }
-    match make_ahead(database, folder, &mut roster, map, SPARE - stock.spare.len()) {
+    match make_ahead(database, folder, &mut roster, map, wanted - stock.spare.len()) {
         Ok(made) => stock.spare.extend(made),
         Err(error) => {
             tracing::warn!(%error, "no keyspaces are made ahead: commits wait while the next shard is made");
@@ -296,7 +398,7 @@ pub(crate) fn settle(
     Ok(stock)
 }
 
-/// Whether nothing was ever written to it.
+/// Whether nothing stands in it.
 fn is_unused(keyspace: &Keyspace) -> bool {
     let tree = &keyspace.tree;
     tree.table_count() == 0 && tree.sealed_memtable_count() == 0 && tree.active_memtable().is_empty()

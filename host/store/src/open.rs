@@ -12,11 +12,13 @@ use fjall::PersistMode;
 use ostrakon_core::{ShardMap, ShardRange};
 use ostrakon_wire::bounds::{
     ACTION_IDS_DEFAULT, LOG_CHANGES_DEFAULT, OWNERS_DEFAULT, RETENTION_AGE_MS_DEFAULT, SHARDS_DEFAULT,
+    SPARE_SHARDS_DEFAULT,
 };
 use ostrakon_wire::{Keep, LogId, Revision};
 
 use self::folder::{
-    Entered, FORMAT, FORMAT_WITHOUT_ROSTER, create, enter, find_facts, hold_keyspaces, open_database, write_format,
+    Entered, FORMAT, FORMAT_WITHOUT_ROSTER, create, enter, find_facts, hold_keyspaces, open_database, roster,
+    write_format,
 };
 #[cfg(feature = "simulation")]
 use self::folder::{read_facts, write_facts};
@@ -44,6 +46,8 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// Shards that a new folder starts with; an existing one keeps its own.
     pub shards: u32,
+    /// Keyspaces that stand ready for shards to come.
+    pub spare_shards: usize,
     /// Who owns shards: so many, numbered from 0. Shards of others are given to these.
     pub owners: u32,
     /// Versions of an object that history keeps from now on, at least 1, where its type has no rule of its own; `None`: as
@@ -76,6 +80,7 @@ impl StoreConfig {
         Self {
             path: path.into(),
             shards: SHARDS_DEFAULT,
+            spare_shards: SPARE_SHARDS_DEFAULT,
             owners: OWNERS_DEFAULT,
             history_versions: None,
             action_ids: ACTION_IDS_DEFAULT,
@@ -183,7 +188,8 @@ impl Store {
             None => create(&database, &config)?,
         };
         hold_keyspaces(&database, &path)?;
-        let keyspaces = Arc::new(Keyspaces::open(&database, map.shards(), lock).map_err(wrap)?);
+        let roster = roster(&path)?;
+        let keyspaces = Arc::new(Keyspaces::open(&database, &roster, map.shards(), lock).map_err(wrap)?);
         if format <= FORMAT_WITHOUT_ROSTER {
             keyspaces.roster().write(&path).map_err(io)?;
         }
@@ -192,9 +198,9 @@ impl Store {
         store.acknowledged = Some(acknowledged);
         let recovered = store.recover(&path, mark)?;
         let view = store.views.latest();
-        let migrated = view.migrated().filter_map(Result::ok);
-        store.stock =
-            making::settle(&database, &path, &store.map, migrated).map_err(|error| making_error(&path, error))?;
+        let (migrated, spare) = (view.migrated().filter_map(Result::ok), store.config.spare_shards);
+        store.stock = making::settle(&database, &path, &store.keyspaces, &store.map, spare, migrated)
+            .map_err(|error| making_error(&path, error))?;
         if format < FORMAT {
             write_format(&path).map_err(io)?;
         }
@@ -419,7 +425,7 @@ impl Store {
     /// Makes shards and takes them away, from now on; asked for once.
     pub fn shard_making(&mut self) -> ShardMaking {
         let stock = std::mem::take(&mut self.stock);
-        ShardMaking::new(&self.disk, &self.config.path, self.keyspaces.lock(), self.doomed.clone(), stock)
+        ShardMaking::new(&self.disk, &self.config, self.keyspaces.lock(), self.doomed.clone(), stock)
     }
 
     /// Brings history to the configured number of versions where another is asked for than before.

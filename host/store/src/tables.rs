@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::doomed::{Doomed, TABLES_FOLDER, tables_of};
 use crate::held::{Alone, Held};
-use crate::keyspaces::shard_of_name;
+use crate::keyspaces::is_shard_name;
 use crate::seal::{Sealed, Seals, Wake, seal, seal_and_turn};
 use crate::stretch::Mended;
 
@@ -89,8 +89,9 @@ impl Tables {
 
     /// Has the shards among some keyspaces for itself; every group writes to the others.
     pub(crate) fn alone<'a>(&self, keyspaces: impl IntoIterator<Item = &'a Keyspace>) -> Option<Alone> {
-        let shards: Vec<_> = keyspaces.into_iter().filter_map(|keyspace| shard_of_name(keyspace.name())).collect();
-        (!shards.is_empty()).then(|| self.held.alone(shards))
+        let of_shards = keyspaces.into_iter().filter(|keyspace| is_shard_name(keyspace.name()));
+        let of_shards: Vec<_> = of_shards.map(|keyspace| keyspace.id()).collect();
+        (!of_shards.is_empty()).then(|| self.held.alone(of_shards))
     }
 
     /// What the committing thread is asked to seal.

@@ -201,6 +201,9 @@ pub const STRETCH_BYTES_MAX: usize = 64 << 20;
 pub const MIGRATION_CHANGED_ROWS_MAX: usize = 1 << 18;
 /// and bytes of them.
 pub const MIGRATION_CHANGED_BYTES_MAX: usize = 64 << 20;
+/// Keyspaces that stand ready: on a host that never rests so many shards can be split off before one has to be made while commits
+/// wait. Each takes about 4 ms of the first start, and 100 KiB of memory.
+pub const SPARE_SHARDS_DEFAULT: usize = 32;
 /// Objects between two places where a step may end.
 pub const STRETCH_PIECE_OBJECTS: usize = 16;
 /// Rows that are worth a table of their own; fewer go through the journal,

@@ -93,20 +93,23 @@ impl<C: Choice> Load<C> {
             let own = objects.into_iter().map(|object| Own { object, version: 0, key: key(&mut random), busy: false });
             connections.push(Connection { number: at, caller, own: own.collect(), choice, random });
         }
-        let mut making = JoinSet::new();
-        for mut connection in connections {
-            making.spawn(async move {
-                connection.make_all().await?;
+        let shares = vec![1.0; connections.len()];
+        Self { connections, shares }.write_all(1).await
+    }
+
+    /// Writes every object so many times, as fast as can be.
+    pub(crate) async fn write_all(mut self, times: u32) -> anyhow::Result<Self> {
+        let mut writing = JoinSet::new();
+        for mut connection in self.connections {
+            writing.spawn(async move {
+                for _ in 0..times {
+                    connection.write_all().await?;
+                }
                 anyhow::Ok(connection)
             });
         }
-        let mut connections = Vec::new();
-        while let Some(made) = making.join_next().await {
-            connections.push(made??);
-        }
-        connections.sort_by_key(|connection: &Connection<C>| connection.number);
-        let shares = vec![1.0; connections.len()];
-        Ok(Self { connections, shares })
+        self.connections = joined(writing).await?;
+        Ok(self)
     }
 
     /// From now on connections make these parts of all requests, in the order in which they were begun.
@@ -145,6 +148,16 @@ impl<C: Choice> Load<C> {
     }
 }
 
+/// Connections that have done something, in the order in which they were begun.
+async fn joined<C: Choice>(mut doing: JoinSet<anyhow::Result<Connection<C>>>) -> anyhow::Result<Vec<Connection<C>>> {
+    let mut connections = Vec::new();
+    while let Some(done) = doing.join_next().await {
+        connections.push(done??);
+    }
+    connections.sort_by_key(|connection| connection.number);
+    Ok(connections)
+}
+
 /// A request that is under way.
 struct UnderWay {
     due: Instant,
@@ -165,7 +178,8 @@ impl<C: Choice> Connection<C> {
         })
     }
 
-    async fn make_all(&mut self) -> anyhow::Result<()> {
+    /// Makes the next version of every object.
+    async fn write_all(&mut self) -> anyhow::Result<()> {
         let (mut next, mut under_way) = (0, 0);
         while next < self.own.len() || under_way > 0 {
             while next < self.own.len() && under_way < UNDER_WAY {
@@ -180,13 +194,13 @@ impl<C: Choice> Connection<C> {
                 under_way -= 1;
                 let at = answer.id as usize;
                 match answer.outcome {
-                    Ok(_) => self.own[at].version = 1,
+                    Ok(_) => self.own[at].version += 1,
                     Err(error) if error.code.retryable() => {
                         let operation = self.write(at);
                         self.caller.ask(at as u64, operation);
                         under_way += 1;
                     }
-                    Err(error) => bail!("an object cannot be made: {error}"),
+                    Err(error) => bail!("an object cannot be written: {error}"),
                 }
             }
         }

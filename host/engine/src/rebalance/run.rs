@@ -44,14 +44,18 @@ impl Shared {
         }
     }
 
-    /// While nobody has written since this was asked last, sees to it that the next shard need not be made before it is filled.
+    /// Sees to it that the next shard need not be made before it is filled: of what others have left, and while nobody has written
+    /// since this was asked last, by what commits would have to wait for.
     fn tidy(&self, quiet: &mut Quiet) {
         let (revision, now) = (self.owner.views().position().revision, self.owner.clock().instant());
         let writes = quiet.since.replace(revision) != Some(revision) || self.owner.waiting() > 0;
-        if writes || self.owner.has_failed() || quiet.not_before.is_some_and(|not_before| now < not_before) {
+        if self.owner.has_failed() || quiet.not_before.is_some_and(|not_before| now < not_before) {
             return;
         }
-        if let Err(error) = self.owner.making().tidy(&self.owner.map()) {
+        let (making, map) = (self.owner.making(), self.owner.map());
+        let cleaned = making.clean(&map);
+        let tidied = if writes { Ok(false) } else { making.tidy(&map) };
+        if let Err(error) = cleaned.and(tidied) {
             tracing::warn!(%error, "no keyspaces are made ahead, and those that were emptied stay for now");
             quiet.not_before = Some(now + TIDY_AGAIN);
         }

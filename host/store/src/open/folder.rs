@@ -20,12 +20,13 @@ use crate::keyspaces::{Keyspaces, LOCATOR, LOG, META};
 use crate::record::DamagedRecord;
 use crate::record::meta::{self, StoreFacts};
 use crate::record::migration::{Migration, RUNNING_PREFIX};
-use crate::survey::{DamagedShards, Survey};
+use crate::survey::{DamagedShards, Roster, Survey};
 
 /// The format of data folders that this release writes.
-pub(super) const FORMAT: u32 = 5;
+pub(super) const FORMAT: u32 = 6;
 /// Folders of this format have no roster yet. Those of format 2 have no tickets, escalations or notes in the log; those of
-/// format 3 no transactions, no retention, and rows that do not say what made them; those of format 4 no migrations.
+/// format 3 no transactions, no retention, and rows that do not say what made them; those of format 4 no migrations; those of
+/// format 5 no shard in a keyspace that another had.
 pub(super) const FORMAT_WITHOUT_ROSTER: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_TITLE: &str = "ostrakon data folder, format ";
@@ -186,6 +187,12 @@ pub(super) fn create(database: &Database, config: &StoreConfig) -> Result<(Store
     }
     keyspaces.roster().write(path).map_err(io)?;
     write_facts(&Disk::Fjall(database.clone()), &keyspaces.meta, config)
+}
+
+/// What the roster says, which was looked at when the folder was entered; nothing in a folder that has none.
+pub(crate) fn roster(path: &Path) -> Result<Roster, OpenError> {
+    let read = Roster::read(path).map_err(|source| OpenError::Io { path: path.into(), source })?;
+    Ok(read.and_then(Result::ok).unwrap_or_default())
 }
 
 /// Holds that the keyspaces of the whole store are there before any is opened: opening one that is gone would make it

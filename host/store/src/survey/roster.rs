@@ -17,7 +17,7 @@ pub(crate) const FILE: &str = "KEYSPACES";
 const TITLE: &str = "ostrakon keyspaces, format 1";
 
 /// Names of keyspaces, by the engine's number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Roster(pub(crate) BTreeMap<u64, String>);
 
 impl Roster {

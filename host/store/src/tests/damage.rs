@@ -384,7 +384,7 @@ fn a_folder_of_the_format_before_is_refused_or_stays_unsurveyed() {
     std::fs::remove_file(config.path.join("KEYSPACES")).unwrap();
     std::fs::write(config.path.join("FORMAT"), "ostrakon data folder, format 1\n").unwrap();
     assert_eq!(revision(&config).unwrap(), 6);
-    assert!(std::fs::read_to_string(config.path.join("FORMAT")).unwrap().ends_with("format 5\n"));
+    assert!(std::fs::read_to_string(config.path.join("FORMAT")).unwrap().ends_with("format 6\n"));
     assert!(config.path.join("KEYSPACES").exists());
     assert_eq!(revision(&config).unwrap(), 6);
 }

@@ -6,11 +6,15 @@ use std::time::Duration;
 use ostrakon_wire::ShardId;
 
 use super::damage::{flushed, keyspaces};
-use super::{config, put};
+use super::{SPARE, config, put};
 use crate::disk::Disk;
 use crate::keyspaces::shard_name;
+use crate::making::EMPTIED_MAX;
 use crate::survey::Roster;
 use crate::{Store, StoreConfig};
+
+/// As many as stand ready.
+const READY: u32 = SPARE as u32;
 
 /// What the roster names beside the shards of a new folder.
 fn spare(config: &StoreConfig) -> Vec<String> {
@@ -46,25 +50,25 @@ fn a_shard_is_made_only_when_it_is_wanted() {
     let folder = tempfile::tempdir().unwrap();
     let config = StoreConfig { shards: 3, ..config(&folder) };
     put(&config, &[("a", 1, Some("x"))]);
-    assert_eq!(spare(&config), names(3..7));
+    assert_eq!(spare(&config), names(3..3 + READY));
     let (mut store, _) = Store::open(config.clone()).unwrap();
     let making = store.shard_making();
     let made = making.make(&store.map).unwrap();
-    assert_eq!((made.shard(), made.held(), spare(&config)), (ShardId::new(3), Duration::ZERO, names(4..7)));
+    assert_eq!((made.shard(), made.held(), spare(&config)), (ShardId::new(3), Duration::ZERO, names(4..3 + READY)));
     assert_eq!(called(&config, 3).unwrap(), "shard-0000000003");
     // One more than there are.
-    let more: Vec<_> = (0..4).map(|_| making.make(&store.map).unwrap().shard().get()).collect();
-    assert_eq!((more, spare(&config)), (vec![4, 5, 6, 7], Vec::new()));
+    let more: Vec<_> = (0..READY).map(|_| making.make(&store.map).unwrap().shard().get()).collect();
+    assert_eq!((more, spare(&config)), ((4..4 + READY).collect(), Vec::new()));
     // While nothing is written they are made again.
-    for number in 8..12 {
+    for number in 4 + READY..4 + 2 * READY {
         assert!(making.tidy(&store.map).unwrap());
-        assert_eq!(spare(&config), names(8..number + 1));
+        assert_eq!(spare(&config), names(4 + READY..number + 1));
     }
     assert!(!making.tidy(&store.map).unwrap());
     drop((made, making, store));
-    // None of them was written to, and no map names them: a few are enough.
+    // None of them was written to, and no map names them: so many are enough.
     drop(Store::open(config.clone()).unwrap());
-    assert_eq!(spare(&config), names(3..7));
+    assert_eq!(spare(&config), names(3..3 + READY));
 }
 
 #[test]
@@ -73,20 +77,21 @@ fn what_was_emptied_is_taken_away_while_others_write_or_never() {
     let config = StoreConfig { shards: 3, ..config(&folder) };
     let (mut store, _) = Store::open(config.clone()).unwrap();
     let making = store.shard_making();
-    let made: Vec<_> = (0..18).map(|_| making.make(&store.map).unwrap().shard()).collect();
-    for shard in &made[..16] {
+    let made: Vec<_> = (0..EMPTIED_MAX + 2).map(|_| making.make(&store.map).unwrap().shard()).collect();
+    for shard in &made[..EMPTIED_MAX] {
         making.remove(*shard).unwrap();
         assert_eq!(called(&config, shard.get()).unwrap(), format!("emptied-{}", shard_name(*shard)));
     }
     assert!(made.iter().all(|shard| exists(&store, shard.get())));
     // There are as many as may wait.
-    making.remove(made[16]).unwrap();
+    making.remove(made[EMPTIED_MAX]).unwrap();
     assert_eq!((exists(&store, 3), exists(&store, 4), called(&config, 3)), (false, true, None));
-    for number in 4..20 {
+    let last = 4 + EMPTIED_MAX as u32;
+    for number in 4..last {
         assert!(exists(&store, number) && making.tidy(&store.map).unwrap() && !exists(&store, number), "{number}");
         assert_eq!(called(&config, number), None);
     }
-    assert!(exists(&store, 20), "nobody asked for that");
+    assert!(exists(&store, last), "nobody asked for that");
 }
 
 #[test]
@@ -104,7 +109,7 @@ fn what_was_emptied_stays_at_the_next_start() {
     let (store, _) = Store::open(config.clone()).unwrap();
     // The map has given none of these numbers yet: the first is free again.
     assert!(database(&store).keyspace(&shard_name(ShardId::new(3)), Default::default).unwrap().is_empty().unwrap());
-    assert_eq!(spare(&config), [&names(3..4)[..], &names(5..8)].concat());
+    assert_eq!(spare(&config), [&names(3..4)[..], &names(5..4 + READY)].concat());
     // Rows that nobody knows of are left as they are.
     assert_eq!(called(&config, 4).unwrap(), shard_name(ShardId::new(4)));
     assert!(exists(&store, 4));

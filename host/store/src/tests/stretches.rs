@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
-use ostrakon_core::{Moving, behind};
+use ostrakon_core::{Moving, ShardMap, behind};
 use ostrakon_wire::bounds::MIGRATION_STEP_ROWS_MAX;
 use ostrakon_wire::{ShardId, ShardKey};
 
 use super::*;
-use crate::making::SPARE;
 use crate::{Chunk, Course, Does, Ended, Migration, NotStepped, Steer, Step, StretchBounds, Upkeep, check};
 
 pub(super) struct Bench {
@@ -19,7 +18,10 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn open(config: &StoreConfig) -> Self {
-        let (store, _) = Store::open(config.clone()).unwrap();
+        Self::on(Store::open(config.clone()).unwrap().0)
+    }
+
+    fn on(store: Store) -> Self {
         let views = store.views();
         let (done, outcomes) = channel();
         let (dropped, _) = channel();
@@ -189,6 +191,66 @@ fn what_the_taker_had_in_memory_is_there_after_a_crash_that_follows_what_was_put
     drop((store, bench));
     let report = check(&crashed.path().join("data")).unwrap();
     assert_eq!((report.findings, report.objects), (vec![], 2 * KEYS));
+}
+
+/// All that is in memory comes to the disk, and every journal that tells of it goes.
+fn turn_journals(database: &fjall::Database) {
+    let filler = database.keyspace("filler", Default::default).unwrap();
+    // The engine ends a journal of 64 MB where a memtable ends.
+    (0..65).for_each(|_| filler.insert("a", vec![0; 1 << 20]).unwrap());
+    for keyspace in crate::keyspaces::by_number(database).into_values() {
+        keyspace.rotate_memtable_and_wait().unwrap();
+    }
+    database.delete_keyspace(filler).unwrap();
+}
+
+#[test]
+fn a_keyspace_that_was_emptied_brings_rows_of_its_last_shard_to_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { shards: 2, ..config(&folder) };
+    let (mut store, _) = Store::open(config.clone()).unwrap();
+    let crate::disk::Disk::Fjall(database) = store.disk.clone() else { panic!("it is no real disk") };
+    let (making, map) = (store.shard_making(), ShardMap::clone(&store.map));
+    let made: Vec<_> = (0..SPARE).map(|_| making.make(&map).unwrap()).collect();
+    let old = made[0].table.keyspace();
+    old.insert("row", "of the last one").unwrap();
+    let number = old.id();
+    making.remove(made[0].shard()).unwrap();
+    assert_eq!(making.clean(&map).unwrap(), 0, "its rows are in memory alone");
+    turn_journals(&database);
+    assert_eq!(making.clean(&map).unwrap(), 0, "a journal may tell of it");
+    assert!(!old.is_empty().unwrap());
+    turn_journals(&database);
+    assert_eq!(making.clean(&map).unwrap(), 1);
+    assert_eq!(making.clean(&map).unwrap(), 0, "once is enough");
+    let new = making.make(&map).unwrap();
+    assert_eq!((new.shard(), new.held()), (ShardId::new(2 + SPARE as u32), Duration::ZERO));
+    assert_eq!((new.table.keyspace().id(), new.table.keyspace().is_empty().unwrap()), (number, true));
+    // It has a number by which the engine does not know it; and all the same after a crash.
+    let bench = Bench::on(store);
+    (0..KEYS).for_each(|number| bench.submit(change(number, 1, Some("one"))));
+    let (start, to) = (ShardKey::new(HALF + KEYS / 2), new.shard());
+    let moving = Moving { from: ShardId::new(1), to, start, last: ShardKey::new(LAST), cursor: (start, 0) };
+    let split = Migration::new(1, Course::Split { moving, owner: 0 }, "a test", "a test", TimestampMs::default());
+    bench.step(Does::Begin(split, Some(new))).unwrap();
+    bench.advance(1, bounds(99, 1), 2, || bench.submit(change(KEYS - 1, 2, Some("two"))));
+    let crashed = tempfile::tempdir().unwrap();
+    let path = crashed.path().join("data");
+    copy_folder(&config.path, &path);
+    let goes_on = Bench::open(&StoreConfig { path: path.clone(), ..config.clone() });
+    goes_on.advance(1, bounds(99, 1), usize::MAX, || {});
+    goes_on.step(Does::End { number: 1, ended: Ended::Done }).unwrap();
+    let view = goes_on.views.latest();
+    let rows = |view: &crate::view::ReadView| view.rows_about(to).unwrap();
+    assert_eq!(view.map().shard_of(start), to);
+    assert!(rows(&view) > 0);
+    for number in 0..KEYS {
+        let version = view.head(place_of(&goes_on, number)).unwrap().unwrap().version.get();
+        assert_eq!(version, if number == KEYS - 1 { 2 } else { 1 });
+    }
+    drop((view, goes_on, bench, making, made, database));
+    let report = check(&path).unwrap();
+    assert_eq!((report.findings, report.objects), (vec![], KEYS));
 }
 
 fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
