@@ -52,9 +52,9 @@ impl Drop for Round {
 }
 
 impl Held {
-    /// Has shards for itself, by the numbers of their keyspaces, once the group that is being committed is done. The committing thread never waits for who has a
-    /// shard: either its next round sees that, or this waits for the round's end; not for ever, since the round may wait for a
-    /// flush. Who has them then all the same keeps others waiting, and loses nothing.
+    /// Has shards for itself, by the numbers of their keyspaces, once the group that is being committed is done. The committing
+    /// thread never waits for who has a shard: either its next round sees that, or this waits for the round's end; not for ever,
+    /// since the round may wait for a flush. Who has them then all the same keeps others waiting, and loses nothing.
     pub(crate) fn alone(&self, keyspaces: Vec<u64>) -> Alone {
         let alone = Alone { held: self.clone(), _having: self.having.lock_arc() };
         *self.alone.lock() = keyspaces;

@@ -105,8 +105,8 @@ impl Keyspaces {
         })
     }
 
-    /// Opens them: a shard's is the one that the roster calls so. One whose keyspace is not there is set aside: everybody who wants
-    /// it is told so.
+    /// Opens them: a shard's is the one that the roster calls so. One whose keyspace is not there is set aside: everybody who
+    /// wants it is told so.
     pub(crate) fn open(
         database: &Database,
         roster: &Roster,
@@ -123,10 +123,8 @@ impl Keyspaces {
         let mut opened = Self::create(database, std::iter::empty())?;
         for shard in shards {
             let name = shard_name(shard);
-            let keyspace = match numbers.get(name.as_str()) {
-                Some(number) => there.get(number),
-                None => unnamed(&name).map(|(_, keyspace)| keyspace),
-            };
+            let named = numbers.get(name.as_str()).and_then(|number| there.get(number));
+            let keyspace = named.or_else(|| unnamed(&name).map(|(_, keyspace)| keyspace));
             opened.shards.extend(keyspace.map(|keyspace| (shard, Table::Fjall(keyspace.clone()))));
         }
         Ok(Self { lock: Some(Arc::new(lock)), ..opened })

@@ -1,7 +1,7 @@
 //! Making shards, and taking away those that have given all away: their keyspaces, and the roster's lines.
 //!
-//! A keyspace stands in the roster before any row is put into it, and leaves the roster before it leaves the store, so that
-//! what is looked at before the store is opened is never more than is there.
+//! A keyspace stands in the roster before any row is put into it, and is called nobody's there before it leaves the store, so
+//! that what is missed before the store is opened is never more than was lost.
 //!
 //! The engine makes keyspaces and takes them away under a lock that all commits want, with a handful of syncs. So some are
 //! made ahead, under the next shards' numbers, when the folder is opened and while nothing is written. Those that were
@@ -24,7 +24,7 @@ use crate::disk::{Disk, Table};
 use crate::doomed::Doomed;
 use crate::files;
 use crate::keyspaces::{
-    Keyspaces, by_number, emptied_name, is_nobodys, is_shard_name, of_emptied, options, shard_name, shard_of_name,
+    Keyspaces, by_number, emptied_name, is_nobodys, is_shard_name, options, shard_name, shard_of_name,
     shard_of_nobodys, spare_name,
 };
 use crate::migrate::NewShard;
@@ -54,6 +54,8 @@ pub enum MakingError {
 pub struct ShardMaking {
     /// Who makes one or takes one away does so alone.
     stock: Mutex<Stock>,
+    /// Who has emptied keyspaces give back what stands in them does so alone: nobody else makes them ready meanwhile.
+    cleaning: Mutex<()>,
     /// So many are to stand ready.
     wanted: usize,
     disk: Disk,
@@ -86,21 +88,12 @@ impl From<Keyspace> for Emptied {
 }
 
 impl Emptied {
-    /// Gives back what stands in it, once no journal tells of it any more: before that a crash would bring it back, and the engine
-    /// would keep the journals for ever, since nothing says any more that it has flushed what they tell.
-    fn clean(&mut self, (oldest, newest): (u64, u64), doomed: &Doomed) -> fjall::Result<bool> {
+    /// Whether nothing tells of its rows but its tables: no memtable, and no journal. While one does, a crash would bring them
+    /// back; and the engine would keep the journal for ever, since nothing says any more that it has flushed what that tells.
+    fn may_go(&mut self, (oldest, newest): (u64, u64)) -> bool {
         let tree = &self.keyspace.tree;
-        if !tree.active_memtable().is_empty() || tree.sealed_memtable_count() > 0 {
-            return Ok(false);
-        }
-        if oldest <= *self.told_by.get_or_insert(newest) {
-            return Ok(false);
-        }
-        if tree.table_count() > 0 {
-            doomed.add_all(&self.keyspace);
-            tree.drop_range::<&[u8], _>(..)?;
-        }
-        Ok(is_unused(&self.keyspace))
+        let in_memory = !tree.active_memtable().is_empty() || tree.sealed_memtable_count() > 0;
+        !in_memory && oldest > *self.told_by.get_or_insert(newest)
     }
 }
 
@@ -113,19 +106,20 @@ impl ShardMaking {
         stock: Stock,
     ) -> Self {
         let (stock, wanted, folder) = (Mutex::new(stock), config.spare_shards, config.path.clone());
-        Self { stock, wanted, disk: disk.clone(), folder, doomed, _lock: lock }
+        Self { stock, cleaning: Mutex::default(), wanted, disk: disk.clone(), folder, doomed, _lock: lock }
     }
 
-    /// Makes a shard of a number that none has had, where there is room for it. Where no keyspace was made ahead, commits
+    /// Makes a shard of a number that none has had, where there is room for it. Where no keyspace stands ready, commits
     /// wait for the engine's syncs, some milliseconds.
     pub fn make(&self, map: &ShardMap) -> Result<NewShard, MakingError> {
-        let mut stock = self.stock.lock();
         match &self.disk {
             Disk::Fjall(database) => {
-                let mut held = Duration::ZERO;
-                let ready =
-                    stock.spare.range(map.next_shard()..).next().map(|(shard, keyspace)| (*shard, keyspace.clone()));
-                let (shard, keyspace) = match ready {
+                let is_ready = self.stock.lock().ready(map).is_some();
+                if !is_ready && let Err(error) = self.clean(map) {
+                    tracing::warn!(%error, "what was emptied does not stand ready again");
+                }
+                let (mut stock, mut held) = (self.stock.lock(), Duration::ZERO);
+                let (shard, keyspace) = match stock.ready(map) {
                     Some(ready) => ready,
                     None => {
                         let began = Instant::now();
@@ -146,7 +140,7 @@ impl ShardMaking {
         }
     }
 
-    /// A shard that no map names any more is to be taken away. Its files go after that, when the last view of it does.
+    /// A shard that no map names any more is to be taken away. Its rows go after that, when the last view of them does.
     pub fn remove(&self, shard: ShardId) -> Result<(), MakingError> {
         #[cfg_attr(not(feature = "simulation"), allow(irrefutable_let_patterns))]
         let Disk::Fjall(database) = &self.disk else { return Ok(()) };
@@ -163,32 +157,50 @@ impl ShardMaking {
     }
 
     /// Has those that were emptied give back what stands in them, as far as that can be, and stand ready for the next shards, as
-    /// many as are wanted. Nobody waits for it. Answers how many do so now.
+    /// many as are wanted. No commit waits for the engine's lock meanwhile. Answers how many do so now.
     pub fn clean(&self, map: &ShardMap) -> Result<usize, MakingError> {
         #[cfg_attr(not(feature = "simulation"), allow(irrefutable_let_patterns))]
         let Disk::Fjall(database) = &self.disk else { return Ok(0) };
+        let (_alone, folder) = (self.cleaning.lock(), self.folder.join(DATABASE_FOLDER));
+        let may_go: Vec<_> = {
+            let emptied = &mut self.stock.lock().emptied;
+            let journals = if emptied.is_empty() { return Ok(0) } else { journals(&folder)? };
+            emptied.iter_mut().filter_map(|one| one.may_go(journals).then(|| one.keyspace.clone())).collect()
+        };
+        let holds = |keyspace: &&Keyspace| keyspace.tree.table_count() > 0;
+        if may_go.iter().any(|keyspace| holds(&keyspace)) {
+            // The engine removes journals, and does not sync that.
+            files::sync(&folder)?;
+        }
+        // A merge that is under way there is waited for, by nobody else.
+        for keyspace in may_go.iter().filter(holds) {
+            self.doomed.add_all(keyspace);
+            keyspace.tree.drop_range::<&[u8], _>(..).map_err(fjall::Error::from)?;
+        }
+        self.stand_ready(database, &may_go, map)
+    }
+
+    /// These stand ready from now on, as many as are wanted, if nobody has taken them away meanwhile.
+    fn stand_ready(&self, database: &Database, cleaned: &[Keyspace], map: &ShardMap) -> Result<usize, MakingError> {
         let mut stock = self.stock.lock();
         let Stock { spare, emptied } = &mut *stock;
-        if emptied.is_empty() {
-            return Ok(0);
-        }
-        let (journals, mut ready) = (journals(&self.folder.join(DATABASE_FOLDER))?, Vec::new());
-        for one in emptied.iter_mut() {
-            if one.clean(journals, &self.doomed)? && spare.len() + ready.len() < self.wanted {
-                ready.push(one.keyspace.clone());
-            }
-        }
+        let is_clean =
+            |one: &Emptied| cleaned.iter().any(|it| it.id() == one.keyspace.id()) && is_unused(&one.keyspace);
+        let wanted = self.wanted.saturating_sub(spare.len());
+        let clean = emptied.iter().filter(|one| is_clean(one)).take(wanted);
+        let ready: Vec<_> = clean.map(|one| one.keyspace.clone()).collect();
         if ready.is_empty() {
             return Ok(0);
         }
-        let (mut roster, mut named) = (roster(&self.folder)?, Vec::new());
+        let mut roster = roster(&self.folder)?;
+        let mut named = BTreeMap::new();
         for keyspace in ready {
             let shard = free_number(database, &roster, map).ok_or(MakingError::TooMany)?;
             roster.0.insert(keyspace.id(), spare_name(shard));
-            named.push((shard, keyspace));
+            named.insert(shard, keyspace);
         }
         roster.write(&self.folder)?;
-        emptied.retain(|one| named.iter().all(|(_, keyspace)| keyspace.id() != one.keyspace.id()));
+        emptied.retain(|one| named.values().all(|keyspace| keyspace.id() != one.keyspace.id()));
         let count = named.len();
         spare.extend(named);
         Ok(count)
@@ -241,6 +253,11 @@ impl ShardMaking {
 }
 
 impl Stock {
+    /// One that stands ready for the next shard.
+    fn ready(&self, map: &ShardMap) -> Option<(ShardId, Keyspace)> {
+        self.spare.range(map.next_shard()..).next().map(|(shard, keyspace)| (*shard, keyspace.clone()))
+    }
+
     /// What the roster is to say: what the engine has but for `gone`, and the shards of the map that it has not, as before.
     fn roster(
         &self,
@@ -251,7 +268,9 @@ impl Stock {
     ) -> Roster {
         let is_missed =
             |(number, name): &(&u64, &String)| !there.contains_key(number) && shard_of_name(name).is_some_and(&missed);
-        let missed = before.0.iter().filter(is_missed).map(|(number, name)| (*number, name.clone()));
+        // The engine may give the number of a keyspace that is gone to the next one.
+        let number = |name: &str| u64::MAX - shard_of_name(name).map_or(0, |shard| u64::from(shard.get()));
+        let missed = before.0.iter().filter(is_missed).map(|(_, name)| (number(name), name.clone()));
         let mut roster = Roster(missed.collect());
         for (number, keyspace) in there {
             let spare = self.spare.iter().find(|(_, spare)| spare.id() == *number).map(|(shard, _)| spare_name(*shard));
@@ -345,8 +364,8 @@ fn enter(folder: &Path, change: impl FnOnce(&mut Roster)) -> std::io::Result<()>
 
 fn remove(database: &Database, folder: &Path, keyspace: Keyspace) -> Result<(), MakingError> {
     let number = keyspace.id();
-    enter(folder, |roster| drop(roster.0.remove(&number)))?;
-    Ok(database.delete_keyspace(keyspace)?)
+    database.delete_keyspace(keyspace)?;
+    Ok(enter(folder, |roster| drop(roster.0.remove(&number)))?)
 }
 
 /// Takes away what the last run or a crash has left: keyspaces that were made and not used, or emptied. Brings the roster to what is
@@ -371,7 +390,7 @@ pub(crate) fn settle(
         if shard >= map.next_shard() && is_unused(keyspace) && !stock.spare.contains_key(&shard) {
             // The migration that it was for may not have begun.
             stock.spare.insert(shard, keyspace.clone());
-        } else if of_emptied(name).is_some() || given_away.contains(&shard) || keyspace.is_empty()? {
+        } else if is_nobodys(name) || given_away.contains(&shard) || keyspace.is_empty()? {
             gone.push(*number);
         } else {
             tracing::warn!(%shard, "a shard that no map names holds rows: it is left as it is, and not served");
@@ -383,11 +402,11 @@ pub(crate) fn settle(
     let gone: Vec<_> = gone.iter().filter_map(|number| there.remove(number)).collect();
     let missed = |shard| map.shards().any(|known| known == shard) && !keyspaces.shards.contains_key(&shard);
     let mut roster = stock.roster(&there, &serving, missed, &before);
-    if roster != before {
-        roster.write(folder)?;
-    }
     for keyspace in gone {
         database.delete_keyspace(keyspace)?;
+    }
+    if roster != before {
+        roster.write(folder)?;
     }
     match make_ahead(database, folder, &mut roster, map, wanted - stock.spare.len()) {
         Ok(made) => stock.spare.extend(made),

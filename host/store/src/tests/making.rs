@@ -32,7 +32,7 @@ fn called(config: &StoreConfig, shard: u32) -> Option<String> {
     keyspaces(config).into_iter().map(|(name, _)| name).find(|name| name.ends_with(&of_shard))
 }
 
-fn database(store: &Store) -> &fjall::Database {
+pub(super) fn database(store: &Store) -> &fjall::Database {
     match &store.disk {
         Disk::Fjall(database) => database,
         #[cfg(feature = "simulation")]
@@ -143,4 +143,23 @@ fn a_damaged_keyspace_that_nobody_has_yet_keeps_the_host_from_starting() {
     assert!(!folder.exists(), "it is set aside");
     assert_eq!(spare(&config).len(), before.len());
     drop(Store::open(config).unwrap());
+}
+
+#[test]
+fn a_shard_that_is_gone_is_served_from_the_next_keyspace_that_has_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { shards: 3, ..config(&folder) };
+    drop(Store::open(config.clone()).unwrap());
+    let (_, gone) = keyspaces(&config).into_iter().find(|(name, _)| name == "shard-0000000001").unwrap();
+    std::fs::remove_dir_all(gone).unwrap();
+    let shards = |store: &Store| store.keyspaces.shards.keys().map(|shard| shard.get()).collect::<Vec<_>>();
+    let (mut store, _) = Store::open(config.clone()).unwrap();
+    assert_eq!(shards(&store), [0, 2]);
+    // No keyspace will ever have the number that it is remembered by.
+    let number = Roster::read(&config.path).unwrap().unwrap().unwrap().number("shard-0000000001").unwrap();
+    assert!(number > u64::from(u32::MAX), "{number}");
+    let making = store.shard_making();
+    (0..2 * READY).for_each(|_| drop(making.make(&store.map).unwrap()));
+    drop((making, store));
+    assert_eq!(shards(&Store::open(config).unwrap().0), [0, 2]);
 }
