@@ -10,6 +10,7 @@ use ostrakon_client::{
     Action, ChangeShards, Client, Code, Expect, OnConflict, Outcome, Perform, ReadShards, ShardChange, ShardId,
     ShardKey, Step, Told, Transact, Version, Watch, WireError,
 };
+use ostrakon_wire::bounds::SPARE_SHARDS_DEFAULT;
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -351,10 +352,10 @@ async fn what_migrations_leave_stays_or_the_next_shard_is_not_made_ahead() {
         let roster = std::fs::read_to_string(folder.data().join("KEYSPACES")).unwrap();
         ["spare-", "emptied-", " shard-"].map(|word| roster.matches(word).count())
     };
-    until("keyspaces are made ahead and taken away", || (named() == [4, 0, 16]).then_some(())).await;
+    until("keyspaces are made ahead and taken away", || (named() == [SPARE_SHARDS_DEFAULT, 0, 16]).then_some(())).await;
     host.stop();
     let host = folder.serve();
     assert_eq!(host.client().await.read(&name(1)).await.unwrap().version, Version::new(1));
     host.stop();
-    assert_eq!(named(), [4, 0, 16]);
+    assert_eq!(named(), [SPARE_SHARDS_DEFAULT, 0, 16]);
 }

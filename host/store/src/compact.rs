@@ -181,7 +181,7 @@ impl Shared {
             match (merged, fullest) {
                 (Ok(true), _) => {}
                 (Err(error), Some(keyspace)) => {
-                    tracing::error!(%error, keyspace = %keyspace.name(), "tables cannot be merged");
+                    tracing::error!(%error, keyspace = keyspace.id(), "tables cannot be merged");
                     self.failed.store(true, Ordering::Relaxed);
                     break;
                 }

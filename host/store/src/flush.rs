@@ -338,7 +338,7 @@ impl Shared {
                     continue;
                 }
                 Ok(Err(error)) => {
-                    let keyspaces: Vec<_> = keyspaces.iter().map(Keyspace::name).collect();
+                    let keyspaces: Vec<_> = keyspaces.iter().map(Keyspace::id).collect();
                     tracing::error!(%error, ?keyspaces, "memtables cannot be flushed")
                 }
                 Err(_) => {}

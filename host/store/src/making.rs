@@ -5,8 +5,8 @@
 //!
 //! The engine makes keyspaces and takes them away under a lock that all commits want, with a handful of syncs. So some are
 //! made ahead, under the next shards' numbers, when the folder is opened and while nothing is written. Those that were
-//! emptied give back what stands in them, which keeps nobody waiting, and stand ready for other shards then. So the engine
-//! keeps calling some keyspaces by the first shard that they had: which shard has one now, only the roster tells.
+//! emptied give back what stands in them, without that lock, and stand ready for other shards then. So the engine keeps
+//! calling some keyspaces by the first shard that they had: which shard has one now, only the roster tells.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
@@ -258,7 +258,7 @@ impl Stock {
         self.spare.range(map.next_shard()..).next().map(|(shard, keyspace)| (*shard, keyspace.clone()))
     }
 
-    /// What the roster is to say: what the engine has but for `gone`, and the shards of the map that it has not, as before.
+    /// What the roster is to say: the keyspaces that are there, and the shards of the map that are missed.
     fn roster(
         &self,
         there: &BTreeMap<u64, Keyspace>,
@@ -288,8 +288,8 @@ fn called<'a>(roster: &'a Roster, keyspace: &'a Keyspace) -> &'a str {
     roster.0.get(&keyspace.id()).filter(|_| is_shard_name(own)).map_or(own, String::as_str)
 }
 
-/// Makes a keyspace for a shard of the first free number that the map has not given, where there is room: in the engine, and in
-/// the roster, which also names shards that are set aside.
+/// Makes a keyspace for a shard of the first free number, where there is room: in the engine, and in the roster, which also
+/// names shards that are set aside.
 fn make_keyspace(
     database: &Database,
     folder: &Path,

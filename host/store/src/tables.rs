@@ -228,7 +228,7 @@ fn sync_unseen(keyspace: &Keyspace) -> std::io::Result<()> {
 /// What is on the disk by then nobody waits for when tables are put in.
 pub(crate) fn sync_ahead(keyspace: &Keyspace) {
     if let Err(error) = sync_unseen(keyspace) {
-        tracing::debug!(%error, keyspace = %keyspace.name(), "tables cannot be synced ahead");
+        tracing::debug!(%error, keyspace = keyspace.id(), "tables cannot be synced ahead");
     }
 }
 
