@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use crate::compact::Compactor;
 use crate::disk::Table;
 use crate::doomed::Doomed;
-use crate::keyspaces::Keyspaces;
+use crate::keyspaces::{Keyspaces, in_use};
 use crate::seal::Wake;
 use crate::tables::Tables;
 
@@ -149,7 +149,7 @@ impl Flusher {
         self.join();
         let (database, tables) = (&self.shared.database, &self.shared.tables);
         let size = |keyspace: &Keyspace| keyspace.tree.active_memtable().size();
-        let mut keyspaces = self.shared.keyspaces_in_use();
+        let mut keyspaces = in_use(database);
         keyspaces.retain(|keyspace| size(keyspace) > 0 || keyspace.tree.sealed_memtable_count() > 0);
         keyspaces.sort_unstable_by_key(size);
         // The engine removes journals where it has sealed something, however late it is.
@@ -383,7 +383,7 @@ impl Shared {
         looks.number += std::mem::take(&mut looks.idle);
         self.tables.doomed().add_journals(&self.folder);
         let keyspaces = self.keyspaces.load();
-        let in_use = self.keyspaces_in_use();
+        let in_use = in_use(&self.database);
         let all = looks.look(in_use.iter());
         let total: u64 = all.iter().map(|one| one.bytes).sum();
         let journals = self.database.journal_count();
@@ -402,12 +402,6 @@ impl Shared {
         if !matches!(*next, Next::UnderWay) {
             *next = Next::These(first(&all, journals, pinned_until));
         }
-    }
-
-    /// Every keyspace that the engine has open, whether a shard is served from it or not: all of them pin journals.
-    fn keyspaces_in_use(&self) -> Vec<Keyspace> {
-        let keyspaces = self.database.supervisor.keyspaces.read();
-        keyspaces.map(|keyspaces| keyspaces.values().cloned().collect()).unwrap_or_default()
     }
 
     fn hold_back(&self, keyspaces: &Keyspaces, all: &[Unflushed<'_>], too_much: bool) {

@@ -68,11 +68,15 @@ pub(crate) fn shard_of_nobodys(name: &str) -> Option<ShardId> {
     shard_of_name(name.strip_prefix(SPARE_PREFIX).or(of_emptied(name))?)
 }
 
-/// Every keyspace that the engine has, by its number.
-pub(crate) fn by_number(database: &Database) -> BTreeMap<u64, Keyspace> {
+/// Every keyspace that the engine has open, whether a shard is served from it or not: all of them pin journals.
+pub(crate) fn in_use(database: &Database) -> Vec<Keyspace> {
     let keyspaces = database.supervisor.keyspaces.read();
-    let keyspaces = keyspaces.iter().flat_map(|keyspaces| keyspaces.values());
-    keyspaces.map(|keyspace| (keyspace.id(), keyspace.clone())).collect()
+    keyspaces.map(|keyspaces| keyspaces.values().cloned().collect()).unwrap_or_default()
+}
+
+/// The same, by their numbers.
+pub(crate) fn by_number(database: &Database) -> BTreeMap<u64, Keyspace> {
+    in_use(database).into_iter().map(|keyspace| (keyspace.id(), keyspace)).collect()
 }
 
 /// Whether the roster says of a keyspace that no shard of the map has it: nobody misses what stands in it.

@@ -98,7 +98,7 @@ impl<C: Choice> Load<C> {
     }
 
     /// Writes every object so many times, as fast as can be.
-    pub(crate) async fn write_all(mut self, times: u32) -> anyhow::Result<Self> {
+    pub(crate) async fn write_all(self, times: u32) -> anyhow::Result<Self> {
         let mut writing = JoinSet::new();
         for mut connection in self.connections {
             writing.spawn(async move {
@@ -108,8 +108,13 @@ impl<C: Choice> Load<C> {
                 anyhow::Ok(connection)
             });
         }
-        self.connections = joined(writing).await?;
-        Ok(self)
+        Ok(Self::of(joined(writing).await?, self.shares))
+    }
+
+    /// Connections that have done something, in the order in which they were begun.
+    fn of(mut connections: Vec<Connection<C>>, shares: Vec<f64>) -> Self {
+        connections.sort_by_key(|connection| connection.number);
+        Self { connections, shares }
     }
 
     /// From now on connections make these parts of all requests, in the order in which they were begun.
@@ -137,25 +142,19 @@ impl<C: Choice> Load<C> {
             });
         }
         let mut all = Came::new(window);
-        let mut connections = Vec::new();
-        while let Some(ended) = running.join_next().await {
-            let (connection, came) = ended??;
-            all.add(&came);
-            connections.push(connection);
-        }
-        connections.sort_by_key(|connection: &Connection<C>| connection.number);
-        Ok((Self { connections, shares: self.shares }, all))
+        let (connections, came): (Vec<_>, Vec<_>) = joined(running).await?.into_iter().unzip();
+        came.iter().for_each(|came| all.add(came));
+        Ok((Self::of(connections, self.shares), all))
     }
 }
 
-/// Connections that have done something, in the order in which they were begun.
-async fn joined<C: Choice>(mut doing: JoinSet<anyhow::Result<Connection<C>>>) -> anyhow::Result<Vec<Connection<C>>> {
-    let mut connections = Vec::new();
+/// What tasks come to, as they end.
+async fn joined<T: 'static>(mut doing: JoinSet<anyhow::Result<T>>) -> anyhow::Result<Vec<T>> {
+    let mut all = Vec::new();
     while let Some(done) = doing.join_next().await {
-        connections.push(done??);
+        all.push(done??);
     }
-    connections.sort_by_key(|connection| connection.number);
-    Ok(connections)
+    Ok(all)
 }
 
 /// A request that is under way.
