@@ -2,10 +2,12 @@
 //!
 //! There are two kinds. A nice thread runs less than others and is never left out; but it keeps its core for its slice, and
 //! whoever is woken meanwhile waits for milliseconds. An idle one runs when nobody else wants to, and whoever is woken takes
-//! the core at once.
+//! the core at once. And a thread that serves learns how long it waits for a core itself.
 
 mod idle;
 mod nice;
+mod waits;
 
 pub use idle::{Haste, Keeping, Pace, comes_back, give_way_to_all, idly};
 pub use nice::give_way;
+pub use waits::ProcessorWaits;

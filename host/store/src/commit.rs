@@ -1,5 +1,6 @@
 //! The committing thread: groups of changes, one batch and one sync each.
 
+mod gather;
 mod migrate;
 mod pick;
 mod trim;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use fjall::PersistMode;
 use ostrakon_core::Moving;
-use ostrakon_wire::bounds::GROUP_CHANGES_MAX;
+use ostrakon_wire::bounds::{GROUP_CHANGES_MAX, GROUP_ENOUGH};
 use ostrakon_wire::{ActionId, ObjectId, Revision, ShardId};
 
 use crate::acknowledged::Acknowledged;
@@ -33,6 +34,7 @@ use crate::stretch::{self, Stretch, StretchBounds};
 use crate::tables::Tables;
 use crate::unit::{Unit, Upkeep};
 use crate::view::ReadView;
+use gather::Gathering;
 use write::Writing;
 
 /// A change is durable.
@@ -255,8 +257,15 @@ impl<S: Sink> Thread<S> {
     fn run(mut self) {
         let mut backlog = VecDeque::new();
         let mut group = Vec::new();
+        let mut gathering = Gathering::of_caller(self.store.clock.instant());
         while self.queue.take(&mut backlog) {
+            if (1..GROUP_ENOUGH).contains(&backlog.len()) {
+                let patience = gathering.patience(self.store.clock.instant());
+                self.queue.gather(&mut backlog, GROUP_ENOUGH, patience);
+            }
+            let waited = backlog.len();
             self.round(&mut backlog, &mut group);
+            gathering.took(waited - backlog.len());
         }
         let is_well = |flusher: &&mut Flusher| !self.stats.failed.load(Ordering::Relaxed) && !flusher.has_failed();
         if let Some(flusher) = self.flusher.as_mut().filter(is_well) {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use ostrakon_wire::bounds::COMMIT_QUEUE_BYTES_MAX;
 use parking_lot::{Condvar, Mutex};
@@ -21,7 +22,8 @@ pub(crate) struct Queue<T> {
 
 struct State<T> {
     items: VecDeque<T>,
-    asleep: bool,
+    /// So many items wake who takes.
+    wakes: Option<usize>,
     /// Who takes is wanted, whether anything is queued or not.
     woken: bool,
     closed: bool,
@@ -31,7 +33,7 @@ impl<T> Queue<T> {
     /// A queue of so many items.
     pub(crate) fn of(items_max: usize) -> Self {
         Self {
-            state: Mutex::new(State { items: VecDeque::new(), asleep: false, woken: false, closed: false }),
+            state: Mutex::new(State { items: VecDeque::new(), wakes: None, woken: false, closed: false }),
             filled: Condvar::new(),
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
@@ -50,8 +52,8 @@ impl<T> Queue<T> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         state.items.push_back(item);
-        if state.asleep {
-            state.asleep = false;
+        if state.wakes.is_some_and(|items| state.items.len() >= items) {
+            state.wakes = None;
             self.filled.notify_one();
         }
         Ok(())
@@ -65,9 +67,9 @@ impl<T> Queue<T> {
             if state.closed {
                 return false;
             }
-            state.asleep = true;
+            state.wakes = Some(1);
             self.filled.wait(&mut state);
-            state.asleep = false;
+            state.wakes = None;
         }
         if into.is_empty() {
             std::mem::swap(into, &mut state.items);
@@ -75,6 +77,21 @@ impl<T> Queue<T> {
             into.append(&mut state.items);
         }
         true
+    }
+
+    /// Moves what is queued to `into` once that makes so many, or after `patience`; at once where the queue is closed, or
+    /// somebody wakes who takes.
+    pub(crate) fn gather(&self, into: &mut VecDeque<T>, items: usize, patience: Duration) {
+        let until = Instant::now() + patience;
+        let mut state = self.state.lock();
+        while into.len() + state.items.len() < items && !state.closed && !state.woken {
+            state.wakes = Some(items - into.len());
+            if self.filled.wait_until(&mut state, until).timed_out() {
+                break;
+            }
+        }
+        state.wakes = None;
+        into.append(&mut state.items);
     }
 
     /// Moves everything that is queued to `into`.
@@ -118,5 +135,44 @@ impl<T> Queue<T> {
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.filled.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Gathers up to 3 beside one that is there already, while somebody does something with the queue; how many there are then.
+    fn gathered(patience: Duration, meanwhile: impl FnOnce(&Queue<u32>) + Send) -> (usize, Duration) {
+        let (queue, mut into, began) = (Queue::of(8), VecDeque::from([0]), Instant::now());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while patience == LONG && queue.state.lock().wakes.is_none() {
+                    std::thread::yield_now();
+                }
+                meanwhile(&queue);
+            });
+            queue.gather(&mut into, 4, patience);
+        });
+        (into.len(), began.elapsed())
+    }
+
+    #[test]
+    fn it_is_gathered_until_there_are_enough() {
+        let push =
+            |items: u32| move |queue: &Queue<u32>| (1..=items).for_each(|item| queue.push(item, 1).unwrap_or(()));
+        let (items, took) = gathered(LONG, push(3));
+        assert!(items == 4 && took < LONG, "{items} after {took:?}");
+        let patience = Duration::from_millis(50);
+        let (items, took) = gathered(patience, push(2));
+        assert!(items == 3 && took >= patience, "{items} after {took:?}");
+    }
+
+    #[test]
+    fn gathering_ends_where_the_queue_does_and_where_somebody_wakes() {
+        assert!(gathered(LONG, Queue::close).1 < LONG);
+        assert!(gathered(LONG, Queue::wake).1 < LONG);
     }
 }

@@ -120,6 +120,11 @@ pub const COMMIT_QUEUE_CHANGES_MAX: usize = 16_384;
 pub const COMMIT_QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Changes in one commit group.
 pub const GROUP_CHANGES_MAX: usize = 1_024;
+/// With so many changes a group does not wait for more, however short processors are: few enough that clients which wait for
+/// answers before they ask again are seldom waited for.
+pub const GROUP_ENOUGH: usize = 32;
+/// The longest that one waits for more, in microseconds.
+pub const GROUP_WAIT_US_MAX: u64 = 500;
 /// Bytes in one commit group.
 pub const GROUP_BYTES_MAX: usize = 8 << 20;
 /// What an `overloaded` answer tells the client to wait, in milliseconds.
@@ -285,9 +290,9 @@ pub const WATCH_QUEUE_CHANGES_MAX: usize = 256;
 pub const WATCH_QUEUE_BYTES_MAX: usize = 64 << 10;
 /// Commit groups that wait to be handed out to the watchers; beyond that all of them read on from the log.
 pub const FEED_GROUPS_MAX: usize = 64;
-/// Where groups have so many changes the host has as much to do as it can: those who watch are told one change for
+/// Where groups have so many changes, more than they wait for, the host has as much to do as it can: those who watch are told one change for
 /// [`FEED_YIELDS_TO`] that are committed, all of them together.
-pub const FEED_YIELDS_AT: usize = 32;
+pub const FEED_YIELDS_AT: usize = 48;
 /// See [`FEED_YIELDS_AT`].
 pub const FEED_YIELDS_TO: usize = 4;
 /// How many of these may be saved up.
@@ -406,6 +411,7 @@ const _: () = assert!(IN_FLIGHT_PER_STREAM_MAX < WAITING_PER_CONNECTION_MAX);
 const _: () = assert!(WAIT_MAX_MS >= 2 * WAIT_TICK_MS && ACTIVE_MS >= 2 * WAIT_TICK_MS);
 const _: () = assert!(GROUP_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX && COMMIT_QUEUE_BYTES_MAX >= GROUP_BYTES_MAX);
 const _: () = assert!(GROUP_CHANGES_MAX <= COMMIT_QUEUE_CHANGES_MAX);
+const _: () = assert!(GROUP_ENOUGH < FEED_YIELDS_AT && FEED_YIELDS_AT <= GROUP_CHANGES_MAX);
 const _: () = assert!(PAGE_ITEMS_DEFAULT <= PAGE_ITEMS_MAX);
 const _: () = assert!(SPANS_A_BATCH_MAX <= SPANS_QUEUED_MAX);
 const _: () = assert!(SHARDS_MIN <= SHARDS_DEFAULT && SHARDS_DEFAULT <= SHARDS_MAX);

@@ -1,0 +1,88 @@
+//! How long threads wait for a processor.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::time::{Duration, Instant};
+
+/// Where Linux tells of the thread that opens it, in nanoseconds, how long it has run and how long it could have; then how often
+/// it ran.
+const SCHEDULED: &str = "/proc/thread-self/schedstat";
+
+/// Tells what part of the time the thread that made it could have run and did not: others had all the processors.
+#[derive(Debug)]
+pub struct ProcessorWaits {
+    file: Option<File>,
+    since: Instant,
+    waited: Duration,
+}
+
+impl ProcessorWaits {
+    /// Of the calling thread, from now on.
+    pub fn of_caller(now: Instant) -> Self {
+        let file = File::open(SCHEDULED).inspect_err(|error| {
+            tracing::debug!(%error, "the platform does not tell how long threads wait for a processor");
+        });
+        let mut waits = Self { file: file.ok(), since: now, waited: Duration::ZERO };
+        waits.waited = waits.so_far().unwrap_or_default();
+        waits
+    }
+
+    /// The part of the time since it was asked last, from 0 to 1; `None` where the platform does not tell.
+    pub fn share(&mut self, now: Instant) -> Option<f64> {
+        let waited = self.so_far()?;
+        let (waited_before, since) =
+            (std::mem::replace(&mut self.waited, waited), std::mem::replace(&mut self.since, now));
+        let (waited, passed) = (waited.saturating_sub(waited_before), now.saturating_duration_since(since));
+        Some(waited.as_secs_f64() / passed.as_secs_f64().max(f64::EPSILON)).map(|share| share.min(1.0))
+    }
+
+    fn so_far(&mut self) -> Option<Duration> {
+        let (file, mut text) = (self.file.as_mut()?, [0; 96]);
+        file.rewind().ok()?;
+        let len = file.read(&mut text).ok()?;
+        parse(std::str::from_utf8(&text[..len]).ok()?)
+    }
+}
+
+fn parse(text: &str) -> Option<Duration> {
+    text.split_ascii_whitespace().nth(1)?.parse().map(Duration::from_nanos).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_thread_among_too_many_waits_most_of_the_time() {
+        let over = AtomicBool::new(false);
+        let spin = |until: &dyn Fn() -> bool| {
+            while !until() {
+                std::hint::spin_loop();
+            }
+        };
+        let share = std::thread::scope(|scope| {
+            for _ in 0..4 * std::thread::available_parallelism().map_or(1, usize::from) {
+                scope.spawn(|| spin(&|| over.load(Ordering::Relaxed)));
+            }
+            let began = Instant::now();
+            let mut waits = ProcessorWaits::of_caller(began);
+            spin(&|| began.elapsed() > Duration::from_millis(400));
+            let share = waits.share(Instant::now());
+            over.store(true, Ordering::Relaxed);
+            share
+        });
+        let Some(share) = share else { return eprintln!("skipped: the platform does not tell") };
+        assert!((0.3..=1.0).contains(&share), "it waited {share} of the time among four for a processor");
+    }
+
+    #[test]
+    fn only_what_the_platform_writes_is_read() {
+        assert_eq!(parse("169052 76002 2\n"), Some(Duration::from_nanos(76_002)));
+        for text in ["", "169052", "169052 many 2", "169052 -1 2", "1 99999999999999999999999999 1"] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+}

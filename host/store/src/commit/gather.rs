@@ -1,0 +1,118 @@
+//! Waiting a little for more changes, where the machine is short of processors.
+//!
+//! A group costs a sync and several wake-ups, whatever is in it: of one with a few changes that is most of what it costs. While
+//! a processor is free nobody else misses it, and the next group is begun at once. Where threads wait for processors, small
+//! groups take them from the requests that would fill larger ones.
+
+use std::time::{Duration, Instant};
+
+use ostrakon_background::ProcessorWaits;
+use ostrakon_wire::bounds::GROUP_WAIT_US_MAX;
+
+/// The longest that a group waits for more.
+const PATIENCE_MAX: Duration = Duration::from_micros(GROUP_WAIT_US_MAX);
+/// It is looked at most so often how short processors are,
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// and what counts is the mean over about so long.
+const MEAN_OVER: Duration = Duration::from_millis(100);
+/// Where the committing thread waits for a processor less than this part of the time, they are not short;
+const SHORT_FROM: f64 = 0.05;
+/// from here on groups wait as long as they may.
+const SHORT_BY: f64 = 0.1;
+
+/// Where fewer changes come while a group waits, it does not: they are not worth the time.
+const WORTH: f64 = 8.0;
+
+/// How long the committing thread waits for more.
+pub(super) struct Gathering {
+    waits: ProcessorWaits,
+    looked: Instant,
+    /// Changes that were taken since.
+    taken: usize,
+    mean: Mean,
+}
+
+/// How it has been of late.
+#[derive(Debug, Default, Clone, Copy)]
+struct Mean {
+    /// What part of the time the thread waits for a processor.
+    share: f64,
+    /// Changes a second.
+    per_s: f64,
+}
+
+impl Gathering {
+    pub(super) fn of_caller(now: Instant) -> Self {
+        Self { waits: ProcessorWaits::of_caller(now), looked: now, taken: 0, mean: Mean::default() }
+    }
+
+    /// How long a group with a few changes waits for more.
+    pub(super) fn patience(&mut self, now: Instant) -> Duration {
+        let passed = now.saturating_duration_since(self.looked);
+        if passed >= LOOK_EVERY {
+            let share = self.waits.share(now).unwrap_or_default();
+            let per_s = std::mem::take(&mut self.taken) as f64 / passed.as_secs_f64();
+            self.mean.go(Mean { share, per_s }, passed.div_duration_f64(MEAN_OVER).min(1.0));
+            self.looked = now;
+        }
+        self.mean.patience()
+    }
+
+    /// So many changes were taken.
+    pub(super) fn took(&mut self, changes: usize) {
+        self.taken += changes;
+    }
+}
+
+impl Mean {
+    /// Goes a part of the way to how it is now.
+    fn go(&mut self, now: Self, part: f64) {
+        self.share += (now.share - self.share) * part;
+        self.per_s += (now.per_s - self.per_s) * part;
+    }
+
+    fn patience(self) -> Duration {
+        if self.per_s * PATIENCE_MAX.as_secs_f64() < WORTH {
+            return Duration::ZERO;
+        }
+        PATIENCE_MAX.mul_f64(((self.share - SHORT_FROM) / (SHORT_BY - SHORT_FROM)).clamp(0.0, 1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where enough come.
+    const MANY: f64 = 1e6;
+
+    fn at(share: f64, per_s: f64) -> Duration {
+        Mean { share, per_s }.patience()
+    }
+
+    #[test]
+    fn groups_wait_where_processors_are_short_and_never_longer_than_they_may() {
+        assert_eq!([0.0, SHORT_FROM].map(|share| at(share, MANY)), [Duration::ZERO; 2]);
+        assert_eq!([SHORT_BY, 0.5, 1.0].map(|share| at(share, MANY)), [PATIENCE_MAX; 3]);
+        let between = at((SHORT_FROM + SHORT_BY) / 2.0, MANY);
+        assert!(Duration::ZERO < between && between < PATIENCE_MAX, "{between:?}");
+    }
+
+    #[test]
+    fn groups_do_not_wait_for_the_few_that_come() {
+        let worth = WORTH / PATIENCE_MAX.as_secs_f64();
+        assert_eq!([0.0, 1.0, worth * 0.99].map(|per_s| at(1.0, per_s)), [Duration::ZERO; 3]);
+        assert_eq!(at(1.0, worth * 1.01), PATIENCE_MAX);
+    }
+
+    #[test]
+    fn what_was_is_forgotten_over_the_time_that_counts() {
+        let mut mean = Mean::default();
+        for _ in 0..20 {
+            mean.go(Mean { share: 1.0, per_s: MANY }, 0.2);
+        }
+        assert!(mean.share > 0.98 && mean.per_s > 0.98 * MANY);
+        mean.go(Mean::default(), 1.0);
+        assert_eq!(mean.patience(), Duration::ZERO);
+    }
+}
