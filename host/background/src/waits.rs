@@ -44,8 +44,11 @@ impl ProcessorWaits {
     }
 }
 
+/// How long a thread could have run and did not. Where nothing is counted it is told that it never ran.
 fn parse(text: &str) -> Option<Duration> {
-    text.split_ascii_whitespace().nth(1)?.parse().map(Duration::from_nanos).ok()
+    let mut nanos = text.split_ascii_whitespace().map(|nanos| nanos.parse::<u64>().ok());
+    let (ran, waited) = (nanos.next()??, nanos.next()??);
+    (ran > 0).then_some(Duration::from_nanos(waited))
 }
 
 #[cfg(test)]
@@ -81,7 +84,7 @@ mod tests {
     #[test]
     fn only_what_the_platform_writes_is_read() {
         assert_eq!(parse("169052 76002 2\n"), Some(Duration::from_nanos(76_002)));
-        for text in ["", "169052", "169052 many 2", "169052 -1 2", "1 99999999999999999999999999 1"] {
+        for text in ["", "169052", "169052 many 2", "169052 -1 2", "1 99999999999999999999999999 1", "0 0 0\n"] {
             assert_eq!(parse(text), None, "{text:?}");
         }
     }
