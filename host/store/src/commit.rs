@@ -261,7 +261,9 @@ impl<S: Sink> Thread<S> {
         while self.queue.take(&mut backlog) {
             if (1..GROUP_ENOUGH).contains(&backlog.len()) {
                 let patience = gathering.patience(self.store.clock.instant());
-                self.queue.gather(&mut backlog, GROUP_ENOUGH, patience);
+                if !patience.is_zero() {
+                    self.queue.gather(&mut backlog, GROUP_ENOUGH, patience);
+                }
             }
             let waited = backlog.len();
             self.round(&mut backlog, &mut group);

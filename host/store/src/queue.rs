@@ -144,35 +144,45 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Gathers up to 3 beside one that is there already, while somebody does something with the queue; how many there are then.
-    fn gathered(patience: Duration, meanwhile: impl FnOnce(&Queue<u32>) + Send) -> (usize, Duration) {
+    /// Gathers up to 3 beside one that is there already, while somebody does something with the queue that waits; how many there are
+    /// then, and after how long.
+    fn gathered(meanwhile: impl FnOnce(&Queue<u32>) + Send) -> (usize, Duration) {
         let (queue, mut into, began) = (Queue::of(8), VecDeque::from([0]), Instant::now());
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                while patience == LONG && queue.state.lock().wakes.is_none() {
+                while queue.state.lock().wakes.is_none() {
                     std::thread::yield_now();
                 }
                 meanwhile(&queue);
             });
-            queue.gather(&mut into, 4, patience);
+            queue.gather(&mut into, 4, LONG);
         });
         (into.len(), began.elapsed())
     }
 
-    #[test]
-    fn it_is_gathered_until_there_are_enough() {
-        let push =
-            |items: u32| move |queue: &Queue<u32>| (1..=items).for_each(|item| queue.push(item, 1).unwrap_or(()));
-        let (items, took) = gathered(LONG, push(3));
-        assert!(items == 4 && took < LONG, "{items} after {took:?}");
-        let patience = Duration::from_millis(50);
-        let (items, took) = gathered(patience, push(2));
-        assert!(items == 3 && took >= patience, "{items} after {took:?}");
+    fn push(queue: &Queue<u32>, items: usize) {
+        (0..items).for_each(|_| assert!(queue.push(0, 1).is_ok()));
     }
 
     #[test]
-    fn gathering_ends_where_the_queue_does_and_where_somebody_wakes() {
-        assert!(gathered(LONG, Queue::close).1 < LONG);
-        assert!(gathered(LONG, Queue::wake).1 < LONG);
+    fn it_is_not_gathered_until_there_are_enough() {
+        let (items, took) = gathered(|queue| push(queue, 3));
+        assert!(items == 4 && took < LONG, "{items} after {took:?}");
+    }
+
+    #[test]
+    fn patience_is_lost_early_or_never() {
+        let (queue, mut into, began) = (Queue::of(8), VecDeque::from([0]), Instant::now());
+        push(&queue, 2);
+        let patience = Duration::from_millis(50);
+        queue.gather(&mut into, 4, patience);
+        let took = began.elapsed();
+        assert!(into.len() == 3 && (patience..LONG).contains(&took), "{} after {took:?}", into.len());
+    }
+
+    #[test]
+    fn gathering_outlasts_the_queue_or_who_wakes() {
+        assert!(gathered(Queue::close).1 < LONG);
+        assert!(gathered(Queue::wake).1 < LONG);
     }
 }

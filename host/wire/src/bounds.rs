@@ -290,8 +290,8 @@ pub const WATCH_QUEUE_CHANGES_MAX: usize = 256;
 pub const WATCH_QUEUE_BYTES_MAX: usize = 64 << 10;
 /// Commit groups that wait to be handed out to the watchers; beyond that all of them read on from the log.
 pub const FEED_GROUPS_MAX: usize = 64;
-/// Where groups have so many changes, more than they wait for, the host has as much to do as it can: those who watch are told one change for
-/// [`FEED_YIELDS_TO`] that are committed, all of them together.
+/// Where groups have so many changes, more than they wait for, the host has as much to do as it can: those who watch are told
+/// one change for [`FEED_YIELDS_TO`] that are committed, all of them together.
 pub const FEED_YIELDS_AT: usize = 48;
 /// See [`FEED_YIELDS_AT`].
 pub const FEED_YIELDS_TO: usize = 4;

@@ -19,11 +19,10 @@ const MEAN_OVER: Duration = Duration::from_millis(100);
 const SHORT_FROM: f64 = 0.05;
 /// from here on groups wait as long as they may.
 const SHORT_BY: f64 = 0.1;
-
-/// Where fewer changes come while a group waits, it does not: they are not worth the time.
+/// Where fewer changes would come while a group waits as long as it may, it does not wait: they are not worth the time.
 const WORTH: f64 = 8.0;
 
-/// How long the committing thread waits for more.
+/// Whether the committing thread waits for more, and how long.
 pub(super) struct Gathering {
     waits: ProcessorWaits,
     looked: Instant,
