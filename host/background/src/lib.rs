@@ -2,7 +2,7 @@
 //!
 //! There are two kinds. A nice thread runs less than others and is never left out; but it keeps its core for its slice, and
 //! whoever is woken meanwhile waits for milliseconds. An idle one runs when nobody else wants to, and whoever is woken takes
-//! the core at once. And a thread that serves learns how long it waits for a core itself.
+//! the core at once. A thread that serves can ask how long it waits for a core itself.
 
 mod idle;
 mod nice;

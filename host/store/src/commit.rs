@@ -258,16 +258,19 @@ impl<S: Sink> Thread<S> {
         let mut backlog = VecDeque::new();
         let mut group = Vec::new();
         let mut gathering = Gathering::of_caller(self.store.clock.instant());
+        // What was left cannot go yet, and is no reason to wait for more.
+        let mut left = 0;
         while self.queue.take(&mut backlog) {
-            if (1..GROUP_ENOUGH).contains(&backlog.len()) {
-                let patience = gathering.patience(self.store.clock.instant());
-                if !patience.is_zero() {
-                    self.queue.gather(&mut backlog, GROUP_ENOUGH, patience);
-                }
+            gathering.look(self.store.clock.instant());
+            let patience = gathering.patience();
+            if left == 0 && !patience.is_zero() && (1..GROUP_ENOUGH).contains(&backlog.len()) {
+                self.answer_seals();
+                self.queue.gather(&mut backlog, GROUP_ENOUGH, patience);
             }
             let waited = backlog.len();
             self.round(&mut backlog, &mut group);
-            gathering.took(waited - backlog.len());
+            left = backlog.len();
+            gathering.took(waited - left);
         }
         let is_well = |flusher: &&mut Flusher| !self.stats.failed.load(Ordering::Relaxed) && !flusher.has_failed();
         if let Some(flusher) = self.flusher.as_mut().filter(is_well) {
@@ -278,15 +281,19 @@ impl<S: Sink> Thread<S> {
         }
     }
 
+    fn answer_seals(&self) {
+        if let Some(flusher) = &self.flusher {
+            flusher.tables().seals().answer();
+        }
+    }
+
     /// Commits one group of what waits.
     fn round(&mut self, backlog: &mut VecDeque<Queued<S::Token>>, group: &mut Vec<Queued<S::Token>>) {
         // Before anything is picked: where all that waits is held back, it would wait for ever.
         if self.flusher.as_ref().is_some_and(Flusher::has_failed) {
             self.give_up();
         }
-        if let Some(flusher) = &self.flusher {
-            flusher.tables().seals().answer();
-        }
+        self.answer_seals();
         if backlog.is_empty() {
             return;
         }

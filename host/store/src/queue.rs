@@ -22,7 +22,7 @@ pub(crate) struct Queue<T> {
 
 struct State<T> {
     items: VecDeque<T>,
-    /// So many items wake who takes.
+    /// So many items wake who takes; `None` where nobody sleeps.
     wakes: Option<usize>,
     /// Who takes is wanted, whether anything is queued or not.
     woken: bool,
@@ -166,7 +166,11 @@ mod tests {
 
     #[test]
     fn it_is_not_gathered_until_there_are_enough() {
-        let (items, took) = gathered(|queue| push(queue, 3));
+        let (items, took) = gathered(|queue| {
+            push(queue, 2);
+            assert_eq!(queue.state.lock().wakes, Some(3), "two wake nobody");
+            push(queue, 1);
+        });
         assert!(items == 4 && took < LONG, "{items} after {took:?}");
     }
 

@@ -121,9 +121,9 @@ pub const COMMIT_QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Changes in one commit group.
 pub const GROUP_CHANGES_MAX: usize = 1_024;
 /// With so many changes a group does not wait for more, however short processors are: few enough that clients which wait for
-/// answers before they ask again are seldom waited for.
+/// answers before they ask again are seldom waited for, where more than so many requests are under way.
 pub const GROUP_ENOUGH: usize = 32;
-/// The longest that one waits for more, in microseconds.
+/// The longest that one waits for more, in microseconds; and then for a processor.
 pub const GROUP_WAIT_US_MAX: u64 = 500;
 /// Bytes in one commit group.
 pub const GROUP_BYTES_MAX: usize = 8 << 20;

@@ -1,8 +1,9 @@
 //! Waiting a little for more changes, where the machine is short of processors.
 //!
 //! A group costs a sync and several wake-ups, whatever is in it: of one with a few changes that is most of what it costs. While
-//! a processor is free nobody else misses it, and the next group is begun at once. Where threads wait for processors, small
-//! groups take them from the requests that would fill larger ones.
+//! the committing thread seldom waits for a processor the next group is begun at once. Where it often does, small groups take
+//! processors from the requests that would fill larger ones. What it loses on: clients that wait for answers before they ask
+//! again, fewer than make a group enough and more than 16,000 changes a second, beside others who keep all processors busy.
 
 use std::time::{Duration, Instant};
 
@@ -45,8 +46,8 @@ impl Gathering {
         Self { waits: ProcessorWaits::of_caller(now), looked: now, taken: 0, mean: Mean::default() }
     }
 
-    /// How long a group with a few changes waits for more.
-    pub(super) fn patience(&mut self, now: Instant) -> Duration {
+    /// Looks how it is now, if it has not just been looked.
+    pub(super) fn look(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.looked);
         if passed >= LOOK_EVERY {
             let share = self.waits.share(now).unwrap_or_default();
@@ -54,6 +55,10 @@ impl Gathering {
             self.mean.go(Mean { share, per_s }, passed.div_duration_f64(MEAN_OVER).min(1.0));
             self.looked = now;
         }
+    }
+
+    /// How long a group with a few changes waits for more.
+    pub(super) fn patience(&self) -> Duration {
         self.mean.patience()
     }
 
