@@ -261,13 +261,15 @@ impl<S: Sink> Thread<S> {
         // What was left cannot go yet, and is no reason to wait for more.
         let mut left = 0;
         while self.queue.take(&mut backlog) {
-            gathering.look(self.store.clock.instant());
-            let patience = gathering.patience();
+            let now = self.store.clock.instant();
+            gathering.look(now);
+            let patience = gathering.patience(now);
             if left == 0 && !patience.is_zero() && (1..GROUP_ENOUGH).contains(&backlog.len()) {
                 self.answer_seals();
                 self.queue.gather(&mut backlog, GROUP_ENOUGH, patience);
             }
             let waited = backlog.len();
+            gathering.together(waited, now);
             self.round(&mut backlog, &mut group);
             left = backlog.len();
             gathering.took(waited - left);

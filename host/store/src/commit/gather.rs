@@ -2,13 +2,13 @@
 //!
 //! A group costs a sync and several wake-ups, whatever is in it: of one with a few changes that is most of what it costs. While
 //! the committing thread seldom waits for a processor the next group is begun at once. Where it often does, small groups take
-//! processors from the requests that would fill larger ones. What it loses on: clients that wait for answers before they ask
-//! again, fewer than make a group enough and more than 16,000 changes a second, beside others who keep all processors busy.
+//! processors from the requests that would fill larger ones. Clients that wait for answers before they ask again send nothing
+//! while a group waits for them: so none does unless so many as are enough have been there together a moment ago.
 
 use std::time::{Duration, Instant};
 
 use ostrakon_background::ProcessorWaits;
-use ostrakon_wire::bounds::GROUP_WAIT_US_MAX;
+use ostrakon_wire::bounds::{GROUP_ENOUGH, GROUP_WAIT_US_MAX};
 
 /// The longest that a group waits for more.
 const PATIENCE_MAX: Duration = Duration::from_micros(GROUP_WAIT_US_MAX);
@@ -22,6 +22,8 @@ const SHORT_FROM: f64 = 0.05;
 const SHORT_BY: f64 = 0.1;
 /// Where fewer changes would come while a group waits as long as it may, it does not wait: they are not worth the time.
 const WORTH: f64 = 8.0;
+/// For so long it counts that enough were there together.
+const ENOUGH_FOR: Duration = Duration::from_millis(200);
 
 /// Whether the committing thread waits for more, and how long.
 pub(super) struct Gathering {
@@ -30,6 +32,8 @@ pub(super) struct Gathering {
     /// Changes that were taken since.
     taken: usize,
     mean: Mean,
+    /// When enough were there together last.
+    enough: Option<Instant>,
 }
 
 /// How it has been of late.
@@ -43,7 +47,7 @@ struct Mean {
 
 impl Gathering {
     pub(super) fn of_caller(now: Instant) -> Self {
-        Self { waits: ProcessorWaits::of_caller(now), looked: now, taken: 0, mean: Mean::default() }
+        Self { waits: ProcessorWaits::of_caller(now), looked: now, taken: 0, mean: Mean::default(), enough: None }
     }
 
     /// Looks how it is now, if it has not just been looked.
@@ -58,8 +62,16 @@ impl Gathering {
     }
 
     /// How long a group with a few changes waits for more.
-    pub(super) fn patience(&self) -> Duration {
-        self.mean.patience()
+    pub(super) fn patience(&self, now: Instant) -> Duration {
+        let lately = |enough: Instant| now.saturating_duration_since(enough) < ENOUGH_FOR;
+        if self.enough.is_some_and(lately) { self.mean.patience() } else { Duration::ZERO }
+    }
+
+    /// So many changes were there together.
+    pub(super) fn together(&mut self, changes: usize, now: Instant) {
+        if changes >= GROUP_ENOUGH {
+            self.enough = Some(now);
+        }
     }
 
     /// So many changes were taken.
@@ -107,6 +119,19 @@ mod tests {
         let worth = WORTH / PATIENCE_MAX.as_secs_f64();
         assert_eq!([0.0, 1.0, worth * 0.99].map(|per_s| at(1.0, per_s)), [Duration::ZERO; 3]);
         assert_eq!(at(1.0, worth * 1.01), PATIENCE_MAX);
+    }
+
+    #[test]
+    fn groups_wait_where_so_many_never_come() {
+        let began = Instant::now();
+        let mut gathering = Gathering::of_caller(began);
+        gathering.mean = Mean { share: 1.0, per_s: MANY };
+        gathering.together(GROUP_ENOUGH - 1, began);
+        assert_eq!(gathering.patience(began), Duration::ZERO);
+        gathering.together(GROUP_ENOUGH, began);
+        gathering.together(1, began + ENOUGH_FOR / 2);
+        assert_eq!(gathering.patience(began + ENOUGH_FOR / 2), PATIENCE_MAX);
+        assert_eq!(gathering.patience(began + ENOUGH_FOR), Duration::ZERO);
     }
 
     #[test]
