@@ -258,21 +258,16 @@ impl<S: Sink> Thread<S> {
         let mut backlog = VecDeque::new();
         let mut group = Vec::new();
         let mut gathering = Gathering::of_caller(self.store.clock.instant());
-        // What was left cannot go yet, and is no reason to wait for more.
-        let mut left = 0;
         while self.queue.take(&mut backlog) {
             let now = self.store.clock.instant();
-            gathering.look(now);
-            let patience = gathering.patience(now);
-            if left == 0 && !patience.is_zero() && (1..GROUP_ENOUGH).contains(&backlog.len()) {
+            let patience = gathering.patience(backlog.len(), now);
+            if !patience.is_zero() {
                 self.answer_seals();
                 self.queue.gather(&mut backlog, GROUP_ENOUGH, patience);
             }
-            let waited = backlog.len();
-            gathering.together(waited, now);
+            let together = backlog.len();
             self.round(&mut backlog, &mut group);
-            left = backlog.len();
-            gathering.took(waited - left);
+            gathering.went(together, backlog.len(), now);
         }
         let is_well = |flusher: &&mut Flusher| !self.stats.failed.load(Ordering::Relaxed) && !flusher.has_failed();
         if let Some(flusher) = self.flusher.as_mut().filter(is_well) {

@@ -29,9 +29,11 @@ const ENOUGH_FOR: Duration = Duration::from_millis(200);
 pub(super) struct Gathering {
     waits: ProcessorWaits,
     looked: Instant,
-    /// Changes that were taken since.
-    taken: usize,
+    /// Changes that went since.
+    gone: usize,
     mean: Mean,
+    /// Changes that could not go with the last group.
+    left: usize,
     /// When enough were there together last.
     enough: Option<Instant>,
 }
@@ -47,36 +49,42 @@ struct Mean {
 
 impl Gathering {
     pub(super) fn of_caller(now: Instant) -> Self {
-        Self { waits: ProcessorWaits::of_caller(now), looked: now, taken: 0, mean: Mean::default(), enough: None }
+        Self {
+            waits: ProcessorWaits::of_caller(now),
+            looked: now,
+            gone: 0,
+            mean: Mean::default(),
+            left: 0,
+            enough: None,
+        }
+    }
+
+    /// How long a group waits for more than the changes that are there. Where some are left that cannot go yet, it does not.
+    pub(super) fn patience(&mut self, waiting: usize, now: Instant) -> Duration {
+        self.look(now);
+        let lately = |enough: Instant| now.saturating_duration_since(enough) < ENOUGH_FOR;
+        let may = self.left == 0 && (1..GROUP_ENOUGH).contains(&waiting) && self.enough.is_some_and(lately);
+        if may { self.mean.patience() } else { Duration::ZERO }
+    }
+
+    /// So many changes were there together, and so many of them are left.
+    pub(super) fn went(&mut self, together: usize, left: usize, now: Instant) {
+        if together >= GROUP_ENOUGH {
+            self.enough = Some(now);
+        }
+        self.gone += together - left;
+        self.left = left;
     }
 
     /// Looks how it is now, if it has not just been looked.
-    pub(super) fn look(&mut self, now: Instant) {
+    fn look(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.looked);
         if passed >= LOOK_EVERY {
             let share = self.waits.share(now).unwrap_or_default();
-            let per_s = std::mem::take(&mut self.taken) as f64 / passed.as_secs_f64();
+            let per_s = std::mem::take(&mut self.gone) as f64 / passed.as_secs_f64();
             self.mean.go(Mean { share, per_s }, passed.div_duration_f64(MEAN_OVER).min(1.0));
             self.looked = now;
         }
-    }
-
-    /// How long a group with a few changes waits for more.
-    pub(super) fn patience(&self, now: Instant) -> Duration {
-        let lately = |enough: Instant| now.saturating_duration_since(enough) < ENOUGH_FOR;
-        if self.enough.is_some_and(lately) { self.mean.patience() } else { Duration::ZERO }
-    }
-
-    /// So many changes were there together.
-    pub(super) fn together(&mut self, changes: usize, now: Instant) {
-        if changes >= GROUP_ENOUGH {
-            self.enough = Some(now);
-        }
-    }
-
-    /// So many changes were taken.
-    pub(super) fn took(&mut self, changes: usize) {
-        self.taken += changes;
     }
 }
 
@@ -121,17 +129,37 @@ mod tests {
         assert_eq!(at(1.0, worth * 1.01), PATIENCE_MAX);
     }
 
+    /// Where processors are short and enough come.
+    fn short(now: Instant) -> Gathering {
+        Gathering { mean: Mean { share: 1.0, per_s: MANY }, ..Gathering::of_caller(now) }
+    }
+
     #[test]
     fn groups_wait_where_so_many_never_come() {
         let began = Instant::now();
-        let mut gathering = Gathering::of_caller(began);
-        gathering.mean = Mean { share: 1.0, per_s: MANY };
-        gathering.together(GROUP_ENOUGH - 1, began);
-        assert_eq!(gathering.patience(began), Duration::ZERO);
-        gathering.together(GROUP_ENOUGH, began);
-        gathering.together(1, began + ENOUGH_FOR / 2);
-        assert_eq!(gathering.patience(began + ENOUGH_FOR / 2), PATIENCE_MAX);
-        assert_eq!(gathering.patience(began + ENOUGH_FOR), Duration::ZERO);
+        let half = began + ENOUGH_FOR / 2;
+        let at = |gathering: &mut Gathering, now| {
+            gathering.looked = now;
+            gathering.patience(1, now)
+        };
+        let mut gathering = short(began);
+        gathering.went(GROUP_ENOUGH - 1, 0, began);
+        assert_eq!(at(&mut gathering, began), Duration::ZERO);
+        gathering.went(GROUP_ENOUGH, 0, began);
+        gathering.went(1, 0, half);
+        assert_eq!(at(&mut gathering, half), PATIENCE_MAX);
+        assert_eq!(at(&mut gathering, began + ENOUGH_FOR), Duration::ZERO);
+    }
+
+    #[test]
+    fn groups_wait_with_enough_or_nothing_or_behind_what_cannot_go() {
+        let now = Instant::now();
+        let mut gathering = short(now);
+        gathering.went(GROUP_ENOUGH, 0, now);
+        let waits = [0, 1, GROUP_ENOUGH - 1, GROUP_ENOUGH].map(|waiting| !gathering.patience(waiting, now).is_zero());
+        assert_eq!(waits, [false, true, true, false]);
+        gathering.went(GROUP_ENOUGH, 1, now);
+        assert_eq!(gathering.patience(2, now), Duration::ZERO);
     }
 
     #[test]
