@@ -1,5 +1,7 @@
 //! The committing thread: groups of changes, one batch and one sync each.
 
+#[cfg(feature = "simulation")]
+mod driver;
 mod gather;
 mod migrate;
 mod pick;
@@ -34,6 +36,8 @@ use crate::stretch::{self, Stretch, StretchBounds};
 use crate::tables::Tables;
 use crate::unit::{Unit, Upkeep};
 use crate::view::ReadView;
+#[cfg(feature = "simulation")]
+pub use driver::Driver;
 use gather::Gathering;
 use write::Writing;
 
@@ -116,7 +120,7 @@ impl<S: Sink> Committer<S> {
     #[cfg(feature = "simulation")]
     pub fn driven(store: Store, sink: S, changes_max: usize) -> std::io::Result<(Self, Driver<S>)> {
         let (committer, thread) = Self::new(store, sink, Queue::of(changes_max))?;
-        Ok((committer, Driver { thread, backlog: VecDeque::new() }))
+        Ok((committer, Driver::new(thread)))
     }
 
     fn new(store: Store, sink: S, queue: Queue<Queued<S::Token>>) -> std::io::Result<(Self, Thread<S>)> {
@@ -210,26 +214,6 @@ impl<S: Sink> Drop for Committer<S> {
 
 /// How long the committing thread rests where only a shard that somebody has alone has work.
 const ALONE_POLL: Duration = Duration::from_millis(1);
-/// Commits a group when it is told to.
-#[cfg(feature = "simulation")]
-pub struct Driver<S: Sink> {
-    thread: Thread<S>,
-    backlog: VecDeque<Queued<S::Token>>,
-}
-
-#[cfg(feature = "simulation")]
-impl<S: Sink> Driver<S> {
-    /// Commits the next group, of at most so many changes. `false` where nothing waits.
-    pub fn commit(&mut self, changes_max: usize) -> bool {
-        self.thread.queue.take_now(&mut self.backlog);
-        self.thread.group_max = changes_max.clamp(1, GROUP_CHANGES_MAX);
-        let waits = !self.backlog.is_empty();
-        if waits {
-            self.thread.round(&mut self.backlog, &mut Vec::new());
-        }
-        waits
-    }
-}
 
 /// How far the mark of the object numbers runs ahead of them: so many new objects go by before it is written again.
 const NUMBERS_AHEAD: u64 = 1 << 16;
