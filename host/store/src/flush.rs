@@ -348,12 +348,19 @@ impl Shared {
         }
     }
 
-    /// Gives back what the engine has given up.
+    /// Gives back what the engine has given up. Whoever frees a part of a file others wait for: that is short, and not nice.
     fn give_back(&self) {
-        ostrakon_background::give_way();
+        if !ostrakon_background::comes_back() {
+            ostrakon_background::give_way();
+        }
+        let pace = Pace::of(Haste::NICE);
+        let _keeping = pace.keep();
         while !self.stop.load(Ordering::Relaxed) {
             std::thread::park_timeout(GIVE_BACK_POLL);
-            self.tables.doomed().give_back();
+            self.tables.doomed().give_back_memtables();
+            let removed = self.tables.doomed().removed();
+            pace.set(if removed.is_empty() { Haste::NICE } else { Haste::FULL });
+            removed.into_iter().for_each(|file| file.give_back(|| !self.stop.load(Ordering::Relaxed)));
         }
     }
 
