@@ -37,7 +37,15 @@ fn binary() -> anyhow::Result<&'static Path> {
         return Ok(binary);
     }
     let built = build(&[])?;
+    sync_all();
     Ok(BINARY.get_or_init(|| built))
+}
+
+/// Brings to the disk what a build has written: the system would do that half a minute later, and whoever syncs waits for it.
+fn sync_all() {
+    if !Command::new("sync").status().is_ok_and(|status| status.success()) {
+        eprintln!("what the build has written may be written while something is measured: `sync` cannot be run");
+    }
 }
 
 /// The cargo that runs this.
