@@ -12,6 +12,7 @@ use crate::bounds::{
 };
 use crate::cache::Cache;
 use crate::error::{EngineError, LoadError};
+use crate::gently::BetweenFunctions;
 use crate::load::{self, Loaded, Whole};
 use crate::ticker::Ticker;
 
@@ -35,7 +36,7 @@ impl PolicyEngine {
     /// # Errors
     /// [`EngineError`] where this machine cannot run WebAssembly, has too little address space, or gives no thread.
     pub fn new(limits: Limits) -> Result<Self, EngineError> {
-        Self::with_config(&config(&limits), limits, false)
+        Self::with_config(&config(&limits)?, limits, false)
     }
 
     /// An engine for whoever asks policies away from requests: calls are bounded by fuel in place of time, so that the
@@ -44,7 +45,7 @@ impl PolicyEngine {
     /// # Errors
     /// As [`Self::new`].
     pub fn deterministic(limits: Limits) -> Result<Self, EngineError> {
-        let mut config = config(&limits);
+        let mut config = config(&limits)?;
         config.consume_fuel(true).epoch_interruption(false);
         Self::with_config(&config, limits, true)
     }
@@ -102,8 +103,10 @@ impl PolicyEngine {
 
 /// Only what a policy needs, and the same answers on every machine: NaNs have one bit pattern, and whatever leaves results
 /// to the processor is off.
-fn config(limits: &Limits) -> Config {
+fn config(limits: &Limits) -> Result<Config, EngineError> {
     let mut config = Config::new();
+    let asked = config.enable_incremental_compilation(Arc::new(BetweenFunctions));
+    asked.map_err(|error| EngineError::Start(format!("{error:#}")))?;
     config
         .cranelift_opt_level(OptLevel::Speed)
         .cranelift_nan_canonicalization(true)
@@ -119,7 +122,7 @@ fn config(limits: &Limits) -> Config {
         .wasm_wide_arithmetic(false)
         .memory_reservation(MEMORY_RESERVED_BYTES as u64)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
-    config
+    Ok(config)
 }
 
 fn pool(limits: &Limits) -> PoolingAllocationConfig {

@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod facts;
 mod generation;
+mod gently;
 mod hex;
 mod instance;
 mod lanes;

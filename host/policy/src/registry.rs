@@ -30,6 +30,7 @@ use crate::compare::ShardOf;
 use crate::decisions::Recording;
 use crate::engine::PolicyEngine;
 use crate::error::{EngineError, LoadError};
+use crate::gently::gently;
 use crate::load::{Loaded, Whole};
 use crate::sight::Sight;
 use crate::slots::{PredictionSlots, ReconciliationSlots, ShardKeySlots, Trouble};
@@ -242,7 +243,7 @@ impl Inner {
         (self.config.now_ms)()
     }
 
-    /// Reads a component and loads it, off the requests: one at a time, on a thread that gives way.
+    /// Reads a component and loads it, off the requests: one at a time, on a thread that gives way and rests.
     fn load(&self, kind: PolicyKind, digest: &str, settings: &str) -> Result<(Whole, Loaded), ChangeError> {
         let unknown = || ChangeError::Unknown(format!("the host has no component {digest}"));
         // Told at once, not behind a component that is compiled.
@@ -252,7 +253,8 @@ impl Inner {
         let _loading = self.loading.lock();
         let load = || {
             let component = self.components.read(digest)?.ok_or_else(unknown)?;
-            let loaded = self.engine.load_whole(kind, &component, settings).map_err(ChangeError::Refused)?;
+            let load = || self.engine.load_whole(kind, &component, settings);
+            let loaded = gently(load).map_err(ChangeError::Refused)?;
             Ok((component, loaded))
         };
         ostrakon_background::idly("policy-load", LOAD_PATIENCE, load).unwrap_or_else(|error| {
