@@ -53,7 +53,7 @@ fn parse(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(crate) mod tests {
     #[cfg(target_os = "linux")]
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -68,24 +68,27 @@ mod tests {
         sched_setaffinity(None, &one).unwrap();
     }
 
+    /// Works there until something is so.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn spin_on_one_processor(until: &dyn Fn() -> bool) {
+        share_one_processor();
+        while !until() {
+            std::hint::spin_loop();
+        }
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn a_thread_that_shares_its_processor_with_three_is_told_to_wait_little() {
         let over = AtomicBool::new(false);
-        let spin = |until: &dyn Fn() -> bool| {
-            share_one_processor();
-            while !until() {
-                std::hint::spin_loop();
-            }
-        };
         let share = std::thread::scope(|scope| {
             for _ in 0..3 {
-                scope.spawn(|| spin(&|| over.load(Ordering::Relaxed)));
+                scope.spawn(|| spin_on_one_processor(&|| over.load(Ordering::Relaxed)));
             }
             let measured = scope.spawn(|| {
                 let began = Instant::now();
                 let mut waits = ProcessorWaits::of_caller(began);
-                spin(&|| began.elapsed() > Duration::from_millis(400));
+                spin_on_one_processor(&|| began.elapsed() > Duration::from_millis(400));
                 waits.share(Instant::now())
             });
             let share = measured.join();

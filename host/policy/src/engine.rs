@@ -86,6 +86,11 @@ impl PolicyEngine {
         load::load(self, &self.inner.cache, kind, &whole.bytes, Some(&whole.digest), settings)
     }
 
+    /// Whether the component of this digest is compiled, in memory.
+    pub(crate) fn has_compiled(&self, digest: &str) -> bool {
+        self.inner.cache.has(digest)
+    }
+
     /// Whether somebody is on trial, so that deadlines are kept closely.
     pub(crate) fn watch_closely(&self, closely: bool) {
         self.inner.ticker.watch_closely(closely);

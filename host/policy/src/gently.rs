@@ -7,16 +7,27 @@ use ostrakon_background::Rests;
 use wasmtime::CacheStore;
 
 thread_local! {
-    /// How the thread rests that compiles gently.
-    static RESTS: RefCell<Option<Rests>> = const { RefCell::new(None) };
+    /// How the thread compiles that does so gently.
+    static GENTLY: RefCell<Option<Gently>> = const { RefCell::new(None) };
+}
+
+struct Gently {
+    rests: Rests,
+    functions: u64,
 }
 
 /// Does some work; what it compiles, it compiles gently.
 pub(crate) fn gently<T>(work: impl FnOnce() -> T) -> T {
-    RESTS.set(Some(Rests::of_caller()));
-    let done = work();
-    RESTS.set(None);
+    let (done, functions) = counted(work);
+    tracing::debug!(functions, "compiled gently");
     done
+}
+
+/// The same, with how many functions the compiler asked about.
+fn counted<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    GENTLY.set(Some(Gently { rests: Rests::of_caller(), functions: 0 }));
+    let done = work();
+    (done, GENTLY.take().map_or(0, |gently| gently.functions))
 }
 
 /// The compiler asks before each function, on the thread that compiles, whether it was compiled before. None is kept: that it
@@ -26,11 +37,38 @@ pub(crate) struct BetweenFunctions;
 
 impl CacheStore for BetweenFunctions {
     fn get(&self, _key: &[u8]) -> Option<Cow<'_, [u8]>> {
-        RESTS.with_borrow_mut(|rests| rests.iter_mut().for_each(Rests::rest));
+        GENTLY.with_borrow_mut(|gently| {
+            if let Some(Gently { rests, functions }) = gently {
+                rests.rest();
+                *functions += 1;
+            }
+        });
         None
     }
 
     fn insert(&self, _key: &[u8], _value: Vec<u8>) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use ostrakon_wire::PolicyKind;
+
+    use super::*;
+    use crate::{Limits, PolicyEngine, shipped};
+
+    #[test]
+    fn the_compiler_comes_by_before_each_function_and_only_while_it_is_asked_to() {
+        let engine = PolicyEngine::new(Limits::default()).unwrap();
+        let load =
+            |settings| engine.load(PolicyKind::ShardKey, shipped(PolicyKind::ShardKey).bytes, settings).map(drop);
+        let (loaded, functions) = counted(|| load("{}"));
+        loaded.unwrap();
+        assert!(functions > 20, "{functions} functions");
+        // What is compiled already is not compiled again.
+        let (loaded, functions) = counted(|| load("{}"));
+        assert_eq!((loaded.is_ok(), functions), (true, 0));
     }
 }

@@ -243,14 +243,15 @@ impl Inner {
         (self.config.now_ms)()
     }
 
-    /// Reads a component and loads it, off the requests: one at a time, on a thread that gives way and rests.
+    /// Reads a component and loads it, off the requests, on a thread that gives way and rests. One is compiled at a time; what was
+    /// compiled before does not wait for it: a rollback is in a hurry.
     fn load(&self, kind: PolicyKind, digest: &str, settings: &str) -> Result<(Whole, Loaded), ChangeError> {
         let unknown = || ChangeError::Unknown(format!("the host has no component {digest}"));
         // Told at once, not behind a component that is compiled.
         if !self.components.has(digest) {
             return Err(unknown());
         }
-        let _loading = self.loading.lock();
+        let _loading = (!self.engine.has_compiled(digest)).then(|| self.loading.lock());
         let load = || {
             let component = self.components.read(digest)?.ok_or_else(unknown)?;
             let load = || self.engine.load_whole(kind, &component, settings);

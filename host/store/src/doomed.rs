@@ -3,11 +3,12 @@
 //! The engine removes tables and journals, and lets go of memtables that were flushed, while it holds locks that every commit
 //! wants. What takes time of it is to give back what they take, on the disk and in memory: tens of milliseconds for a large one.
 //! Of a file that somebody has open only the name is removed, and a memtable lives as long as somebody has it: so a thread of
-//! ours has them, and gives them back where nobody waits.
+//! ours has them, and gives them back.
 //!
 //! A file system with a journal frees the blocks of a file under a lock that the syncs of others wait for, those of commits too:
 //! for a journal of 300 MB that grew by a group at a time 70 ms on ext4, where a sync takes 0.2. So a file goes a little at a
-//! time.
+//! time. Nobody reads one that has no name left: the engine removes a table with the last who has it, and whoever reads rows has
+//! the view that they are in.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -25,10 +26,12 @@ pub(crate) const TABLES_FOLDER: &str = "tables";
 const JOURNAL_EXTENSION: &str = "jnl";
 /// Files that are kept open at most: others are left to the engine.
 const FILES_MAX: usize = 256;
-/// Bytes of a file that are given back at a time: syncs wait for it for less than a millisecond.
+/// Bytes of a file that are given back at a time: syncs wait for it for about a millisecond.
 const GIVE_BACK_BYTES: u64 = 1 << 20;
 /// How long others have the file system for themselves then.
 const GIVE_BACK_REST: Duration = Duration::from_millis(2);
+/// From so many open files on there is no rest: files are removed faster than they go.
+const FILES_RESTED: usize = FILES_MAX / 4;
 
 /// Such things. All clones have the same.
 #[derive(Clone, Default)]
@@ -82,33 +85,29 @@ impl Doomed {
         drop(left);
     }
 
-    /// The files that the engine has removed by now, for who gives them back.
-    pub(crate) fn removed(&self) -> Vec<Removed> {
-        let removed = |(_, file): &mut (PathBuf, File)| is_removed(file) == Some(true);
-        self.files.lock().extract_if(.., removed).map(|(path, file)| Removed { path, file }).collect()
+    /// A file that the engine has removed by now, if there is one: it goes with who has this.
+    pub(crate) fn removed(&self) -> Option<File> {
+        let mut files = self.files.lock();
+        let at = files.iter().position(|(_, file)| is_removed(file) == Some(true))?;
+        Some(files.swap_remove(at).1)
     }
-}
 
-/// A file that has no name any more, and goes with who has it open.
-pub(crate) struct Removed {
-    path: PathBuf,
-    file: File,
-}
-
-impl Removed {
-    /// Gives it back; where that is not to go on, what is left of it at once.
-    pub(crate) fn give_back(self, go_on: impl Fn() -> bool) {
-        if let Err(error) = self.shorten(go_on) {
-            tracing::debug!(%error, path = %self.path.display(), "a removed file goes at once");
+    /// Gives back a removed file, as long as it is to go on, and then what is left of it at once.
+    pub(crate) fn give_back_file(&self, file: File, go_on: impl Fn() -> bool) {
+        if let Err(error) = self.shorten(&file, go_on) {
+            tracing::debug!(%error, "a removed file goes at once");
         }
     }
 
-    fn shorten(&self, go_on: impl Fn() -> bool) -> std::io::Result<()> {
-        let mut bytes = self.file.metadata()?.len();
+    fn shorten(&self, file: &File, go_on: impl Fn() -> bool) -> std::io::Result<()> {
+        let mut bytes = file.metadata()?.len();
         while bytes > GIVE_BACK_BYTES && go_on() {
-            bytes -= GIVE_BACK_BYTES;
-            self.file.set_len(bytes)?;
-            std::thread::sleep(GIVE_BACK_REST);
+            // To whole blocks: of a part of one the rest would be written.
+            bytes = (bytes - 1) / GIVE_BACK_BYTES * GIVE_BACK_BYTES;
+            file.set_len(bytes)?;
+            if self.files.lock().len() < FILES_RESTED {
+                std::thread::sleep(GIVE_BACK_REST);
+            }
         }
         Ok(())
     }
@@ -153,12 +152,14 @@ mod tests {
         let open = || doomed.files.lock().iter().map(|(path, _)| path.clone()).collect::<HashSet<_>>();
         assert_eq!((open(), doomed.files.lock().len()), (HashSet::from([kept.clone(), removed.clone()]), 2));
         std::fs::remove_file(&removed).unwrap();
-        assert_eq!(doomed.removed().len(), 1);
+        doomed.give_back_file(doomed.removed().unwrap(), || true);
+        assert!(doomed.removed().is_none());
         assert_eq!(open(), HashSet::from([kept]));
         // What is gone already cannot be opened any more.
         doomed.add([removed]);
         assert_eq!(open().len(), 1);
     }
+
     #[cfg(unix)]
     #[test]
     fn a_removed_file_goes_a_little_at_a_time_and_one_that_has_a_name_stays() {
@@ -175,15 +176,15 @@ mod tests {
         doomed.add(paths.clone());
         std::fs::remove_file(&paths[1]).unwrap();
         let seen = Mutex::new(Vec::new());
-        let give_back = |go_on: &dyn Fn() -> bool| doomed.removed().into_iter().for_each(|file| file.give_back(go_on));
-        give_back(&|| {
+        let see = || {
             seen.lock().push(bytes_of(&removed));
             true
-        });
-        assert_eq!(*seen.lock(), [bytes, bytes - GIVE_BACK_BYTES, bytes - 2 * GIVE_BACK_BYTES]);
-        assert_eq!((bytes_of(&removed), bytes_of(&kept)), (1, bytes));
+        };
+        doomed.give_back_file(doomed.removed().unwrap(), see);
+        assert_eq!(*seen.lock(), [bytes, 3 * GIVE_BACK_BYTES, 2 * GIVE_BACK_BYTES]);
+        assert_eq!((bytes_of(&removed), bytes_of(&kept)), (GIVE_BACK_BYTES, bytes));
         std::fs::remove_file(&paths[2]).unwrap();
-        give_back(&|| false);
+        doomed.give_back_file(doomed.removed().unwrap(), || false);
         assert_eq!((bytes_of(&cut_short), doomed.files.lock().len()), (bytes, 1), "it goes with who has it open");
     }
 }

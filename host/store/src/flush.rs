@@ -348,19 +348,21 @@ impl Shared {
         }
     }
 
-    /// Gives back what the engine has given up. Whoever frees a part of a file others wait for: that is short, and not nice.
+    /// Gives back what the engine has given up: memtables as a thread that is nice, where it can come back from that; files as
+    /// others run, since these wait for who frees a part of one.
     fn give_back(&self) {
-        if !ostrakon_background::comes_back() {
-            ostrakon_background::give_way();
-        }
         let pace = Pace::of(Haste::NICE);
         let _keeping = pace.keep();
-        while !self.stop.load(Ordering::Relaxed) {
-            std::thread::park_timeout(GIVE_BACK_POLL);
+        let go_on = || !self.stop.load(Ordering::Relaxed);
+        while go_on() {
             self.tables.doomed().give_back_memtables();
-            let removed = self.tables.doomed().removed();
-            pace.set(if removed.is_empty() { Haste::NICE } else { Haste::FULL });
-            removed.into_iter().for_each(|file| file.give_back(|| !self.stop.load(Ordering::Relaxed)));
+            let Some(file) = self.tables.doomed().removed() else {
+                std::thread::park_timeout(GIVE_BACK_POLL);
+                continue;
+            };
+            pace.set(Haste::FULL);
+            self.tables.doomed().give_back_file(file, go_on);
+            pace.set(Haste::NICE);
         }
     }
 
