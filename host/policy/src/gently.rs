@@ -13,21 +13,25 @@ thread_local! {
 
 struct Gently {
     rests: Rests,
+    /// That the compiler has asked about.
     functions: u64,
 }
 
 /// Does some work; what it compiles, it compiles gently.
 pub(crate) fn gently<T>(work: impl FnOnce() -> T) -> T {
-    let (done, functions) = counted(work);
-    tracing::debug!(functions, "compiled gently");
+    let (done, Gently { rests, functions }) = told(work);
+    if functions > 0 {
+        tracing::debug!(functions, rested_ms = rests.rested().as_millis() as u64, "compiled gently");
+    }
     done
 }
 
-/// The same, with how many functions the compiler asked about.
-fn counted<T>(work: impl FnOnce() -> T) -> (T, u64) {
-    GENTLY.set(Some(Gently { rests: Rests::of_caller(), functions: 0 }));
+/// The same, and what came of it.
+fn told<T>(work: impl FnOnce() -> T) -> (T, Gently) {
+    let begun = || Gently { rests: Rests::of_caller(), functions: 0 };
+    GENTLY.set(Some(begun()));
     let done = work();
-    (done, GENTLY.take().map_or(0, |gently| gently.functions))
+    (done, GENTLY.take().unwrap_or_else(begun))
 }
 
 /// The compiler asks before each function, on the thread that compiles, whether it was compiled before. None is kept: that it
@@ -64,11 +68,11 @@ mod tests {
         let engine = PolicyEngine::new(Limits::default()).unwrap();
         let load =
             |settings| engine.load(PolicyKind::ShardKey, shipped(PolicyKind::ShardKey).bytes, settings).map(drop);
-        let (loaded, functions) = counted(|| load("{}"));
+        let (loaded, Gently { functions, .. }) = told(|| load("{}"));
         loaded.unwrap();
         assert!(functions > 20, "{functions} functions");
         // What is compiled already is not compiled again.
-        let (loaded, functions) = counted(|| load("{}"));
+        let (loaded, Gently { functions, .. }) = told(|| load("{}"));
         assert_eq!((loaded.is_ok(), functions), (true, 0));
     }
 }
