@@ -41,13 +41,14 @@ impl Rests {
             return;
         }
         let rest = rest_after(took, self.waits.share(now)).min(RESTS_MAX.saturating_sub(self.rested));
+        self.since = now;
         if !rest.is_zero() {
             std::thread::sleep(rest);
+            self.rested += rest;
+            self.since = Instant::now();
+            // What passed meanwhile was no work.
+            self.waits.share(self.since);
         }
-        self.rested += rest;
-        self.since = Instant::now();
-        // What passed meanwhile was no work.
-        self.waits.share(self.since);
     }
 
     /// How long it has rested so far.
@@ -65,7 +66,6 @@ fn rest_after(took: Duration, waited: Option<f64>) -> Duration {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -81,29 +81,16 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn who_shares_a_processor_rests_and_not_for_ever() {
-        use std::sync::atomic::{AtomicBool, Ordering};
-
-        use crate::waits::tests::spin_on_one_processor;
-        let over = AtomicBool::new(false);
-        let rested = std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| spin_on_one_processor(&|| over.load(Ordering::Relaxed)));
-            }
-            let working = scope.spawn(|| {
-                let mut rests = Rests::of_caller();
-                let began = Instant::now();
-                spin_on_one_processor(&|| began.elapsed() > Duration::from_millis(200));
-                rests.rest();
-                let first = rests.rested();
-                rests.rested = RESTS_MAX;
-                let began = Instant::now();
-                spin_on_one_processor(&|| began.elapsed() > Duration::from_millis(50));
-                rests.rest();
-                (first, rests.rested())
-            });
-            let rested = working.join();
-            over.store(true, Ordering::Relaxed);
-            rested.unwrap()
+        use crate::waits::tests::{among_three, spin_for};
+        let rested = among_three(|| {
+            let mut rests = Rests::of_caller();
+            spin_for(Duration::from_millis(200));
+            rests.rest();
+            let first = rests.rested();
+            rests.rested = RESTS_MAX;
+            spin_for(Duration::from_millis(50));
+            rests.rest();
+            (first, rests.rested())
         });
         assert_eq!(rested, (REST_MAX, RESTS_MAX), "it waited, or could not know");
     }

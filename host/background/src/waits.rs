@@ -68,11 +68,33 @@ pub(crate) mod tests {
         sched_setaffinity(None, &one).unwrap();
     }
 
-    /// Works there until something is so.
+    /// Does something on a thread that shares its processor with three that do not rest.
     #[cfg(target_os = "linux")]
-    pub(crate) fn spin_on_one_processor(until: &dyn Fn() -> bool) {
-        share_one_processor();
-        while !until() {
+    pub(crate) fn among_three<T: Send>(does: impl FnOnce() -> T + Send) -> T {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    share_one_processor();
+                    while !over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            let doing = scope.spawn(|| {
+                share_one_processor();
+                does()
+            });
+            let done = doing.join();
+            over.store(true, Ordering::Relaxed);
+            done.unwrap()
+        })
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn spin_for(time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() <= time {
             std::hint::spin_loop();
         }
     }
@@ -80,20 +102,10 @@ pub(crate) mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_thread_that_shares_its_processor_with_three_is_told_to_wait_little() {
-        let over = AtomicBool::new(false);
-        let share = std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| spin_on_one_processor(&|| over.load(Ordering::Relaxed)));
-            }
-            let measured = scope.spawn(|| {
-                let began = Instant::now();
-                let mut waits = ProcessorWaits::of_caller(began);
-                spin_on_one_processor(&|| began.elapsed() > Duration::from_millis(400));
-                waits.share(Instant::now())
-            });
-            let share = measured.join();
-            over.store(true, Ordering::Relaxed);
-            share.unwrap()
+        let share = among_three(|| {
+            let mut waits = ProcessorWaits::of_caller(Instant::now());
+            spin_for(Duration::from_millis(400));
+            waits.share(Instant::now())
         });
         let Some(share) = share else { return eprintln!("skipped: the platform does not tell") };
         assert!((0.4..=1.0).contains(&share), "it waited {share} of the time");

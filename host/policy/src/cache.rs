@@ -105,12 +105,8 @@ impl Cache {
         Ok((component, Compiled::Now))
     }
 
-    /// Whether the component of this digest is compiled, in memory.
-    pub(crate) fn has(&self, digest: &str) -> bool {
-        self.recent.lock().iter().any(|kept| kept.digest == digest)
-    }
-
-    fn recent(&self, digest: &str) -> Option<Component> {
+    /// The component of this digest, if it is in memory; it is used now.
+    pub(crate) fn recent(&self, digest: &str) -> Option<Component> {
         let mut recent = self.recent.lock();
         let at = recent.iter().position(|kept| kept.digest == digest)?;
         let kept = recent.remove(at)?;

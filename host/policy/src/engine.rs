@@ -36,7 +36,10 @@ impl PolicyEngine {
     /// # Errors
     /// [`EngineError`] where this machine cannot run WebAssembly, has too little address space, or gives no thread.
     pub fn new(limits: Limits) -> Result<Self, EngineError> {
-        Self::with_config(&config(&limits)?, limits, false)
+        let mut config = config(&limits);
+        let asked = config.enable_incremental_compilation(Arc::new(BetweenFunctions));
+        asked.map_err(failed)?;
+        Self::with_config(&config, limits, false)
     }
 
     /// An engine for whoever asks policies away from requests: calls are bounded by fuel in place of time, so that the
@@ -45,13 +48,13 @@ impl PolicyEngine {
     /// # Errors
     /// As [`Self::new`].
     pub fn deterministic(limits: Limits) -> Result<Self, EngineError> {
-        let mut config = config(&limits)?;
+        let mut config = config(&limits);
         config.consume_fuel(true).epoch_interruption(false);
         Self::with_config(&config, limits, true)
     }
 
     fn with_config(config: &Config, limits: Limits, by_fuel: bool) -> Result<Self, EngineError> {
-        let engine = Engine::new(config).map_err(|error| EngineError::Start(format!("{error:#}")))?;
+        let engine = Engine::new(config).map_err(failed)?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| EngineError::Start(error.to_string()))?;
         Ok(Self { inner: Arc::new(Inner { engine, limits, by_fuel, cache: Cache::default(), ticker }) })
     }
@@ -88,7 +91,7 @@ impl PolicyEngine {
 
     /// Whether the component of this digest is compiled, in memory.
     pub(crate) fn has_compiled(&self, digest: &str) -> bool {
-        self.inner.cache.has(digest)
+        self.inner.cache.recent(digest).is_some()
     }
 
     /// Whether somebody is on trial, so that deadlines are kept closely.
@@ -106,12 +109,14 @@ impl PolicyEngine {
     }
 }
 
+fn failed(error: wasmtime::Error) -> EngineError {
+    EngineError::Start(format!("{error:#}"))
+}
+
 /// Only what a policy needs, and the same answers on every machine: NaNs have one bit pattern, and whatever leaves results
 /// to the processor is off.
-fn config(limits: &Limits) -> Result<Config, EngineError> {
+fn config(limits: &Limits) -> Config {
     let mut config = Config::new();
-    let asked = config.enable_incremental_compilation(Arc::new(BetweenFunctions));
-    asked.map_err(|error| EngineError::Start(format!("{error:#}")))?;
     config
         .cranelift_opt_level(OptLevel::Speed)
         .cranelift_nan_canonicalization(true)
@@ -127,7 +132,7 @@ fn config(limits: &Limits) -> Result<Config, EngineError> {
         .wasm_wide_arithmetic(false)
         .memory_reservation(MEMORY_RESERVED_BYTES as u64)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
-    Ok(config)
+    config
 }
 
 fn pool(limits: &Limits) -> PoolingAllocationConfig {
